@@ -1,0 +1,167 @@
+//! The events and the closed lists of reasons.
+//!
+//! A reason is what the operator may know; the peer gets the least telling reason code, chosen where the event is made.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// How much an operator should care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Ordinary life: an admission, an orderly end.
+    Info,
+    /// A refusal or a denial: expected now and then, telling in numbers.
+    Notice,
+    /// The node is not as it should be: a bad file at reload, a failed renewal.
+    Alarm,
+}
+
+/// Why a connection was not admitted. Closed: every refusal has one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalReason {
+    /// Too many connections or handshakes from this address, or in all.
+    TooManyConnections,
+    /// TCP, TLS, WebSocket and CONNECT together took too long.
+    Deadline,
+    /// The TLS handshake failed.
+    TlsHandshake,
+    /// Plain bytes where TLS was expected.
+    Plaintext,
+    /// The WebSocket upgrade was wrong.
+    WebSocketUpgrade,
+    /// The first packet was not a valid CONNECT.
+    BadConnect,
+    /// The first packet was larger than allowed before admission.
+    ConnectTooLarge,
+    /// A protocol version this listener does not speak.
+    ProtocolVersion,
+    /// Neither certificate nor user name and password.
+    NoCredentials,
+    /// User unknown or password wrong; the two are not told apart.
+    BadCredentials,
+    /// The verified certificate names nobody.
+    CertificateWithoutIdentity,
+    /// An authentication method nobody here offers.
+    AuthenticationMethod,
+    /// The client identifier is empty where it may not be, too long, or ill-formed.
+    ClientId,
+    /// The client identifier belongs to another identity.
+    ClientIdOwnedByAnother,
+    /// The will may not be published by this identity.
+    WillDenied,
+    /// A quota of sessions or memory is used up.
+    Quota,
+    /// The password check queue is full.
+    Overloaded,
+    /// The node is stopping.
+    ShuttingDown,
+}
+
+/// Why an admitted connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CloseCause {
+    /// The client sent DISCONNECT.
+    ClientDisconnected,
+    /// The transport ended without DISCONNECT.
+    ConnectionLost,
+    /// Silence beyond one and a half times the keep alive.
+    KeepAlive,
+    /// The same client identifier connected again.
+    TakenOver,
+    /// A malformed packet or a protocol error.
+    Protocol,
+    /// A limit was exceeded.
+    Limit,
+    /// The client read too slowly for too long.
+    SlowReader,
+    /// The identity is no longer allowed.
+    Revoked,
+    /// The node stops.
+    ShuttingDown,
+}
+
+/// What was denied to an admitted client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Denial {
+    /// A PUBLISH.
+    Publish,
+    /// A SUBSCRIBE.
+    Subscribe,
+    /// A delivery to a subscriber.
+    Receive,
+    /// A will at the moment it fires.
+    Will,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// The client identifier, where one is known. Peer text: show it through [`crate::Escaped`].
+    pub client_id: Option<Arc<str>>,
+    /// The identity: user name or certificate name. Peer text as well.
+    pub user_name: Option<Arc<str>>,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// Kinds of events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    /// A connection was admitted.
+    Admitted {
+        /// Whether an earlier session goes on.
+        session_present: bool,
+        /// Protocol level: 3, 4 or 5.
+        protocol_level: u8,
+    },
+    /// A connection was refused.
+    Refused {
+        /// Why.
+        reason: RefusalReason,
+    },
+    /// An admitted connection ended.
+    Closed {
+        /// Why.
+        cause: CloseCause,
+        /// Detail for the operator: ours, never the peer's text.
+        detail: Option<&'static str>,
+    },
+    /// Something was denied by policy.
+    Denied {
+        /// What.
+        what: Denial,
+        /// The topic name or filter. Peer text.
+        topic: Arc<str>,
+    },
+    /// A session ended and its state was dropped.
+    SessionExpired,
+    /// A will was published.
+    WillPublished {
+        /// Its topic.
+        topic: Arc<str>,
+    },
+    /// Messages to a client were dropped because a limit was reached.
+    Dropped {
+        /// How many since the last event of this kind for the client.
+        messages: u64,
+    },
+}
+
+impl EventKind {
+    /// How much an operator should care.
+    #[must_use]
+    pub const fn severity(&self) -> Severity {
+        match self {
+            Self::Admitted { .. } | Self::Closed { .. } | Self::SessionExpired | Self::WillPublished { .. } => {
+                Severity::Info
+            }
+            Self::Refused { .. } | Self::Denied { .. } | Self::Dropped { .. } => Severity::Notice,
+        }
+    }
+}
