@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The broker core: sessions, routes, QoS flows, retained messages and wills, as plain values driven by calls.
+//!
+//! Called by `node/worker` (one [`Shard`] per thread), by tests and by the simulator. Pure: no socket, file, thread, clock
+//! or randomness; time is an argument, effects go into a sink.
+
+pub mod admission;
+pub mod effects;
+pub mod journal;
+pub mod limits;
+pub mod message;
+pub mod shard;
+pub mod shared;
+
+pub use admission::Admission;
+pub use effects::{Effects, Letter};
+pub use journal::{Journal, Position, Record};
+pub use limits::Limits;
+pub use message::Message;
+pub use motte_mqtt as mqtt;
+pub use shard::{Counters, LinkId, Millis, Shard, ShardId, home};
+pub use shared::Shared;

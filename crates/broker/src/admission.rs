@@ -1,0 +1,59 @@
+//! An admitted CONNECT, ready to be handed to the shard where the client id lives.
+//!
+//! Made by the gate, only out of an [`AdmitPermit`]: nobody unauthenticated reaches the broker.
+
+use std::num::NonZeroU16;
+
+use motte_mqtt::{Connect, ForwardedPropertiesBuf, ProtocolVersion, Qos};
+use motte_policy::{AdmitPermit, Subject};
+
+/// Everything the broker keeps of a CONNECT.
+#[derive(Debug)]
+pub struct Admission {
+    pub(crate) subject: Subject,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) clean_start: bool,
+    pub(crate) keep_alive_s: u16,
+    /// Seconds the session outlives the connection; `u32::MAX` is for ever. For 3.x 0 with a clean session, else for ever.
+    pub(crate) session_expiry_s: u32,
+    pub(crate) receive_maximum: NonZeroU16,
+    pub(crate) packet_size_max: u32,
+    pub(crate) topic_alias_maximum: u16,
+    pub(crate) problem_information: bool,
+    pub(crate) will: Option<WillMessage>,
+    pub(crate) assigned: bool,
+}
+
+/// A will, owned.
+#[derive(Clone, Debug)]
+pub(crate) struct WillMessage {
+    pub(crate) topic: Box<str>,
+    pub(crate) payload: Box<[u8]>,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) delay_s: u32,
+    pub(crate) message_expiry_s: Option<u32>,
+    pub(crate) properties: ForwardedPropertiesBuf,
+}
+
+impl Admission {
+    /// An admission for the subject of `permit`. `assigned` tells that the gate chose the client identifier, which
+    /// CONNACK then returns (MQTT-3.1.3-7).
+    #[must_use]
+    pub fn new(permit: AdmitPermit, connect: &Connect<'_>, assigned: bool) -> Self {
+        let _ = (permit, connect, assigned);
+        todo!()
+    }
+
+    /// Who is admitted.
+    #[must_use]
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The protocol version of the connection.
+    #[must_use]
+    pub fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+}

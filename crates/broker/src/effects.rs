@@ -1,0 +1,35 @@
+//! What a shard does to the world: the sink its calls write into.
+//!
+//! Implemented by `node/worker`, by tests and by the simulator.
+
+use motte_audit::Event;
+
+use crate::shard::{LinkId, ShardId};
+
+/// The sink.
+pub trait Effects {
+    /// The buffer of bytes to be written to a link, to append to; `None` when the transport is already gone. The owner
+    /// writes it out once at the end of the turn, then calls [`crate::Shard::on_drained`].
+    fn outbox(&mut self, link: LinkId) -> Option<&mut Vec<u8>>;
+
+    /// Ends a link after its outbox has been written. The shard has forgotten the link already; no further call for it
+    /// comes or is expected.
+    fn close(&mut self, link: LinkId);
+
+    /// Reports what happened.
+    fn event(&mut self, event: Event);
+
+    /// Hands a letter to another shard; letters of one turn travel together and in order.
+    fn post(&mut self, to: ShardId, letter: Letter);
+}
+
+/// Something for another shard: a message for some of its sessions.
+#[derive(Debug)]
+pub struct Letter {
+    pub(crate) content: LetterContent,
+}
+
+#[derive(Debug)]
+pub(crate) enum LetterContent {
+    // The message and its targets.
+}

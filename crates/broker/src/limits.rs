@@ -1,0 +1,57 @@
+//! Every bound of a shard, with its default.
+//!
+//! Filled in by `node` from the configuration.
+
+/// Bounds; all are inclusive maxima.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of a whole packet from a client; announced to 5.0 clients.
+    pub packet_size_bytes_max: u32,
+    /// Levels of a topic name or filter.
+    pub topic_levels_max: usize,
+    /// Subscriptions of one session.
+    pub subscriptions_max: usize,
+    /// Unacknowledged QoS 1 and 2 messages towards a client (its own Receive Maximum applies as well).
+    pub inflight_max: u16,
+    /// Receive Maximum announced to clients: unacknowledged QoS 2 (and QoS 1) publishes from one client.
+    pub receive_maximum: u16,
+    /// Messages waiting for one session.
+    pub queue_messages_max: usize,
+    /// Bytes of payload and topic waiting for one session.
+    pub queue_bytes_max: usize,
+    /// Bytes in a link's outbox above which QoS 0 is dropped and QoS 1 and 2 wait.
+    pub outbox_bytes_max: usize,
+    /// Retained messages in all.
+    pub retained_messages_max: usize,
+    /// Bytes of retained messages in all.
+    pub retained_bytes_max: usize,
+    /// Seconds a session may outlive its connection.
+    pub session_expiry_s_max: u32,
+    /// Sessions of this shard.
+    pub sessions_max: usize,
+    /// Seconds of keep alive; 0 from a client counts as more.
+    pub keep_alive_s_max: u16,
+    /// Topic Alias Maximum announced to clients.
+    pub topic_alias_maximum: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            packet_size_bytes_max: 1024 * 1024,
+            topic_levels_max: 128,
+            subscriptions_max: 1_000,
+            inflight_max: 100,
+            receive_maximum: 1_000,
+            queue_messages_max: 10_000,
+            queue_bytes_max: 16 * 1024 * 1024,
+            outbox_bytes_max: 1024 * 1024,
+            retained_messages_max: 1_000_000,
+            retained_bytes_max: 256 * 1024 * 1024,
+            session_expiry_s_max: 7 * 24 * 3600,
+            sessions_max: 100_000,
+            keep_alive_s_max: 3_600,
+            topic_alias_maximum: 32,
+        }
+    }
+}
