@@ -1,0 +1,184 @@
+//! The settings of a node, parsed: what cannot be right cannot be expressed.
+//!
+//! Made by `config`, read by boot, gate, workers and reload. Defaults are the secure ones.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use motte_broker::Limits;
+
+/// Everything a node is started with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The configuration file these settings come from; reload reads it again.
+    pub source: PathBuf,
+    /// Number of shards; by default one per core.
+    pub shards: NonZeroU16,
+    /// Where clients come in; at least one.
+    pub listeners: Vec<ListenerSettings>,
+    /// Certificates of the node.
+    pub tls: TlsSettings,
+    /// How identities are checked.
+    pub identity: IdentitySettings,
+    /// The ACL file (Mosquitto's grammar).
+    pub acl_file: PathBuf,
+    /// Limits before admission.
+    pub gate: GateLimits,
+    /// Limits of each shard.
+    pub limits: Limits,
+    /// The log.
+    pub log: LogSettings,
+    /// What stands under `[danger]`, named at every start.
+    pub dangers: Vec<&'static str>,
+}
+
+/// One listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerSettings {
+    /// Its name in the configuration and in logs.
+    pub name: String,
+    /// Address and port; port 0 lets the system choose (tests).
+    pub address: SocketAddr,
+    /// What is spoken.
+    pub transport: Transport,
+    /// Whether client certificates are asked for.
+    pub client_certificates: ClientCertificates,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// MQTT over TLS.
+    Tls,
+    /// MQTT over WebSocket over TLS.
+    WebSocketTls {
+        /// Path of the upgrade request, `/mqtt` by default.
+        path: String,
+        /// Origins a browser may come from; empty: requests with an `Origin` are accepted only from the host itself.
+        origins: Vec<String>,
+    },
+    /// MQTT without TLS. Only under `[danger]`.
+    Plaintext,
+}
+
+/// Whether client certificates are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// Not asked for.
+    None,
+    /// Verified when there is one; a certificate or a password is needed.
+    #[default]
+    Optional,
+    /// Demanded in the handshake.
+    Required,
+}
+
+/// The node's certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// PEM chain of the server, leaf first.
+    pub certificate: PathBuf,
+    /// PEM key of the server, mode 0600.
+    pub key: PathBuf,
+    /// PEM certificates of the CAs that sign client certificates.
+    pub client_ca: Option<PathBuf>,
+    /// Whether TLS 1.2 is spoken beside 1.3.
+    pub tls12: bool,
+    /// Renewal of the server certificate by the node itself.
+    pub renewal: Option<RenewalSettings>,
+}
+
+/// How the node renews its own certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenewalSettings {
+    /// PEM certificate of the private CA.
+    pub ca_certificate: PathBuf,
+    /// PEM key of the private CA, mode 0600.
+    pub ca_key: PathBuf,
+    /// Life of a new certificate in days, at most 90.
+    pub days: u16,
+}
+
+/// How identities are checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentitySettings {
+    /// Password file.
+    pub password_file: Option<PathBuf>,
+    /// Whether the common name of a verified client certificate is an identity.
+    pub certificate_common_name: bool,
+    /// Whether connections without credentials are let in as nobody. Only under `[danger]`.
+    pub allow_anonymous: bool,
+}
+
+/// Limits that hold before a connection is admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateLimits {
+    /// From accept to CONNACK: TCP, TLS, WebSocket, CONNECT and password check together.
+    pub admission_deadline: Duration,
+    /// Bytes of a CONNECT.
+    pub connect_bytes_max: u32,
+    /// Connections between accept and CONNACK, in all.
+    pub handshakes_max: usize,
+    /// Connections between accept and CONNACK, from one address.
+    pub handshakes_per_address_max: usize,
+    /// Connections in all.
+    pub connections_max: usize,
+    /// Connections from one address (IPv6: one /64).
+    pub connections_per_address_max: usize,
+    /// Password hashes computed at once.
+    pub hashes_at_once_max: usize,
+    /// Password checks that may wait.
+    pub hashes_waiting_max: usize,
+}
+
+impl Default for GateLimits {
+    fn default() -> Self {
+        Self {
+            admission_deadline: Duration::from_secs(10),
+            connect_bytes_max: 16 * 1024,
+            handshakes_max: 512,
+            handshakes_per_address_max: 128,
+            connections_max: 100_000,
+            connections_per_address_max: 10_000,
+            hashes_at_once_max: 2,
+            hashes_waiting_max: 256,
+        }
+    }
+}
+
+/// The log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Form of the lines.
+    pub format: LogFormat,
+    /// Least level shown.
+    pub level: LogLevel,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Human on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// Human.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Least level shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Errors only.
+    Error,
+    /// Warnings too.
+    Warn,
+    /// Ordinary life too.
+    #[default]
+    Info,
+    /// Everything.
+    Debug,
+}
