@@ -3,8 +3,22 @@
 //! Called by the command line (`serve`, `quickstart`) and by tests. Everything with a socket, a thread or a clock on the
 //! broker's side is in here.
 
+mod boot;
+mod clock;
 pub mod config;
+mod control;
+mod gate;
+mod log;
+mod reload;
+mod renewal;
 pub mod settings;
+mod snapshot;
+mod supervise;
+mod wire;
+mod worker;
 
+pub use boot::{Listening, Ready, StartError, serve, serve_with};
 pub use config::{ConfigError, ConfigFile};
+pub use control::{Control, Handle};
+pub use reload::ReloadError;
 pub use settings::Settings;

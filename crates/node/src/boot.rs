@@ -1,0 +1,230 @@
+//! Start and orderly stop of a node.
+//!
+//! Called by the command line and by tests. Reads all files and binds all sockets before the first thread starts, so that
+//! a node either stands as configured or does not start.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use motte_broker::{ShardId, Shared};
+use thiserror::Error;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::clock::Clock;
+use crate::config::ConfigError;
+use crate::control::{Command, Control};
+use crate::gate::{Entrance, Gate, listener};
+use crate::log::{self, Reporter};
+use crate::reload::Reloader;
+use crate::settings::{ListenerSettings, Settings, Transport};
+use crate::snapshot::Snapshot;
+use crate::supervise;
+use crate::worker::mailbox::{Mail, Mailbox};
+use crate::worker::{self, Seat};
+
+/// Threads of the gate's runtime, for handshakes.
+const GATE_THREADS: usize = 2;
+/// Threads for blocking work beside password hashes: files at reload and renewal.
+const FILE_THREADS: usize = 2;
+/// Time for the gate's tasks to end when the node stops.
+const GATE_STOP: Duration = Duration::from_secs(1);
+
+/// Why a node did not start, or ended otherwise than asked.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Files that the settings name are missing or wrong; all errors.
+    #[error("{} of the files named by the configuration cannot be used", .0.len())]
+    Files(Vec<ConfigError>),
+    /// A listener's address cannot be bound.
+    #[error("listener {name} cannot listen on {address}: {source}")]
+    Bind {
+        /// Name of the listener.
+        name: String,
+        /// Its address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The system gave no thread or no event queue.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+    /// A shard ended by itself; the process must not go on without the sessions on it.
+    #[error("shard {0} ended unexpectedly")]
+    ShardEnded(usize),
+}
+
+/// A listener that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What it speaks, as the scheme of a URL: `mqtts`, `wss` or `mqtt`.
+    pub scheme: &'static str,
+    /// Path of the upgrade request of a `wss` listener, else empty.
+    pub path: String,
+    /// Address and port, the port that was really given.
+    pub address: SocketAddr,
+}
+
+/// What is told once all listeners are bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The listeners in the order of the configuration.
+    pub listeners: Vec<Listening>,
+}
+
+/// Runs a node until SIGTERM or SIGINT; SIGHUP reloads. Blocks. `ready` is called once all listeners are bound.
+///
+/// # Errors
+/// Nothing was started, or a shard ended by itself.
+pub fn serve(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), StartError> {
+    let (_handle, control) = Control::with_signals();
+    serve_with(settings, control, ready)
+}
+
+/// Runs a node until it is stopped through `control`. Blocks. `ready` is called once all listeners are bound.
+///
+/// # Errors
+/// Nothing was started, or a shard ended by itself.
+pub fn serve_with(settings: Settings, control: Control, ready: impl FnOnce(&Ready)) -> Result<(), StartError> {
+    log::init(settings.log);
+    let snapshot = Snapshot::build(settings).map_err(StartError::Files)?;
+    let (listening, sockets) = bind_all(&snapshot.settings.listeners)?;
+    announce(&snapshot.settings, &listening);
+    let (reporter, scribe) = Reporter::start()?;
+    let node = Node::start(snapshot, sockets, &reporter, &control.sender)?;
+    ready(&Ready { listeners: listening });
+    let outcome = node.runtime.block_on(supervise::run(&node.reloader, control));
+    tracing::info!("stopping");
+    node.stop();
+    scribe.finish();
+    tracing::info!("stopped");
+    outcome
+}
+
+/// Binds every listener, or none.
+fn bind_all(listeners: &[ListenerSettings]) -> Result<(Vec<Listening>, Vec<TcpListener>), StartError> {
+    let mut listening = Vec::new();
+    let mut sockets = Vec::new();
+    for settings in listeners {
+        let failed = |source| StartError::Bind { name: settings.name.clone(), address: settings.address, source };
+        let socket = listener::bind(settings.address).map_err(failed)?;
+        let address = socket.local_addr().map_err(failed)?;
+        let (scheme, path) = match &settings.transport {
+            Transport::Tls => ("mqtts", String::new()),
+            Transport::WebSocketTls { path, .. } => ("wss", path.clone()),
+            Transport::Plaintext => ("mqtt", String::new()),
+        };
+        listening.push(Listening { name: settings.name.clone(), scheme, path, address });
+        sockets.push(socket);
+    }
+    Ok((listening, sockets))
+}
+
+/// The first lines of the log.
+fn announce(settings: &Settings, listening: &[Listening]) {
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(version, shards = settings.shards.get(), durability = "memory", "starting");
+    for Listening { name, scheme, address, .. } in listening {
+        tracing::info!(listener = name, scheme, %address, "listening");
+    }
+    for danger in &settings.dangers {
+        tracing::warn!(danger, "security is weakened by the configuration");
+    }
+}
+
+/// The threads of a running node.
+struct Node {
+    runtime: Runtime,
+    shards: Vec<JoinHandle<()>>,
+    reloader: Reloader,
+}
+
+impl Node {
+    fn start(
+        snapshot: Snapshot,
+        sockets: Vec<TcpListener>,
+        reporter: &Reporter,
+        control: &UnboundedSender<Command>,
+    ) -> Result<Self, StartError> {
+        let settings = snapshot.settings.clone();
+        let shared = Shared::new(settings.shards.get(), Arc::clone(&snapshot.policy));
+        let mailboxes: Arc<[Mailbox]> = (0..settings.shards.get()).map(|_| Mailbox::default()).collect();
+        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+        let reloader = Reloader {
+            snapshot: Arc::clone(&snapshot),
+            shared: Arc::clone(&shared),
+            mailboxes: Arc::clone(&mailboxes),
+        };
+        let clock = Clock::start();
+        let seat = |id| Seat {
+            id: ShardId(id),
+            shared: Arc::clone(&shared),
+            limits: settings.limits.clone(),
+            mailboxes: Arc::clone(&mailboxes),
+            snapshot: Arc::clone(&snapshot),
+            clock,
+            reporter: reporter.clone(),
+        };
+        let shards = (0..settings.shards.get()).map(|id| start_shard(seat(id), control.clone()));
+        let shards = shards.collect::<Result<Vec<_>, _>>()?;
+        let gate = Arc::new(Gate::new(snapshot, mailboxes, reporter.clone()));
+        let runtime = start_gate(&gate, &settings, sockets)?;
+        Ok(Self { runtime, shards, reloader })
+    }
+
+    /// Closes the doors first, then the sessions.
+    fn stop(self) {
+        self.runtime.shutdown_timeout(GATE_STOP);
+        for mailbox in &*self.reloader.mailboxes {
+            mailbox.post(Mail::Stop);
+        }
+        for shard in self.shards {
+            // A shard that panicked has already ended the node.
+            let _ = shard.join();
+        }
+    }
+}
+
+/// Tells the control loop when a shard thread is over, however it ended.
+struct Farewell(usize, UnboundedSender<Command>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // When nobody listens the node is stopping and expects it.
+        let _ = self.1.send(Command::ShardEnded(self.0));
+    }
+}
+
+fn start_shard(seat: Seat, control: UnboundedSender<Command>) -> Result<JoinHandle<()>, StartError> {
+    let number = usize::from(seat.id.0);
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+    let thread = std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
+        let _farewell = Farewell(number, control);
+        tokio::task::LocalSet::new().block_on(&runtime, worker::run(seat));
+    })?;
+    Ok(thread)
+}
+
+/// Starts the gate's runtime and one accepting task for each listener.
+fn start_gate(gate: &Arc<Gate>, settings: &Settings, sockets: Vec<TcpListener>) -> Result<Runtime, StartError> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(GATE_THREADS)
+        .max_blocking_threads(settings.gate.hashes_at_once_max.max(1) + FILE_THREADS)
+        .thread_name("gate")
+        .enable_all()
+        .build()?;
+    let entered = runtime.enter();
+    for (index, (socket, listener)) in sockets.into_iter().zip(&settings.listeners).enumerate() {
+        let socket = tokio::net::TcpListener::from_std(socket)?;
+        let name = Arc::from(listener.name.as_str());
+        let entrance = Arc::new(Entrance { index, name, transport: listener.transport.clone() });
+        runtime.spawn(listener::accept_all(Arc::clone(gate), entrance, socket));
+    }
+    drop(entered);
+    Ok(runtime)
+}

@@ -1,0 +1,72 @@
+//! The levers of a running node: stop and reload.
+//!
+//! Made by whoever starts a node; the [`Handle`] is pulled from any thread, signals pull the same levers. Never reaches
+//! into gate or shards itself.
+
+use std::sync::mpsc as outcome;
+
+use tokio::sync::mpsc;
+
+use crate::reload::ReloadError;
+
+/// What can be asked of a running node.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Stop orderly.
+    Stop,
+    /// Reload; the outcome goes to the sender when somebody waits for it.
+    Reload(Option<outcome::Sender<Result<(), ReloadError>>>),
+    /// A shard thread ended although nobody asked it to.
+    ShardEnded(usize),
+}
+
+/// Stops or reloads a node from outside; clonable, usable from any thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+/// The end of the levers that a node holds.
+#[derive(Debug)]
+pub struct Control {
+    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    pub(crate) sender: mpsc::UnboundedSender<Command>,
+    pub(crate) signals: bool,
+}
+
+impl Control {
+    /// Levers that are pulled only through the handle.
+    #[must_use]
+    pub fn new() -> (Handle, Self) {
+        Self::build(false)
+    }
+
+    /// Levers that are pulled through the handle and by signals: SIGTERM and SIGINT stop, SIGHUP reloads.
+    #[must_use]
+    pub fn with_signals() -> (Handle, Self) {
+        Self::build(true)
+    }
+
+    fn build(signals: bool) -> (Handle, Self) {
+        let (sender, commands) = mpsc::unbounded_channel();
+        (Handle { commands: sender.clone() }, Self { commands, sender, signals })
+    }
+}
+
+impl Handle {
+    /// Asks for an orderly stop. Returns at once; `serve_with` returns when the node has stopped.
+    pub fn stop(&self) {
+        // A node that is gone has stopped already.
+        let _ = self.commands.send(Command::Stop);
+    }
+
+    /// Reloads and waits for the outcome. Must not be called from a thread of the node.
+    ///
+    /// # Errors
+    /// The new set of files is bad and the old one stays in force, or the node is gone.
+    pub fn reload(&self) -> Result<(), ReloadError> {
+        let (sender, outcome) = outcome::channel();
+        self.commands.send(Command::Reload(Some(sender))).map_err(|_| ReloadError::Stopped)?;
+        outcome.recv().map_err(|_| ReloadError::Stopped)?
+    }
+}

@@ -1,0 +1,64 @@
+//! Listening sockets: bound before anything starts, accepted from under the limits.
+//!
+//! Called by boot. Running out of file descriptors makes it wait, not spin; a connection beyond a limit is closed before
+//! a byte of it is read.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use motte_audit::RefusalReason;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
+
+use super::{Claim, Entrance, Gate, Pass};
+
+/// Connections the operating system holds until they are accepted.
+const BACKLOG: i32 = 1024;
+/// Wait after the system had no resources for another connection.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds a listening socket. An IPv6 address takes IPv6 only, so that an IPv4 address has to be asked for.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Accepts connections for ever; each goes through the gate in a task of its own.
+pub(crate) async fn accept_all(gate: Arc<Gate>, entrance: Arc<Entrance>, listener: tokio::net::TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => open(&gate, &entrance, socket, peer),
+            Err(error) if is_about_one_connection(&error) => tokio::task::yield_now().await,
+            Err(error) => {
+                tracing::error!(listener = &*entrance.name, %error, "cannot accept; trying again shortly");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn open(gate: &Arc<Gate>, entrance: &Arc<Entrance>, socket: TcpStream, peer: SocketAddr) {
+    let snapshot = gate.snapshot.load();
+    let Some((handshake, connection)) = gate.places.take(peer.ip(), &snapshot.settings.gate) else {
+        return gate.report(entrance, peer, Claim::default(), RefusalReason::TooManyConnections, None);
+    };
+    // Without it a small packet may wait for an acknowledgement; the connection works all the same.
+    let _ = socket.set_nodelay(true);
+    let (gate, entrance) = (Arc::clone(gate), Arc::clone(entrance));
+    tokio::spawn(async move { gate.welcome(&entrance, socket, peer, Pass { handshake, connection }).await });
+}
+
+/// Whether only the connection that was about to be accepted failed.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, PermissionDenied};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | PermissionDenied)
+}

@@ -1,0 +1,211 @@
+//! The gate: everything between an accepted socket and an [`motte_broker::Admission`].
+//!
+//! Started by boot on a runtime of its own. Bytes of unauthenticated peers end here; what passes moves to the shard where
+//! its client id lives. One deadline covers the whole way and is never extended.
+
+mod authn;
+mod connect;
+pub(crate) mod limits;
+pub(crate) mod listener;
+pub(crate) mod tls;
+mod visitor;
+mod websocket;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use motte_audit::{Event, EventKind, RefusalReason};
+use motte_broker::Admission;
+use motte_mqtt::{Connect, ProtocolVersion, ReasonCode};
+use motte_policy::{AdmitPermit, ClientId, Refused};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use self::authn::Hashes;
+use self::connect::FirstPacket;
+use self::limits::{ConnectionPlace, HandshakePlace, Places};
+use self::visitor::Visitor;
+use crate::log::{Entry, Reporter};
+use crate::settings::Transport;
+use crate::snapshot::Snapshot;
+use crate::worker::mailbox::{Arrival, Mail, Mailbox};
+
+/// What all connections on their way in share.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    /// Settings and files in force.
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The count of connections.
+    pub(crate) places: Places,
+    /// The bounded queue of password checks.
+    pub(crate) hashes: Hashes,
+    /// The boxes of the shards.
+    pub(crate) mailboxes: Arc<[Mailbox]>,
+    /// The log.
+    pub(crate) reporter: Reporter,
+}
+
+/// One listener as its connections see it.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    /// Its place in the settings.
+    pub(crate) index: usize,
+    /// Its name in logs.
+    pub(crate) name: Arc<str>,
+    /// What it speaks.
+    pub(crate) transport: Transport,
+}
+
+/// Why somebody stays outside, and what is said to them.
+#[derive(Debug)]
+struct Refusal {
+    reason: RefusalReason,
+    /// The CONNACK, when the peer has shown a version to answer in.
+    answer: Option<(ProtocolVersion, ReasonCode)>,
+    detail: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal without an MQTT answer.
+    fn silent(reason: RefusalReason, detail: impl Into<Option<String>>) -> Self {
+        Self { reason, answer: None, detail: detail.into() }
+    }
+
+    /// A refusal with a CONNACK.
+    fn answered(reason: RefusalReason, version: ProtocolVersion, code: ReasonCode) -> Self {
+        Self { reason, answer: Some((version, code)), detail: None }
+    }
+}
+
+/// Whom a refusal is about, as far as they said so.
+#[derive(Clone, Debug, Default)]
+struct Claim {
+    client_id: Option<Arc<str>>,
+    user_name: Option<Arc<str>>,
+}
+
+/// The places a connection holds while it is on its way in.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    pub(crate) handshake: HandshakePlace,
+    pub(crate) connection: ConnectionPlace,
+}
+
+impl Gate {
+    /// A gate in front of the shards with `mailboxes`.
+    pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>, mailboxes: Arc<[Mailbox]>, reporter: Reporter) -> Self {
+        let hashes = Hashes::new(&snapshot.load().settings.gate);
+        Self { snapshot, places: Places::default(), hashes, mailboxes, reporter }
+    }
+
+    /// Leads one socket through the gate, within the deadline that began when it was accepted.
+    async fn welcome(&self, entrance: &Entrance, socket: TcpStream, peer: SocketAddr, pass: Pass) {
+        let snapshot = self.snapshot.load_full();
+        let deadline = Instant::now() + snapshot.settings.gate.admission_deadline;
+        let Pass { handshake, connection } = pass;
+        let mut claim = Claim::default();
+        let way = self.lead(entrance, &snapshot, Visitor::new(socket, peer), connection, &mut claim);
+        let outcome = tokio::time::timeout_at(deadline, way).await;
+        drop(handshake);
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(refusal)) => self.report(entrance, peer, claim, refusal.reason, refusal.detail),
+            Err(_) => self.report(entrance, peer, claim, RefusalReason::Deadline, None),
+        }
+    }
+
+    /// The way in; gives the refusal when it ended before the shard, `None` when nothing is to be told.
+    async fn lead(
+        &self,
+        entrance: &Entrance,
+        snapshot: &Arc<Snapshot>,
+        mut visitor: Visitor,
+        place: ConnectionPlace,
+        claim: &mut Claim,
+    ) -> Option<Refusal> {
+        let refusal = match self.admit(entrance, snapshot, &mut visitor, claim).await {
+            Ok((admission, permit_method, early)) => {
+                let peer = visitor.peer;
+                return match visitor.leave() {
+                    Ok((socket, wire)) => {
+                        let snapshot = Arc::clone(snapshot);
+                        let method = permit_method;
+                        let arrival = Arrival { socket, wire, early, admission, method, snapshot, peer, place };
+                        self.send_home(arrival);
+                        None
+                    }
+                    Err(error) => Some(Refusal::silent(RefusalReason::Overloaded, error.to_string())),
+                };
+            }
+            Err(refusal) => refusal,
+        };
+        visitor.refuse(refusal.answer).await;
+        (!visitor.was_answered_in_http()).then_some(refusal)
+    }
+
+    /// Transport, CONNECT, identity, policy: each step needs the one before.
+    async fn admit(
+        &self,
+        entrance: &Entrance,
+        snapshot: &Arc<Snapshot>,
+        visitor: &mut Visitor,
+        claim: &mut Claim,
+    ) -> Result<(Admission, motte_policy::Method, Vec<u8>), Refusal> {
+        if let Some(config) = &snapshot.tls[entrance.index] {
+            tls::accept(visitor, Arc::clone(config)).await?;
+        }
+        if let Transport::WebSocketTls { path, origins } = &entrance.transport {
+            websocket::accept(visitor, path, origins, snapshot.settings.gate.connect_bytes_max).await?;
+        }
+        let FirstPacket { bytes, length } = connect::read(visitor, snapshot.settings.gate.connect_bytes_max).await?;
+        let connect = connect::parse(&bytes[..length], snapshot.settings.gate.connect_bytes_max)?;
+        claim.client_id = Some(Arc::from(connect.client_id));
+        claim.user_name = connect.user_name.map(Arc::from);
+        let (client_id, assigned) = connect::client_id(&connect)?;
+        let permit = self.judge(snapshot, visitor, &connect, client_id).await?;
+        let method = permit.method();
+        let early = bytes[length..].to_vec();
+        Ok((Admission::new(permit, &connect, assigned), method, early))
+    }
+
+    /// Who it is, and whether policy lets them in.
+    async fn judge(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        visitor: &Visitor,
+        connect: &Connect<'_>,
+        client_id: ClientId,
+    ) -> Result<AdmitPermit, Refusal> {
+        let who = self.hashes.authenticate(snapshot, visitor.certificates(), connect).await?;
+        let will_topic = connect.will.map(|will| will.topic);
+        snapshot.policy.admit(who, client_id, will_topic).map_err(|refused| {
+            let (reason, code) = match refused {
+                Refused::UnsafeName => (RefusalReason::ClientId, ReasonCode::ClientIdNotValid),
+                Refused::WillDenied => (RefusalReason::WillDenied, ReasonCode::NotAuthorized),
+            };
+            Refusal { detail: Some(refused.to_string()), ..Refusal::answered(reason, connect.version, code) }
+        })
+    }
+
+    /// Sends an admitted connection to the shard where its client id lives.
+    fn send_home(&self, arrival: Arrival) {
+        let shards = u16::try_from(self.mailboxes.len()).expect("the settings count shards in 16 bits");
+        let home = motte_broker::home(&arrival.admission.subject().client_id.0, shards);
+        self.mailboxes[usize::from(home.0)].post(Mail::Arrival(Box::new(arrival)));
+    }
+
+    fn report(
+        &self,
+        entrance: &Entrance,
+        peer: SocketAddr,
+        claim: Claim,
+        reason: RefusalReason,
+        detail: Option<String>,
+    ) {
+        let kind = EventKind::Refused { reason };
+        let event = Event { client_id: claim.client_id, user_name: claim.user_name, kind };
+        let listener = Some(Arc::clone(&entrance.name));
+        self.reporter.report(Entry { event, peer: Some(peer), listener, detail });
+    }
+}

@@ -1,0 +1,158 @@
+//! The log: one line for each thing that happened.
+//!
+//! Gate and shards hand events to the [`Reporter`], which never blocks; a thread of its own writes them through `tracing`.
+//! Peer-supplied text is escaped here, at the only place that shows it (K34). Never writes a secret or a payload.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use motte_audit::{Escaped, Event, EventKind};
+use serde::Serialize;
+use tracing::level_filters::LevelFilter;
+
+use crate::settings::{LogFormat, LogLevel, LogSettings};
+
+/// Events that may wait to be written; beyond that they are counted and the count is written.
+const WAITING_MAX: usize = 8192;
+
+/// Sends log lines to standard error in the form the settings ask for. The first call of a process decides; a program
+/// that has a subscriber of its own keeps it.
+pub(crate) fn init(settings: LogSettings) {
+    let level = match settings.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    let terminal = std::io::stderr().is_terminal();
+    let json = match settings.format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Human => false,
+        LogFormat::Json => true,
+    };
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(std::io::stderr);
+    // An error says that a subscriber stands already, which is the documented outcome.
+    let _ = if json {
+        let lines = lines.json().flatten_event(true).with_current_span(false).with_span_list(false);
+        tracing::subscriber::set_global_default(lines.finish())
+    } else {
+        tracing::subscriber::set_global_default(lines.with_ansi(terminal).finish())
+    };
+}
+
+/// An event with what the node knows beside it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) event: Event,
+    /// Address of the client, where one connection is meant.
+    pub(crate) peer: Option<SocketAddr>,
+    /// Name of the listener it came in through.
+    pub(crate) listener: Option<Arc<str>>,
+    /// A sentence for the operator. May hold text of the peer; it is escaped.
+    pub(crate) detail: Option<String>,
+}
+
+impl Entry {
+    /// An event and nothing else.
+    pub(crate) fn of(event: Event, peer: Option<SocketAddr>) -> Self {
+        Self { event, peer, listener: None, detail: None }
+    }
+}
+
+#[derive(Debug)]
+enum Message {
+    Entry(Box<Entry>),
+    End,
+}
+
+/// Takes events from any thread without blocking.
+#[derive(Clone, Debug)]
+pub(crate) struct Reporter {
+    messages: SyncSender<Message>,
+    lost: Arc<AtomicU64>,
+}
+
+/// The thread that writes.
+#[derive(Debug)]
+pub(crate) struct Scribe {
+    thread: JoinHandle<()>,
+    messages: SyncSender<Message>,
+}
+
+impl Reporter {
+    /// A reporter and the thread that writes what it is told.
+    pub(crate) fn start() -> std::io::Result<(Self, Scribe)> {
+        let (messages, received) = sync_channel(WAITING_MAX);
+        let lost = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&lost);
+        let thread = std::thread::Builder::new().name("log".into()).spawn(move || write_all(&received, &counter))?;
+        Ok((Self { messages: messages.clone(), lost }, Scribe { thread, messages }))
+    }
+
+    /// Reports something. When the log is slower than events come, it is counted instead.
+    pub(crate) fn report(&self, entry: Entry) {
+        if self.messages.try_send(Message::Entry(Box::new(entry))).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Scribe {
+    /// Writes what waits and ends.
+    pub(crate) fn finish(self) {
+        // Whether the thread is there to hear it or not, joining tells that nothing is left to write.
+        let _ = self.messages.send(Message::End);
+        let _ = self.thread.join();
+    }
+}
+
+fn write_all(received: &Receiver<Message>, lost: &AtomicU64) {
+    while let Ok(Message::Entry(entry)) = received.recv() {
+        write(&entry);
+        let lost = lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            tracing::warn!(events = lost, "events were not written because they came faster than the log takes them");
+        }
+    }
+}
+
+/// Writes one line.
+#[allow(clippy::cognitive_complexity, reason = "one arm for each kind of event; the macros count as branches")]
+fn write(entry: &Entry) {
+    let client_id = entry.event.client_id.as_deref().map(|text| tracing::field::display(Escaped(text)));
+    let user = entry.event.user_name.as_deref().map(|text| tracing::field::display(Escaped(text)));
+    let address = entry.peer.map(tracing::field::display);
+    let listener = entry.listener.as_deref();
+    let detail = entry.detail.as_deref().map(|text| tracing::field::display(Escaped(text)));
+    match &entry.event.kind {
+        EventKind::Admitted { session_present, protocol_level } => {
+            tracing::info!(client_id, user, address, protocol_level, session_present, "admitted");
+        }
+        EventKind::Refused { reason } => {
+            tracing::warn!(reason = word(reason), client_id, user, address, listener, detail, "refused");
+        }
+        EventKind::Closed { cause, detail } => {
+            tracing::info!(cause = word(cause), client_id, user, detail, "closed");
+        }
+        EventKind::Denied { what, topic } => {
+            tracing::warn!(what = word(what), client_id, user, topic = %Escaped(topic), "denied");
+        }
+        EventKind::SessionExpired => tracing::info!(client_id, user, "session expired"),
+        EventKind::WillPublished { topic } => {
+            tracing::info!(client_id, user, topic = %Escaped(topic), "will published");
+        }
+        EventKind::Dropped { messages } => tracing::warn!(client_id, user, messages, "messages dropped"),
+    }
+}
+
+/// The word of a closed list as it stands in JSON.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::from("unknown"),
+    }
+}

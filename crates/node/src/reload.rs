@@ -1,0 +1,100 @@
+//! Reload: the whole new set of settings and files, or the old one.
+//!
+//! Called by the control loop on SIGHUP or by a [`crate::Handle`]. A bad set changes nothing and is an alarm; a good one
+//! takes effect at once for new connections, and connected clients are judged again.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use motte_broker::Shared;
+use thiserror::Error;
+
+use crate::config::{ConfigError, ConfigFile};
+use crate::settings::Settings;
+use crate::snapshot::Snapshot;
+use crate::worker::mailbox::{Mail, Mailbox};
+
+/// Why a reload changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReloadError {
+    /// The new set has errors; all of them.
+    #[error("{} of the new files are not right; the old set stays in force", .0.len())]
+    Files(Vec<ConfigError>),
+    /// The node is stopping or has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}
+
+/// What a reload changes.
+#[derive(Clone, Debug)]
+pub(crate) struct Reloader {
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) mailboxes: Arc<[Mailbox]>,
+}
+
+impl Reloader {
+    /// Reads everything again and puts it in force. Blocks on files: called where that is allowed.
+    pub(crate) fn reload(&self) -> Result<(), ReloadError> {
+        let old = self.snapshot.load_full();
+        let next = read_again(&old.settings).and_then(Snapshot::build);
+        match next {
+            Ok(next) => {
+                self.put_in_force(&old, Arc::new(next));
+                tracing::info!("reloaded: certificates, passwords and access rules");
+                Ok(())
+            }
+            Err(errors) => {
+                for error in &errors {
+                    let file = error.file.display();
+                    tracing::error!(%file, line = error.line, what = error.what, hint = error.hint, "reload failed");
+                }
+                tracing::error!("the old settings and files stay in force");
+                Err(ReloadError::Files(errors))
+            }
+        }
+    }
+
+    /// Swaps and lets every shard judge its clients again. New connections are checked against the new set from the swap
+    /// on; one that was checked against the old set is checked again when it arrives at its shard.
+    fn put_in_force(&self, old: &Arc<Snapshot>, next: Arc<Snapshot>) {
+        let revocation = Arc::new(old.revocation(&next));
+        self.shared.replace_policy(Arc::clone(&next.policy));
+        self.snapshot.store(next);
+        for mailbox in &*self.mailboxes {
+            mailbox.post(Mail::PolicyChanged);
+            mailbox.post(Mail::Revoked(Arc::clone(&revocation)));
+        }
+    }
+
+    /// Puts the renewed server certificate in force; connections that stand are not touched.
+    pub(crate) fn adopt_certificate(&self) -> Result<(), ConfigError> {
+        let next = self.snapshot.load().with_new_certificate()?;
+        self.snapshot.store(Arc::new(next));
+        Ok(())
+    }
+}
+
+/// The settings as their file states them at present. Settings without a file of their own (`source` is empty) stay, and
+/// only the files they name are read again.
+fn read_again(old: &Settings) -> Result<Settings, Vec<ConfigError>> {
+    if old.source.as_os_str().is_empty() {
+        return Ok(old.clone());
+    }
+    let mut next = ConfigFile::load(&old.source)?;
+    for (what, differs) in [
+        ("listeners", next.listeners != old.listeners),
+        ("shards", next.shards != old.shards),
+        ("limits of shards", format!("{:?}", next.limits) != format!("{:?}", old.limits)),
+        ("log", next.log != old.log),
+    ] {
+        if differs {
+            tracing::warn!(what, "changed in the configuration; takes effect after a restart");
+        }
+    }
+    next.listeners.clone_from(&old.listeners);
+    next.shards = old.shards;
+    next.limits = old.limits.clone();
+    next.log = old.log;
+    Ok(next)
+}

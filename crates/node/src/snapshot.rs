@@ -1,0 +1,135 @@
+//! What is in force: settings and everything read from the files they name, as one immutable value.
+//!
+//! Built by boot and reload, read by gate and workers behind one pointer. Either a whole snapshot is good or there is
+//! none: no part of a bad set ever takes effect.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use motte_policy::{Identity, Method, PasswordFile, PasswordHash, Policy, Subject, UserName};
+use rustls::ServerConfig;
+
+use crate::config::ConfigError;
+use crate::gate::tls;
+use crate::settings::Settings;
+use crate::worker::mailbox::Revocation;
+
+/// Everything in force.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// The settings.
+    pub(crate) settings: Settings,
+    /// TLS of each listener, in the order of the settings; `None` for one without TLS.
+    pub(crate) tls: Vec<Option<Arc<ServerConfig>>>,
+    /// The password file.
+    pub(crate) passwords: Option<Arc<PasswordFile>>,
+    /// The access rules.
+    pub(crate) policy: Arc<Policy>,
+    /// The CA file for client certificates, as read; tells whether trust changed.
+    client_ca: Option<Vec<u8>>,
+}
+
+impl Snapshot {
+    /// Reads every file the settings name.
+    ///
+    /// # Errors
+    /// All that is wrong with any of them.
+    pub(crate) fn build(settings: Settings) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = Vec::new();
+        let mut tls = Vec::new();
+        for listener in &settings.listeners {
+            match tls::server_config(&settings.tls, listener) {
+                Ok(config) => tls.push(config),
+                // Listeners share their files: one error is told once.
+                Err(error) if !errors.contains(&error) => errors.push(error),
+                Err(_) => {}
+            }
+        }
+        let passwords = match &settings.identity.password_file {
+            Some(path) => keep(read_passwords(path), &mut errors).map(Arc::new),
+            None => None,
+        };
+        let policy = keep(read_policy(&settings.acl_file), &mut errors).map(Arc::new);
+        // A CA file that cannot be read was reported where the TLS configuration was made.
+        let client_ca = settings.tls.client_ca.as_ref().and_then(|path| std::fs::read(path).ok());
+        match policy {
+            Some(policy) if errors.is_empty() => Ok(Self { settings, tls, passwords, policy, client_ca }),
+            _ => Err(errors),
+        }
+    }
+
+    /// The same with the server certificate read anew.
+    ///
+    /// # Errors
+    /// What is wrong with the certificate or the key.
+    pub(crate) fn with_new_certificate(&self) -> Result<Self, ConfigError> {
+        let settings = self.settings.clone();
+        let tls = settings.listeners.iter().map(|listener| tls::server_config(&settings.tls, listener));
+        let tls = tls.collect::<Result<_, _>>()?;
+        let passwords = self.passwords.clone();
+        Ok(Self { settings, tls, passwords, policy: Arc::clone(&self.policy), client_ca: self.client_ca.clone() })
+    }
+
+    /// Whether what was proved against this snapshot still holds in `current`.
+    pub(crate) fn still_vouches(self: &Arc<Self>, current: &Arc<Self>, subject: &Subject, method: Method) -> bool {
+        if Arc::ptr_eq(self, current) {
+            return true;
+        }
+        match (method, &subject.identity) {
+            (Method::Password, Identity::User(name)) => {
+                let hash = self.hash(name);
+                hash.is_some() && hash == current.hash(name)
+            }
+            (Method::Certificate, _) => {
+                current.settings.identity.certificate_common_name && !self.trusts_differently(current)
+            }
+            (Method::Anonymous, _) => current.settings.identity.allow_anonymous,
+            (Method::Password, Identity::Anonymous) => false,
+        }
+    }
+
+    /// Who is admitted by this snapshot and would not be by `next`.
+    pub(crate) fn revocation(&self, next: &Self) -> Revocation {
+        let users = self.passwords.iter().flat_map(|file| file.users());
+        let passwords =
+            users.filter(|(name, hash)| next.hash(name) != Some(*hash)).map(|(name, _)| name.clone()).collect();
+        let certificates = self.trusts_differently(next) || !next.settings.identity.certificate_common_name;
+        Revocation { passwords, certificates, anonymous: !next.settings.identity.allow_anonymous }
+    }
+
+    fn trusts_differently(&self, other: &Self) -> bool {
+        self.client_ca != other.client_ca
+    }
+
+    fn hash(&self, user: &UserName) -> Option<&PasswordHash> {
+        self.passwords.as_ref()?.users().find(|(name, _)| *name == user).map(|(_, hash)| hash)
+    }
+}
+
+/// Takes the value out of a result and its errors to the others.
+fn keep<T>(result: Result<T, Vec<ConfigError>>, errors: &mut Vec<ConfigError>) -> Option<T> {
+    result.map_err(|found| errors.extend(found)).ok()
+}
+
+fn read_passwords(path: &Path) -> Result<PasswordFile, Vec<ConfigError>> {
+    let text = read(path, "create it with `motte passwd add`, or make it readable for the broker")?;
+    PasswordFile::parse(&text).map_err(|errors| {
+        let hint = "write each line with `motte passwd add USER`";
+        errors.iter().map(|error| problem(path, 0, error.to_string(), hint)).collect()
+    })
+}
+
+fn read_policy(path: &Path) -> Result<Policy, Vec<ConfigError>> {
+    let text = read(path, "make the ACL file readable for the broker; without rules nobody may do anything")?;
+    Policy::parse(&text)
+        .map_err(|errors| errors.into_iter().map(|error| problem(path, error.line, error.what, &error.hint)).collect())
+}
+
+fn read(path: &Path, hint: &str) -> Result<String, Vec<ConfigError>> {
+    std::fs::read_to_string(path).map_err(|error| vec![problem(path, 0, format!("cannot be read: {error}"), hint)])
+}
+
+/// An error of a file.
+pub(crate) fn problem(path: &Path, line: usize, what: String, hint: &str) -> ConfigError {
+    ConfigError { file: path.to_path_buf(), line, what, hint: hint.to_owned() }
+}

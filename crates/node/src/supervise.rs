@@ -1,0 +1,87 @@
+//! The control loop: signals, levers, renewal.
+//!
+//! Run by boot on the gate's runtime until the node is to stop. Work on files happens on the blocking pool.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
+
+use crate::boot::StartError;
+use crate::control::{Command, Control};
+use crate::reload::{ReloadError, Reloader};
+use crate::renewal;
+
+/// How often the node looks at the age of its certificate.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// The signals a node listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+/// Handles commands and signals until one of them says stop.
+pub(crate) async fn run(reloader: &Reloader, mut control: Control) -> Result<(), StartError> {
+    let mut signals = if control.signals { Some(Signals::listen()?) } else { None };
+    let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
+    renewal.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        let command = tokio::select! {
+            Some(command) = control.commands.recv() => command,
+            command = Signals::next(&mut signals) => command,
+            _ = renewal.tick() => {
+                renew(reloader).await;
+                continue;
+            }
+        };
+        match command {
+            Command::Stop => return Ok(()),
+            Command::ShardEnded(number) => {
+                tracing::error!(shard = number, "a shard ended unexpectedly; the node stops");
+                return Err(StartError::ShardEnded(number));
+            }
+            Command::Reload(waiting) => {
+                let outcome = reload(reloader).await;
+                if let Some(waiting) = waiting {
+                    // Whoever asked may have stopped waiting.
+                    let _ = waiting.send(outcome);
+                }
+            }
+        }
+    }
+}
+
+async fn reload(reloader: &Reloader) -> Result<(), ReloadError> {
+    let reloader = reloader.clone();
+    tokio::task::spawn_blocking(move || reloader.reload()).await.unwrap_or(Err(ReloadError::Stopped))
+}
+
+async fn renew(reloader: &Reloader) {
+    let reloader = reloader.clone();
+    let work = tokio::task::spawn_blocking(move || renewal::keep_certificate_fresh(&reloader, SystemTime::now()));
+    if work.await.is_err() {
+        tracing::error!("a defect ended the renewal of the server certificate; it is tried again in an hour");
+    }
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The command of the next signal; never without signals.
+    async fn next(signals: &mut Option<Self>) -> Command {
+        let Some(signals) = signals else { return std::future::pending().await };
+        tokio::select! {
+            _ = signals.terminate.recv() => Command::Stop,
+            _ = signals.interrupt.recv() => Command::Stop,
+            _ = signals.hang_up.recv() => Command::Reload(None),
+        }
+    }
+}

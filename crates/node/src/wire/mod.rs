@@ -1,0 +1,204 @@
+//! What lies between a socket and MQTT bytes: nothing, TLS, or WebSocket over TLS.
+//!
+//! Used by the gate before admission and by the shard after it, so that a connection moves between their runtimes as
+//! one plain value. Owns no socket, reads no clock and never waits: bytes go in, bytes come out.
+
+mod websocket;
+
+use std::io::{self, Read, Write};
+
+use rustls::ServerConnection;
+use thiserror::Error;
+
+pub(crate) use websocket::WebSocket;
+
+/// Bytes turned into one piece of the layer below at a time.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Why no more bytes come out of a connection.
+#[derive(Debug, Error)]
+pub(crate) enum WireError {
+    /// The TLS layer failed; an alert may wait to be written.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The peer broke the WebSocket protocol or a limit of it.
+    #[error("WebSocket: {0}")]
+    WebSocket(&'static str),
+    /// The socket failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// What became of bytes to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// All are with the operating system.
+    All,
+    /// The socket takes no more at present.
+    Blocked,
+}
+
+/// The layers of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Wire {
+    tls: Option<Box<ServerConnection>>,
+    websocket: Option<Box<WebSocket>>,
+    peer_finished: bool,
+}
+
+impl Wire {
+    /// No layer: MQTT bytes on the socket itself.
+    pub(crate) fn plaintext() -> Self {
+        Self::default()
+    }
+
+    /// A TLS layer whose handshake has still to be done.
+    pub(crate) fn tls(connection: ServerConnection) -> Self {
+        Self { tls: Some(Box::new(connection)), websocket: None, peer_finished: false }
+    }
+
+    /// Puts a WebSocket layer on top.
+    pub(crate) fn upgrade(&mut self, websocket: WebSocket) {
+        self.websocket = Some(Box::new(websocket));
+    }
+
+    /// The TLS layer.
+    pub(crate) fn connection(&self) -> Option<&ServerConnection> {
+        self.tls.as_deref()
+    }
+
+    /// The WebSocket layer.
+    pub(crate) fn websocket_mut(&mut self) -> Option<&mut WebSocket> {
+        self.websocket.as_deref_mut()
+    }
+
+    /// Whether the TLS handshake is still going on.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// Whether the peer said that nothing more will come: a TLS close_notify or a WebSocket close frame.
+    pub(crate) fn peer_finished(&self) -> bool {
+        self.peer_finished
+    }
+
+    /// Whether a layer holds bytes for the socket, beside what waits in the outbox.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+            || self.websocket.as_ref().is_some_and(|ws| !ws.outgoing().is_empty())
+    }
+
+    /// Takes bytes from the network and appends what they carry to `plain`.
+    pub(crate) fn open(&mut self, network: &[u8], plain: &mut Vec<u8>) -> Result<(), WireError> {
+        let Some(tls) = self.tls.as_deref_mut() else {
+            plain.extend_from_slice(network);
+            return Ok(());
+        };
+        match self.websocket.as_deref_mut() {
+            None => self.peer_finished |= open_tls(tls, network, plain)?,
+            Some(websocket) => {
+                self.peer_finished |= open_tls(tls, network, websocket.incoming())?;
+                self.peer_finished |= websocket.unframe(plain)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Wraps bytes that were already opened from TLS before the WebSocket layer stood: what came behind the upgrade
+    /// request.
+    pub(crate) fn reopen(&mut self, early: &[u8], plain: &mut Vec<u8>) -> Result<(), WireError> {
+        if let Some(websocket) = self.websocket.as_deref_mut() {
+            websocket.incoming().extend_from_slice(early);
+            self.peer_finished |= websocket.unframe(plain)?;
+        }
+        Ok(())
+    }
+
+    /// Writes `outbox` through the layers into `socket` as far as it takes it, and removes what was taken.
+    pub(crate) fn flush(&mut self, socket: &mut impl Write, outbox: &mut Vec<u8>) -> io::Result<Flushed> {
+        let mut taken = 0;
+        let outcome = self.flush_from(socket, outbox, &mut taken);
+        outbox.drain(..taken);
+        outcome
+    }
+
+    fn flush_from(&mut self, socket: &mut impl Write, outbox: &[u8], taken: &mut usize) -> io::Result<Flushed> {
+        loop {
+            if let Some(tls) = self.tls.as_deref_mut() {
+                while tls.wants_write() {
+                    match tls.write_tls(socket) {
+                        Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                        Ok(_) => {}
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            let rest = &outbox[*taken..];
+            if rest.is_empty() && self.websocket.as_ref().is_none_or(|ws| ws.outgoing().is_empty()) {
+                return Ok(Flushed::All);
+            }
+            let piece = &rest[..rest.len().min(PIECE_BYTES)];
+            match self.seal(socket, piece) {
+                Ok(count) => *taken += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Moves one piece a layer down and tells how much of it was taken.
+    fn seal(&mut self, socket: &mut impl Write, piece: &[u8]) -> io::Result<usize> {
+        let Some(tls) = self.tls.as_deref_mut() else {
+            return match socket.write(piece)? {
+                0 => Err(io::ErrorKind::WriteZero.into()),
+                count => Ok(count),
+            };
+        };
+        let Some(websocket) = self.websocket.as_deref_mut() else {
+            return tls.writer().write(piece);
+        };
+        let mut framed = 0;
+        if websocket.outgoing().is_empty() {
+            websocket.frame(piece);
+            framed = piece.len();
+        }
+        let sealed = tls.writer().write(websocket.outgoing())?;
+        websocket.sent(sealed);
+        Ok(framed)
+    }
+
+    /// Says goodbye in each layer; [`Wire::flush`] then writes it. Nothing may be written afterwards.
+    pub(crate) fn finish(&mut self) {
+        if let (Some(websocket), Some(tls)) = (self.websocket.as_deref_mut(), self.tls.as_deref_mut()) {
+            websocket.close();
+            // A close frame has a few bytes: with a full TLS buffer the peer is not reading and would not see it.
+            if let Ok(sealed) = tls.writer().write(websocket.outgoing()) {
+                websocket.sent(sealed);
+            }
+        }
+        if let Some(tls) = self.tls.as_deref_mut() {
+            tls.send_close_notify();
+        }
+    }
+}
+
+/// Opens TLS records; tells whether the peer sent close_notify.
+fn open_tls(tls: &mut ServerConnection, mut network: &[u8], plain: &mut Vec<u8>) -> Result<bool, WireError> {
+    while !network.is_empty() {
+        if tls.read_tls(&mut network)? == 0 {
+            return Ok(true);
+        }
+        let state = tls.process_new_packets()?;
+        let count = state.plaintext_bytes_to_read();
+        if count > 0 {
+            let start = plain.len();
+            plain.resize(start + count, 0);
+            tls.reader().read_exact(&mut plain[start..])?;
+        }
+        if state.peer_has_closed() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,94 @@
+//! What a shard thread is sent by others: arrivals, letters, orders.
+//!
+//! Posted to by the gate, by other shards and by the control task; emptied by the shard in one exchange. The lock is held
+//! for a push or a swap and for nothing else.
+
+use std::collections::HashSet;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use motte_broker::{Admission, Letter};
+use motte_policy::{Method, UserName};
+use tokio::sync::Notify;
+
+use crate::gate::limits::ConnectionPlace;
+use crate::snapshot::Snapshot;
+use crate::wire::Wire;
+
+/// An admitted connection on its way to its shard.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// The socket, taken off the gate's runtime.
+    pub(crate) socket: TcpStream,
+    /// Its layers.
+    pub(crate) wire: Wire,
+    /// Bytes the client sent behind its CONNECT.
+    pub(crate) early: Vec<u8>,
+    /// The right to be here.
+    pub(crate) admission: Admission,
+    /// How the identity was proved.
+    pub(crate) method: Method,
+    /// What the identity was proved against.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// The client's address.
+    pub(crate) peer: SocketAddr,
+    /// Its place among all connections.
+    pub(crate) place: ConnectionPlace,
+}
+
+/// Whom a reload shuts out.
+#[derive(Debug, Default)]
+pub(crate) struct Revocation {
+    /// Users whose password entry is gone or changed.
+    pub(crate) passwords: HashSet<UserName>,
+    /// Whether client certificates prove an identity no more.
+    pub(crate) certificates: bool,
+    /// Whether nobody in particular may be here no more.
+    pub(crate) anonymous: bool,
+}
+
+/// Something for a shard thread.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// A connection moves in.
+    Arrival(Box<Arrival>),
+    /// What another shard wrote in one turn.
+    Letters(Vec<Letter>),
+    /// The shared policy was replaced.
+    PolicyChanged,
+    /// Identities lost their right.
+    Revoked(Arc<Revocation>),
+    /// The node stops.
+    Stop,
+}
+
+/// The box of one shard.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    queue: Mutex<Vec<Mail>>,
+    posted: Notify,
+}
+
+impl Mailbox {
+    /// Puts something in.
+    pub(crate) fn post(&self, mail: Mail) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_empty = queue.is_empty();
+        queue.push(mail);
+        drop(queue);
+        if was_empty {
+            self.posted.notify_one();
+        }
+    }
+
+    /// Waits until something is there and takes all of it, in the order it was posted. Only the owning shard may call it.
+    pub(crate) async fn collect(&self) -> Vec<Mail> {
+        loop {
+            let mail = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+            if !mail.is_empty() {
+                return mail;
+            }
+            self.posted.notified().await;
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A shard on its thread: the broker's shard, its outlets, and one task for each connection.
+//!
+//! Started by boot; fed through its mailbox by the gate, other shards and the control task. Never blocks: no file, no
+//! password hash, no lock but mailboxes and the broker's shared map.
+
+mod journal;
+mod link;
+pub(crate) mod mailbox;
+mod outbox;
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use motte_audit::{CloseCause, Event, EventKind, RefusalReason};
+use motte_broker::{Limits, LinkId, Millis, Shard, ShardId, Shared};
+use motte_policy::{Identity, Method};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use self::journal::MemoryJournal;
+use self::link::Link;
+pub(crate) use self::link::{say_goodbye, write_out};
+use self::mailbox::{Arrival, Mail, Mailbox, Revocation};
+use self::outbox::Outlets;
+use crate::clock::Clock;
+use crate::log::{Entry, Reporter};
+use crate::snapshot::Snapshot;
+
+/// Time for connections to take their last bytes when the node stops.
+const STOP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Bytes read from one socket in one turn.
+const READ_BUDGET_BYTES: usize = 64 * 1024;
+
+/// What a shard thread is started with.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    /// Which shard.
+    pub(crate) id: ShardId,
+    /// State shared with the other shards.
+    pub(crate) shared: Arc<Shared>,
+    /// The shard's limits.
+    pub(crate) limits: Limits,
+    /// The boxes of all shards, this one's included.
+    pub(crate) mailboxes: Arc<[Mailbox]>,
+    /// Settings and files in force.
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The node's clock.
+    pub(crate) clock: Clock,
+    /// The log.
+    pub(crate) reporter: Reporter,
+}
+
+/// The state of a shard thread, touched by its tasks one at a time and never across a wait.
+#[derive(Debug)]
+struct Worker {
+    shard: Shard<MemoryJournal>,
+    outlets: Outlets,
+    clock: Clock,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    reporter: Reporter,
+    outbox_bytes_max: usize,
+    message_bytes_max: usize,
+    /// When the timer task wakes; a turn that needs it sooner rings `rearm`.
+    armed: Option<Millis>,
+    rearm: Rc<Notify>,
+    /// A link task ended.
+    left: Rc<Notify>,
+    /// Bytes from a socket, lent to one link for one turn.
+    network: Box<[u8]>,
+    /// What they carry, lent likewise.
+    plain: Vec<u8>,
+}
+
+/// Runs a shard until the node stops. Must run in a `LocalSet`.
+pub(crate) async fn run(seat: Seat) {
+    let mailboxes = Arc::clone(&seat.mailboxes);
+    let mailbox = &mailboxes[usize::from(seat.id.0)];
+    let worker = Worker::new(seat);
+    let rearm = Rc::clone(&worker.rearm);
+    let worker = Rc::new(RefCell::new(worker));
+    loop {
+        let due = worker.borrow_mut().arm();
+        let timer = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            mails = mailbox.collect() => {
+                for mail in mails {
+                    if matches!(mail, Mail::Stop) {
+                        return stop(&worker).await;
+                    }
+                    take(&worker, mail);
+                }
+            }
+            () = timer => worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_timer(now, outlets)),
+            () = rearm.notified() => {}
+        }
+    }
+}
+
+/// Handles one piece of mail.
+fn take(worker: &Rc<RefCell<Worker>>, mail: Mail) {
+    match mail {
+        Mail::Arrival(arrival) => move_in(worker, *arrival),
+        Mail::Letters(letters) => worker.borrow_mut().guarded(None, |shard, now, outlets| {
+            for letter in letters {
+                shard.on_letter(letter, now, outlets);
+            }
+        }),
+        Mail::PolicyChanged => {
+            worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_policy_changed(now, outlets));
+        }
+        Mail::Revoked(revocation) => worker.borrow_mut().revoke(&revocation),
+        Mail::Stop => {}
+    }
+}
+
+/// Admits a connection and starts its task.
+fn move_in(worker: &Rc<RefCell<Worker>>, arrival: Arrival) {
+    let Arrival { socket, wire, early, admission, method, snapshot, peer, place } = arrival;
+    let subject = admission.subject().clone();
+    let mut state = worker.borrow_mut();
+    if !snapshot.still_vouches(&state.snapshot.load(), &subject, method) {
+        return state.refuse(&subject, peer);
+    }
+    // The runtime refuses a socket only when it is out of resources: the client sees its connection close.
+    let Ok(socket) = TcpStream::from_std(socket) else { return };
+    let id = state.outlets.open(subject, method);
+    state.guarded(Some(id), |shard, now, outlets| {
+        outlets.peer = Some(peer);
+        shard.admit(id, admission, now, outlets);
+    });
+    drop(state);
+    let link = Link::new(Rc::clone(worker), id, socket, wire);
+    tokio::task::spawn_local(async move {
+        link.run(early).await;
+        drop(place);
+    });
+}
+
+/// Ends all links orderly and waits a short while for their last bytes to leave.
+async fn stop(worker: &Rc<RefCell<Worker>>) {
+    let left = {
+        let mut state = worker.borrow_mut();
+        state.guarded(None, |shard, now, outlets| shard.stop(now, outlets));
+        Rc::clone(&state.left)
+    };
+    let emptied = async {
+        while worker.borrow().outlets.len() > 0 {
+            left.notified().await;
+        }
+    };
+    // Whoever has not taken the last bytes by then is cut off.
+    let _ = tokio::time::timeout(STOP_DEADLINE, emptied).await;
+}
+
+impl Worker {
+    fn new(seat: Seat) -> Self {
+        let outbox_bytes_max = seat.limits.outbox_bytes_max;
+        let packet_bytes_max = usize::try_from(seat.limits.packet_size_bytes_max).unwrap_or(usize::MAX);
+        Self {
+            shard: Shard::new(seat.id, seat.shared, seat.limits, MemoryJournal::default()),
+            outlets: Outlets::new(seat.mailboxes, seat.reporter.clone()),
+            clock: seat.clock,
+            snapshot: seat.snapshot,
+            reporter: seat.reporter,
+            outbox_bytes_max,
+            message_bytes_max: packet_bytes_max.saturating_add(READ_BUDGET_BYTES),
+            armed: None,
+            rearm: Rc::default(),
+            left: Rc::default(),
+            network: vec![0; READ_BUDGET_BYTES].into_boxed_slice(),
+            plain: Vec::new(),
+        }
+    }
+
+    /// Lets the shard work, then wakes who was written to. `f` must not panic.
+    fn turn<R>(&mut self, f: impl FnOnce(&mut Shard<MemoryJournal>, Millis, &mut Outlets) -> R) -> R {
+        let result = f(&mut self.shard, self.clock.now(), &mut self.outlets);
+        self.outlets.end_turn();
+        if let Some(due) = self.shard.next_timer()
+            && self.armed.is_none_or(|armed| due < armed)
+        {
+            self.armed = Some(due);
+            self.rearm.notify_one();
+        }
+        result
+    }
+
+    /// A turn that survives a defect in the broker: the link it was about is closed, the others go on.
+    fn guarded<R: Default>(
+        &mut self,
+        link: Option<LinkId>,
+        f: impl FnOnce(&mut Shard<MemoryJournal>, Millis, &mut Outlets) -> R,
+    ) -> R {
+        // The shard may be left between two steps; going on with it is better than ending every session on it.
+        if let Ok(result) = catch_unwind(AssertUnwindSafe(|| self.turn(f))) {
+            return result;
+        }
+        tracing::error!(link = link.map(|link| link.0), "a defect in the broker was caught; the connection is closed");
+        if let Some(link) = link {
+            let disconnect = AssertUnwindSafe(|| {
+                self.turn(|shard, now, outlets| shard.disconnect(link, CloseCause::Protocol, now, outlets));
+            });
+            let _ = catch_unwind(disconnect);
+            self.outlets.abandon(link);
+        }
+        R::default()
+    }
+
+    /// When the timer is due next, never less than a millisecond ahead so that a late timer cannot spin.
+    fn arm(&mut self) -> Option<Instant> {
+        self.armed = self.shard.next_timer();
+        let soonest = Millis(self.clock.now().0.saturating_add(1));
+        self.armed.and_then(|due| self.clock.instant(due.max(soonest)))
+    }
+
+    /// Ends the links of identities that lost their right.
+    fn revoke(&mut self, revocation: &Revocation) {
+        let links = self.outlets.links(|slot| match (slot.method, &slot.subject.identity) {
+            (Method::Password, Identity::User(name)) => revocation.passwords.contains(name),
+            (Method::Password, Identity::Anonymous) => true,
+            (Method::Certificate, _) => revocation.certificates,
+            (Method::Anonymous, _) => revocation.anonymous,
+        });
+        for link in links {
+            self.guarded(Some(link), |shard, now, outlets| shard.disconnect(link, CloseCause::Revoked, now, outlets));
+        }
+    }
+
+    /// Tells of a connection whose credentials ceased to hold between their check and its arrival.
+    fn refuse(&self, subject: &motte_policy::Subject, peer: std::net::SocketAddr) {
+        let event = Event {
+            client_id: Some(Arc::clone(&subject.client_id.0)),
+            user_name: subject.identity.user_name().map(Arc::from),
+            kind: EventKind::Refused { reason: RefusalReason::BadCredentials },
+        };
+        self.reporter.report(Entry::of(event, Some(peer)));
+    }
+}
