@@ -1,0 +1,207 @@
+//! The only builder of rustls configurations. Called by `node` (listeners) and `client` (outgoing connections).
+//! Never turns verification off unless asked by name, never allows 0-RTT, and never resumes a session whose client
+//! was known by a certificate, because resumption skips the check whether that certificate still counts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+
+use crate::pem;
+use crate::trouble::TlsFileError;
+
+mod danger;
+
+/// The lowest version of TLS that is spoken; there is none below 1.2 (RFC 8996).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2 and 1.3.
+    #[default]
+    V12,
+    /// TLS 1.3 only.
+    V13,
+}
+
+/// Whether a listener asks its clients for certificates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// Not asked for.
+    #[default]
+    None,
+    /// Asked for; a client without one may log in by other means, a bad one is refused.
+    Optional,
+    /// A client without a good one is refused.
+    Required,
+}
+
+/// What a listener's TLS is made of. Files are read when [`server_config`] is called, and not again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerTlsParams {
+    /// PEM: the server's certificate, then those between it and the root.
+    pub certificate: PathBuf,
+    /// PEM: the key of the first certificate.
+    pub key: PathBuf,
+    /// PEM: the CAs whose client certificates count. Needed unless `client_certificates` is `None`.
+    pub client_ca: Option<PathBuf>,
+    /// Whether clients show certificates.
+    pub client_certificates: ClientCertificates,
+    /// The lowest version.
+    pub tls_min: TlsVersion,
+    /// Application protocols (RFC 7301), best first; empty to not use ALPN.
+    pub alpn: Vec<Vec<u8>>,
+}
+
+/// Whom a client believes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Roots {
+    /// The CAs of a PEM file, and no others.
+    File(PathBuf),
+    /// Those the operating system trusts.
+    #[default]
+    System,
+}
+
+/// What a client's TLS is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientTlsParams {
+    /// Whom to believe.
+    pub roots: Roots,
+    /// PEM files of the client's own certificate (with those between it and the root) and its key.
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
+    /// Application protocols, best first; empty to not use ALPN.
+    pub alpn: Vec<Vec<u8>>,
+    /// The lowest version.
+    pub tls_min: TlsVersion,
+    /// Danger: believe any server, so that anyone on the way can read and change everything. For tests by hand only.
+    pub insecure: bool,
+}
+
+/// The cryptography used everywhere: aws-lc-rs with a hybrid post-quantum exchange first, and only suites with forward
+/// secrecy and authenticated encryption.
+pub fn crypto_provider() -> Arc<CryptoProvider> {
+    Arc::new(CryptoProvider {
+        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
+        cipher_suites: vec![
+            cipher_suite::TLS13_AES_128_GCM_SHA256,
+            cipher_suite::TLS13_AES_256_GCM_SHA384,
+            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+            cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+            cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+            cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        ],
+        ..aws_lc_rs::default_provider()
+    })
+}
+
+/// Builds a listener's configuration. Fails closed: any file that is missing, damaged, exposed or does not fit is an
+/// error, and so are client certificates without a CA.
+pub fn server_config(params: &ServerTlsParams) -> Result<Arc<ServerConfig>, TlsFileError> {
+    let provider = crypto_provider();
+    let own = certified_key(&params.certificate, &params.key, &provider)?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions(params.tls_min))
+        .map_err(TlsFileError::from_rustls)?;
+    let builder = match client_verifier(params, &provider)? {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
+    config.alpn_protocols.clone_from(&params.alpn);
+    config.max_early_data_size = 0;
+    if params.client_certificates == ClientCertificates::None {
+        config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsFileError::from_rustls)?;
+    } else {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    Ok(Arc::new(config))
+}
+
+/// Builds a client's configuration; the server's name is given when a connection is opened.
+pub fn client_config(params: &ClientTlsParams) -> Result<Arc<ClientConfig>, TlsFileError> {
+    let provider = crypto_provider();
+    let verifier: Arc<dyn ServerCertVerifier> = if params.insecure {
+        Arc::new(danger::AnyServer::new(&provider))
+    } else {
+        let roots = Arc::new(match &params.roots {
+            Roots::File(path) => pem::roots(path)?,
+            Roots::System => system_roots()?,
+        });
+        WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+            .build()
+            .map_err(|error| TlsFileError::Configuration { reason: error.to_string() })?
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions(params.tls_min))
+        .map_err(TlsFileError::from_rustls)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match &params.client_certificate {
+        Some((certificate, key)) => {
+            let own = certified_key(certificate, key, &provider)?;
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols.clone_from(&params.alpn);
+    config.enable_early_data = false;
+    Ok(Arc::new(config))
+}
+
+/// Best first.
+static VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
+
+fn versions(least: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
+    match least {
+        TlsVersion::V12 => &VERSIONS,
+        TlsVersion::V13 => &VERSIONS[..1],
+    }
+}
+
+fn client_verifier(
+    params: &ServerTlsParams,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsFileError> {
+    if params.client_certificates == ClientCertificates::None {
+        return Ok(None);
+    }
+    let path = params.client_ca.as_deref().ok_or(TlsFileError::NoClientAuthority)?;
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(pem::roots(path)?), Arc::clone(provider));
+    let builder = match params.client_certificates {
+        ClientCertificates::Optional => builder.allow_unauthenticated(),
+        ClientCertificates::None | ClientCertificates::Required => builder,
+    };
+    builder.build().map(Some).map_err(|error| TlsFileError::Configuration { reason: error.to_string() })
+}
+
+fn certified_key(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsFileError> {
+    let chain = pem::certificates(certificate)?;
+    let private = provider
+        .key_provider
+        .load_private_key(pem::key(key)?)
+        .map_err(|_| TlsFileError::UnsupportedKey { path: key.to_owned() })?;
+    let own = CertifiedKey::new(chain, private);
+    own.keys_match()
+        .map_err(|_| TlsFileError::KeyDoesNotMatch { certificate: certificate.to_owned(), key: key.to_owned() })?;
+    Ok(own)
+}
+
+fn system_roots() -> Result<RootCertStore, TlsFileError> {
+    let mut store = RootCertStore::empty();
+    // One unreadable file among hundreds is no reason to refuse all; none at all is.
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if store.is_empty() { Err(TlsFileError::NoSystemRoots) } else { Ok(store) }
+}
+
+#[cfg(test)]
+mod tests;
