@@ -20,6 +20,7 @@ use crate::control::{Command, Control};
 use crate::gate::{Entrance, Gate, listener};
 use crate::log::{self, Reporter};
 use crate::reload::Reloader;
+use crate::renewal::{self, RenewalError};
 use crate::settings::{ListenerSettings, Settings, Transport};
 use crate::snapshot::Snapshot;
 use crate::supervise;
@@ -52,6 +53,9 @@ pub enum StartError {
     /// The system gave no thread or no event queue.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
+    /// A certificate renewal that was cut short could not be finished.
+    #[error(transparent)]
+    Renewal(#[from] RenewalError),
     /// A shard ended by itself; the process must not go on without the sessions on it.
     #[error("shard {0} ended unexpectedly")]
     ShardEnded(usize),
@@ -92,6 +96,7 @@ pub fn serve(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
 /// Nothing was started, or a shard ended by itself.
 pub fn serve_with(settings: Settings, control: Control, ready: impl FnOnce(&Ready)) -> Result<(), StartError> {
     log::init(settings.log);
+    renewal::finish_interrupted(&settings.tls)?;
     let snapshot = Snapshot::build(settings).map_err(StartError::Files)?;
     let (listening, sockets) = bind_all(&snapshot.settings.listeners)?;
     announce(&snapshot.settings, &listening);

@@ -1,13 +1,144 @@
 //! Renewal of the node's own server certificate by the private CA beside it.
 //!
-//! Called by the control loop at the start and every hour. The clock is an argument; connections that stand are not
-//! touched.
+//! Called by the control loop at the start and every hour, and by boot to finish what a crash cut short. The clock is an
+//! argument; connections that stand are not touched.
 
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::reload::Reloader;
+use motte_pki::{Authority, CertificateFacts, HostName, IssueError, LeafRequest, Role, files};
+use thiserror::Error;
 
-/// Renews when it is time and puts the new certificate in force; says in the log what happened.
+use crate::reload::Reloader;
+use crate::settings::{RenewalSettings, TlsSettings};
+
+/// Appended to the name of a file that waits to take the place of another.
+const NEXT: &str = ".next";
+
+/// What became of a look at the certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// The configuration leaves renewal to somebody else.
+    Off,
+    /// It lasts long enough.
+    NotDue {
+        /// Whole days until it ends.
+        days_left: i64,
+    },
+    /// There is a new certificate and key on disk.
+    Renewed {
+        /// Whole days until the new one ends.
+        days_left: i64,
+    },
+}
+
+/// Why a certificate could not be renewed.
+#[derive(Debug, Error)]
+pub enum RenewalError {
+    /// A file cannot be read, or does not hold what it should.
+    #[error("{}: {what}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The CA would not issue.
+    #[error("{0}; {hint}", hint = .0.hint())]
+    Issue(#[from] IssueError),
+    /// The certificate holds a name that cannot be asked for again.
+    #[error("the certificate holds the name {0:?}, which is neither a host name nor an address")]
+    Name(String),
+}
+
+/// Renews when it is time and puts the new certificate in force; the log says what happened.
 pub(crate) fn keep_certificate_fresh(reloader: &Reloader, now: SystemTime) {
-    let _ = (reloader.adopt_certificate(), now);
+    let snapshot = reloader.snapshot.load_full();
+    match renew_if_due(&snapshot.settings.tls, now) {
+        Ok(Renewal::Off | Renewal::NotDue { .. }) => {}
+        Ok(Renewal::Renewed { days_left }) => match reloader.adopt_certificate() {
+            Ok(()) => tracing::info!(days_left, "the server certificate was renewed"),
+            Err(error) => {
+                let file = error.file.display();
+                tracing::error!(%file, what = error.what, "the renewed server certificate cannot be used");
+            }
+        },
+        Err(error) => {
+            tracing::error!(%error, "the server certificate could not be renewed; it is tried again in an hour");
+        }
+    }
+}
+
+/// Issues a new server certificate for the names of the present one, if that is in the last third of its life. Key and
+/// certificate are written beside the present ones and then renamed, the key first; see [`finish_interrupted`].
+///
+/// # Errors
+/// A file cannot be read or written, or the CA would not issue. The present certificate stays.
+pub fn renew_if_due(settings: &TlsSettings, now: SystemTime) -> Result<Renewal, RenewalError> {
+    let Some(renewal) = &settings.renewal else { return Ok(Renewal::Off) };
+    let present = leaf(&settings.certificate, &read(&settings.certificate)?)?;
+    if !motte_pki::renewal_due(&present, now) {
+        return Ok(Renewal::NotDue { days_left: present.days_left(now) });
+    }
+    let issued = authority(renewal)?.issue(&request(&present, renewal.days)?, now)?;
+    let days_left = leaf(&settings.certificate, &issued.chain_pem)?.days_left(now);
+    write(&next(&settings.certificate), issued.chain_pem.as_bytes())?;
+    write(&next(&settings.key), issued.key_pem.as_bytes())?;
+    rename(&settings.key)?;
+    rename(&settings.certificate)?;
+    Ok(Renewal::Renewed { days_left })
+}
+
+/// Finishes a renewal that a crash cut between its two renames: a waiting certificate without a waiting key says that
+/// the new key is in place already.
+pub(crate) fn finish_interrupted(settings: &TlsSettings) -> Result<(), RenewalError> {
+    if settings.renewal.is_some() && next(&settings.certificate).exists() && !next(&settings.key).exists() {
+        rename(&settings.certificate)?;
+    }
+    Ok(())
+}
+
+fn authority(renewal: &RenewalSettings) -> Result<Authority, RenewalError> {
+    let certificate = read(&renewal.ca_certificate)?;
+    let broken = |what: String| RenewalError::File { file: renewal.ca_key.clone(), what };
+    let key = files::read_private(&renewal.ca_key).map_err(|error| broken(error.to_string()))?;
+    let key = std::str::from_utf8(&key).map_err(|_| broken(String::from("is not PEM")))?;
+    Ok(Authority::from_pem(&certificate, key)?)
+}
+
+/// What to ask of the CA: the names of the present certificate, in their order.
+fn request(present: &CertificateFacts, days: u16) -> Result<LeafRequest, RenewalError> {
+    let parse = |name: &String| name.parse::<HostName>().map_err(|_| RenewalError::Name(name.clone()));
+    let names = present.names.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    let first = present.names.first().cloned();
+    let common_name = present.subject_common_name.clone().or(first).unwrap_or_default();
+    Ok(LeafRequest { role: Role::Server, common_name, names, days })
+}
+
+fn leaf(file: &Path, pem: &str) -> Result<CertificateFacts, RenewalError> {
+    let broken = |what: String| RenewalError::File { file: file.to_path_buf(), what };
+    let facts = CertificateFacts::from_pem(pem).map_err(|error| broken(error.to_string()))?;
+    facts.into_iter().next().ok_or_else(|| broken(String::from("holds no certificate")))
+}
+
+fn next(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(NEXT);
+    PathBuf::from(name)
+}
+
+fn read(file: &Path) -> Result<String, RenewalError> {
+    std::fs::read_to_string(file).map_err(|error| io(file, &error))
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<(), RenewalError> {
+    files::write_private(file, bytes).map_err(|error| io(file, &error))
+}
+
+fn rename(file: &Path) -> Result<(), RenewalError> {
+    std::fs::rename(next(file), file).map_err(|error| io(file, &error))
+}
+
+fn io(file: &Path, error: &std::io::Error) -> RenewalError {
+    RenewalError::File { file: file.to_path_buf(), what: error.to_string() }
 }

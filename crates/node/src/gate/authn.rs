@@ -59,10 +59,8 @@ impl Hashes {
         if snapshot.settings.identity.certificate_common_name
             && let Some(leaf) = certificates.and_then(|chain| chain.first())
         {
-            let name = tls::identity(leaf).map_err(|why| Refusal {
-                detail: Some(why),
-                ..refused(RefusalReason::CertificateWithoutIdentity, ReasonCode::NotAuthorized)
-            })?;
+            let name = tls::identity(leaf)
+                .ok_or_else(|| refused(RefusalReason::CertificateWithoutIdentity, ReasonCode::NotAuthorized))?;
             if connect.user_name.is_some_and(|user| user != &*name) {
                 return Err(Refusal {
                     detail: Some(String::from("the user name is not the name in the client certificate")),

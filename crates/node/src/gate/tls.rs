@@ -5,13 +5,15 @@
 use std::sync::Arc;
 
 use motte_audit::RefusalReason;
-use rustls::{ServerConfig, ServerConnection};
+use motte_pki::{ServerTlsParams, TlsVersion};
+use rustls::{AlertDescription, ServerConfig, ServerConnection};
 use rustls_pki_types::CertificateDer;
 
 use super::Refusal;
 use super::visitor::Visitor;
 use crate::config::ConfigError;
-use crate::settings::{ListenerSettings, TlsSettings, Transport};
+use crate::settings::{ClientCertificates, ListenerSettings, TlsSettings, Transport};
+use crate::snapshot::problem;
 use crate::wire::{Wire, WireError};
 
 /// Type of the record that opens every handshake (RFC 8446, section 5.1).
@@ -34,23 +36,63 @@ pub(super) async fn accept(visitor: &mut Visitor, config: Arc<ServerConfig>) -> 
 }
 
 /// The TLS configuration of a listener; `None` for one without TLS.
+///
+/// # Errors
+/// A file that is missing, damaged, exposed or does not fit the others.
 pub(crate) fn server_config(
     settings: &TlsSettings,
     listener: &ListenerSettings,
 ) -> Result<Option<Arc<ServerConfig>>, ConfigError> {
-    if listener.transport == Transport::Plaintext {
-        return Ok(None);
-    }
-    let _ = settings;
-    todo!()
+    let protocol: &[u8] = match listener.transport {
+        Transport::Plaintext => return Ok(None),
+        Transport::Tls => b"mqtt",
+        Transport::WebSocketTls { .. } => b"http/1.1",
+    };
+    let params = ServerTlsParams {
+        certificate: settings.certificate.clone(),
+        key: settings.key.clone(),
+        client_ca: settings.client_ca.clone(),
+        client_certificates: match listener.client_certificates {
+            ClientCertificates::None => motte_pki::ClientCertificates::None,
+            ClientCertificates::Optional => motte_pki::ClientCertificates::Optional,
+            ClientCertificates::Required => motte_pki::ClientCertificates::Required,
+        },
+        tls_min: if settings.tls12 { TlsVersion::V12 } else { TlsVersion::V13 },
+        alpn: vec![protocol.to_vec()],
+    };
+    motte_pki::server_config(&params)
+        .map(Some)
+        .map_err(|error| problem(&settings.certificate, 0, error.to_string(), &error.hint()))
 }
 
-/// The name a verified certificate gives its holder, or why it gives none.
-pub(super) fn identity(leaf: &CertificateDer<'_>) -> Result<Arc<str>, String> {
-    let _ = leaf;
-    Err(String::from("it has no common name"))
+/// The name a verified certificate gives its holder; `None` when it names nobody for certain.
+pub(super) fn identity(leaf: &CertificateDer<'_>) -> Option<Arc<str>> {
+    motte_pki::identity_common_name(leaf).map(Arc::from)
 }
 
+/// One sentence for the operator on why a handshake failed, seen from the broker.
 fn explain(error: &WireError) -> String {
-    error.to_string()
+    let WireError::Tls(error) = error else { return error.to_string() };
+    match error {
+        rustls::Error::AlertReceived(AlertDescription::UnknownCA) => {
+            String::from("the client does not know the CA of this broker; give it the CA certificate (--cafile)")
+        }
+        rustls::Error::AlertReceived(
+            alert @ (AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown),
+        ) => format!("the client does not accept the certificate of this broker, or its name: {alert:?}"),
+        rustls::Error::AlertReceived(alert) => format!("the client ended the handshake: {alert:?}"),
+        rustls::Error::InvalidCertificate(reason) => format!("the client's certificate is not accepted: {reason}"),
+        rustls::Error::NoCertificatesPresented => {
+            String::from("the client showed no certificate and this listener demands one")
+        }
+        rustls::Error::NoApplicationProtocol => {
+            String::from("the client asks for another application protocol (ALPN) than this listener speaks")
+        }
+        rustls::Error::PeerIncompatible(reason) => {
+            format!("client and broker have no way of doing TLS in common: {reason:?}")
+        }
+        error => error.to_string(),
+    }
 }
