@@ -2,6 +2,7 @@
 //!
 //! Called by `serve`, `serve --check`, `quickstart` and reload. All errors are reported at once.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::settings::Settings;
@@ -17,6 +18,17 @@ pub struct ConfigError {
     pub what: String,
     /// What to do.
     pub hint: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        write!(f, ": {}", self.what)?;
+        if self.hint.is_empty() { Ok(()) } else { write!(f, " — hint: {}", self.hint) }
+    }
 }
 
 /// A configuration file and where it stands: relative paths in it are relative to its folder.

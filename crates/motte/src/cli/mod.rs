@@ -1,0 +1,60 @@
+//! The command line: which commands there are, and how one is run.
+//!
+//! Called by `main`. Each command is a file beside this one with `Args` (what was typed) and `run` (what it does).
+
+mod man;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::ui::{Failure, Ui};
+
+/// Shown below the help of `motte`.
+const AFTER_HELP: &str = "\
+Exit codes: 0 done; 1 failed; 2 wrong command line or configuration; further codes are in the help of each command.
+
+First steps: `motte quickstart` makes a private CA, certificates, passwords and access rules in ./motte-data and \
+starts a broker that speaks MQTT over TLS.";
+
+/// A secure MQTT platform: broker, client tools, certificates and passwords.
+#[derive(Debug, Parser)]
+#[command(name = "motte", version, about, after_help = AFTER_HELP, arg_required_else_help = true)]
+#[command(propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a broker with a configuration file
+    Serve(serve::Args),
+    /// Write the completions of a shell to standard output
+    Completions(man::CompletionsArgs),
+    /// Write the manual page to standard output, or all manual pages to a directory
+    Man(man::Args),
+}
+
+/// Parses the command line and runs the command.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = run(cli.command, &mut Ui::new());
+    ExitCode::from(match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.show();
+            failure.code()
+        }
+    })
+}
+
+/// Runs one command. Gives its exit code.
+fn run(command: Command, ui: &mut Ui) -> Result<u8, Failure> {
+    match command {
+        Command::Serve(args) => serve::run(&args, ui),
+        Command::Completions(args) => man::completions(&args, &mut Cli::command(), ui),
+        Command::Man(args) => man::run(&args, Cli::command(), ui),
+    }
+}
