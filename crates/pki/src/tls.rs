@@ -111,7 +111,7 @@ pub fn server_config(params: &ServerTlsParams) -> Result<Arc<ServerConfig>, TlsF
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions(params.tls_min))
         .map_err(TlsFileError::from_rustls)?;
-    let builder = match client_verifier(params, &provider)? {
+    let builder = match verifier_with(params, &provider)? {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
@@ -168,7 +168,13 @@ fn versions(least: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
     }
 }
 
-fn client_verifier(
+/// What checks a client's chain in the handshakes of such a listener; `None` where none is asked for. For asking again
+/// about a chain that was accepted before the CA file changed.
+pub fn client_verifier(params: &ServerTlsParams) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsFileError> {
+    verifier_with(params, &crypto_provider())
+}
+
+fn verifier_with(
     params: &ServerTlsParams,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsFileError> {
