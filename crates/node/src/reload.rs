@@ -58,12 +58,12 @@ impl Reloader {
     /// Swaps and lets every shard judge its clients again. New connections are checked against the new set from the swap
     /// on; one that was checked against the old set is checked again when it arrives at its shard.
     fn put_in_force(&self, old: &Arc<Snapshot>, next: Arc<Snapshot>) {
-        let revocation = Arc::new(old.revocation(&next));
+        let revoked = Arc::new(old.users_revoked_by(&next));
         self.shared.replace_policy(Arc::clone(&next.policy));
         self.snapshot.store(next);
         for mailbox in &*self.mailboxes {
             mailbox.post(Mail::PolicyChanged);
-            mailbox.post(Mail::Revoked(Arc::clone(&revocation)));
+            mailbox.post(Mail::Reloaded(Arc::clone(&revoked)));
         }
     }
 

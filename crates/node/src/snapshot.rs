@@ -3,16 +3,19 @@
 //! Built by boot and reload, read by gate and workers behind one pointer. Either a whole snapshot is good or there is
 //! none: no part of a bad set ever takes effect.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use motte_policy::{Identity, Method, PasswordFile, PasswordHash, Policy, Subject, UserName};
+use motte_policy::{PasswordFile, PasswordHash, Policy, UserName};
 use rustls::ServerConfig;
+use rustls::server::danger::ClientCertVerifier;
+use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::config::ConfigError;
 use crate::gate::tls;
 use crate::settings::Settings;
-use crate::worker::mailbox::Revocation;
+use crate::worker::mailbox::Proof;
 
 /// Everything in force.
 #[derive(Debug)]
@@ -25,8 +28,8 @@ pub(crate) struct Snapshot {
     pub(crate) passwords: Option<Arc<PasswordFile>>,
     /// The access rules.
     pub(crate) policy: Arc<Policy>,
-    /// The CA file for client certificates, as read; tells whether trust changed.
-    client_ca: Option<Vec<u8>>,
+    /// What checks the chains of client certificates.
+    client_trust: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 impl Snapshot {
@@ -50,10 +53,12 @@ impl Snapshot {
             None => None,
         };
         let policy = keep(read_policy(&settings.acl_file), &mut errors).map(Arc::new);
-        // A CA file that cannot be read was reported where the TLS configuration was made.
-        let client_ca = settings.tls.client_ca.as_ref().and_then(|path| std::fs::read(path).ok());
-        match policy {
-            Some(policy) if errors.is_empty() => Ok(Self { settings, tls, passwords, policy, client_ca }),
+        let client_trust = keep(tls::client_verifier(&settings.tls).map_err(|error| vec![error]), &mut errors);
+        errors.dedup();
+        match (policy, client_trust) {
+            (Some(policy), Some(client_trust)) if errors.is_empty() => {
+                Ok(Self { settings, tls, passwords, policy, client_trust })
+            }
             _ => Err(errors),
         }
     }
@@ -67,38 +72,33 @@ impl Snapshot {
         let tls = settings.listeners.iter().map(|listener| tls::server_config(&settings.tls, listener));
         let tls = tls.collect::<Result<_, _>>()?;
         let passwords = self.passwords.clone();
-        Ok(Self { settings, tls, passwords, policy: Arc::clone(&self.policy), client_ca: self.client_ca.clone() })
+        let client_trust = self.client_trust.clone();
+        Ok(Self { settings, tls, passwords, policy: Arc::clone(&self.policy), client_trust })
     }
 
-    /// Whether what was proved against this snapshot still holds in `current`.
-    pub(crate) fn still_vouches(self: &Arc<Self>, current: &Arc<Self>, subject: &Subject, method: Method) -> bool {
-        if Arc::ptr_eq(self, current) {
-            return true;
-        }
-        match (method, &subject.identity) {
-            (Method::Password, Identity::User(name)) => {
+    /// Whether what was proved against `earlier` holds here as well: the same password entry, a chain that is still
+    /// good at `now`.
+    pub(crate) fn upholds(&self, earlier: &Self, proof: &Proof, now: UnixTime) -> bool {
+        match proof {
+            Proof::Password(name) => {
                 let hash = self.hash(name);
-                hash.is_some() && hash == current.hash(name)
+                hash.is_some() && hash == earlier.hash(name)
             }
-            (Method::Certificate, _) => {
-                current.settings.identity.certificate_common_name && !self.trusts_differently(current)
-            }
-            (Method::Anonymous, _) => current.settings.identity.allow_anonymous,
-            (Method::Password, Identity::Anonymous) => false,
+            Proof::Certificate(chain) => self.trusts(chain, now),
+            Proof::Nothing => self.settings.identity.allow_anonymous,
         }
     }
 
-    /// Who is admitted by this snapshot and would not be by `next`.
-    pub(crate) fn revocation(&self, next: &Self) -> Revocation {
+    /// Whose password entry here is gone or different in `next`.
+    pub(crate) fn users_revoked_by(&self, next: &Self) -> HashSet<UserName> {
         let users = self.passwords.iter().flat_map(|file| file.users());
-        let passwords =
-            users.filter(|(name, hash)| next.hash(name) != Some(*hash)).map(|(name, _)| name.clone()).collect();
-        let certificates = self.trusts_differently(next) || !next.settings.identity.certificate_common_name;
-        Revocation { passwords, certificates, anonymous: !next.settings.identity.allow_anonymous }
+        users.filter(|(name, hash)| next.hash(name) != Some(*hash)).map(|(name, _)| name.clone()).collect()
     }
 
-    fn trusts_differently(&self, other: &Self) -> bool {
-        self.client_ca != other.client_ca
+    /// Whether a chain of client certificates, leaf first, proves an identity at `now`.
+    pub(crate) fn trusts(&self, chain: &[CertificateDer<'static>], now: UnixTime) -> bool {
+        let (Some(verifier), Some((leaf, others))) = (&self.client_trust, chain.split_first()) else { return false };
+        self.settings.identity.certificate_common_name && verifier.verify_client_cert(leaf, others, now).is_ok()
     }
 
     fn hash(&self, user: &UserName) -> Option<&PasswordHash> {

@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use motte_audit::{Event, EventKind, RefusalReason};
 use motte_broker::Admission;
 use motte_mqtt::{Connect, ProtocolVersion, ReasonCode};
-use motte_policy::{AdmitPermit, ClientId, Refused};
+use motte_policy::{AdmitPermit, ClientId, Identity, Method, Refused};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ use self::visitor::Visitor;
 use crate::log::{Entry, Reporter};
 use crate::settings::Transport;
 use crate::snapshot::Snapshot;
-use crate::worker::mailbox::{Arrival, Mail, Mailbox};
+use crate::worker::mailbox::{Arrival, Mail, Mailbox, Proof};
 
 /// What all connections on their way in share.
 #[derive(Debug)]
@@ -125,13 +125,12 @@ impl Gate {
         claim: &mut Claim,
     ) -> Option<Refusal> {
         let refusal = match self.admit(entrance, snapshot, &mut visitor, claim).await {
-            Ok((admission, permit_method, early)) => {
+            Ok((admission, proof, early)) => {
                 let peer = visitor.peer;
                 return match visitor.leave() {
                     Ok((socket, wire)) => {
                         let snapshot = Arc::clone(snapshot);
-                        let method = permit_method;
-                        let arrival = Arrival { socket, wire, early, admission, method, snapshot, peer, place };
+                        let arrival = Arrival { socket, wire, early, admission, proof, snapshot, peer, place };
                         self.send_home(arrival);
                         None
                     }
@@ -151,7 +150,7 @@ impl Gate {
         snapshot: &Arc<Snapshot>,
         visitor: &mut Visitor,
         claim: &mut Claim,
-    ) -> Result<(Admission, motte_policy::Method, Vec<u8>), Refusal> {
+    ) -> Result<(Admission, Proof, Vec<u8>), Refusal> {
         if let Some(config) = &snapshot.tls[entrance.index] {
             tls::accept(visitor, Arc::clone(config)).await?;
         }
@@ -164,9 +163,9 @@ impl Gate {
         claim.user_name = connect.user_name.map(Arc::from);
         let (client_id, assigned) = connect::client_id(&connect)?;
         let permit = self.judge(snapshot, visitor, &connect, client_id).await?;
-        let method = permit.method();
+        let proof = proof_of(&permit, visitor);
         let early = bytes[length..].to_vec();
-        Ok((Admission::new(permit, &connect, assigned), method, early))
+        Ok((Admission::new(permit, &connect, assigned), proof, early))
     }
 
     /// Who it is, and whether policy lets them in.
@@ -207,5 +206,14 @@ impl Gate {
         let event = Event { client_id: claim.client_id, user_name: claim.user_name, kind };
         let listener = Some(Arc::clone(&entrance.name));
         self.reporter.report(Entry { event, peer: Some(peer), listener, detail });
+    }
+}
+
+/// What is kept of the proof, to ask for it again after a reload.
+fn proof_of(permit: &AdmitPermit, visitor: &Visitor) -> Proof {
+    match (permit.method(), &permit.subject().identity) {
+        (Method::Certificate, _) => Proof::Certificate(visitor.certificates().unwrap_or_default().into()),
+        (Method::Password, Identity::User(name)) => Proof::Password(name.clone()),
+        (Method::Password, Identity::Anonymous) | (Method::Anonymous, _) => Proof::Nothing,
     }
 }

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use motte_audit::RefusalReason;
-use motte_pki::{ServerTlsParams, TlsVersion};
+use motte_pki::{ServerTlsParams, TlsFileError, TlsVersion};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{AlertDescription, ServerConfig, ServerConnection};
 use rustls_pki_types::CertificateDer;
 
@@ -48,21 +49,40 @@ pub(crate) fn server_config(
         Transport::Tls => b"mqtt",
         Transport::WebSocketTls { .. } => b"http/1.1",
     };
-    let params = ServerTlsParams {
+    let asked = match listener.client_certificates {
+        ClientCertificates::None => motte_pki::ClientCertificates::None,
+        ClientCertificates::Optional => motte_pki::ClientCertificates::Optional,
+        ClientCertificates::Required => motte_pki::ClientCertificates::Required,
+    };
+    let params = ServerTlsParams { alpn: vec![protocol.to_vec()], ..params(settings, asked) };
+    motte_pki::server_config(&params).map(Some).map_err(|error| config_error(settings, &error))
+}
+
+/// What checks the chains of client certificates; `None` when no CA for them is named.
+///
+/// # Errors
+/// The CA file cannot be used.
+pub(crate) fn client_verifier(settings: &TlsSettings) -> Result<Option<Arc<dyn ClientCertVerifier>>, ConfigError> {
+    if settings.client_ca.is_none() {
+        return Ok(None);
+    }
+    let params = params(settings, motte_pki::ClientCertificates::Required);
+    motte_pki::client_verifier(&params).map_err(|error| config_error(settings, &error))
+}
+
+fn params(settings: &TlsSettings, client_certificates: motte_pki::ClientCertificates) -> ServerTlsParams {
+    ServerTlsParams {
         certificate: settings.certificate.clone(),
         key: settings.key.clone(),
         client_ca: settings.client_ca.clone(),
-        client_certificates: match listener.client_certificates {
-            ClientCertificates::None => motte_pki::ClientCertificates::None,
-            ClientCertificates::Optional => motte_pki::ClientCertificates::Optional,
-            ClientCertificates::Required => motte_pki::ClientCertificates::Required,
-        },
+        client_certificates,
         tls_min: if settings.tls12 { TlsVersion::V12 } else { TlsVersion::V13 },
-        alpn: vec![protocol.to_vec()],
-    };
-    motte_pki::server_config(&params)
-        .map(Some)
-        .map_err(|error| problem(&settings.certificate, 0, error.to_string(), &error.hint()))
+        alpn: Vec::new(),
+    }
+}
+
+fn config_error(settings: &TlsSettings, error: &TlsFileError) -> ConfigError {
+    problem(&settings.certificate, 0, error.to_string(), &error.hint())
 }
 
 /// The name a verified certificate gives its holder; `None` when it names nobody for certain.

@@ -8,7 +8,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use motte_broker::{Admission, Letter};
-use motte_policy::{Method, UserName};
+use motte_policy::UserName;
+use rustls_pki_types::CertificateDer;
 use tokio::sync::Notify;
 
 use crate::gate::limits::ConnectionPlace;
@@ -27,7 +28,7 @@ pub(crate) struct Arrival {
     /// The right to be here.
     pub(crate) admission: Admission,
     /// How the identity was proved.
-    pub(crate) method: Method,
+    pub(crate) proof: Proof,
     /// What the identity was proved against.
     pub(crate) snapshot: Arc<Snapshot>,
     /// The client's address.
@@ -36,15 +37,15 @@ pub(crate) struct Arrival {
     pub(crate) place: ConnectionPlace,
 }
 
-/// Whom a reload shuts out.
-#[derive(Debug, Default)]
-pub(crate) struct Revocation {
-    /// Users whose password entry is gone or changed.
-    pub(crate) passwords: HashSet<UserName>,
-    /// Whether client certificates prove an identity no more.
-    pub(crate) certificates: bool,
-    /// Whether nobody in particular may be here no more.
-    pub(crate) anonymous: bool,
+/// How an identity was proved, as far as it takes to ask again.
+#[derive(Clone, Debug)]
+pub(crate) enum Proof {
+    /// By the password of this user.
+    Password(UserName),
+    /// By a chain of certificates, leaf first.
+    Certificate(Arc<[CertificateDer<'static>]>),
+    /// Not at all.
+    Nothing,
 }
 
 /// Something for a shard thread.
@@ -56,8 +57,8 @@ pub(crate) enum Mail {
     Letters(Vec<Letter>),
     /// The shared policy was replaced.
     PolicyChanged,
-    /// Identities lost their right.
-    Revoked(Arc<Revocation>),
+    /// The snapshot was replaced: proofs are asked for again. Names the users whose password entry is gone or changed.
+    Reloaded(Arc<HashSet<UserName>>),
     /// The node stops.
     Stop,
 }

@@ -9,6 +9,8 @@ pub(crate) mod mailbox;
 mod outbox;
 
 use std::cell::RefCell;
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,14 +19,15 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use motte_audit::{CloseCause, Event, EventKind, RefusalReason};
 use motte_broker::{Limits, LinkId, Millis, Shard, ShardId, Shared};
-use motte_policy::{Identity, Method};
+use motte_policy::{Subject, UserName};
+use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use self::journal::MemoryJournal;
 use self::link::Link;
 pub(crate) use self::link::{say_goodbye, write_out};
-use self::mailbox::{Arrival, Mail, Mailbox, Revocation};
+use self::mailbox::{Arrival, Mail, Mailbox, Proof};
 use self::outbox::Outlets;
 use crate::clock::Clock;
 use crate::log::{Entry, Reporter};
@@ -118,22 +121,22 @@ fn take(worker: &Rc<RefCell<Worker>>, mail: Mail) {
         Mail::PolicyChanged => {
             worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_policy_changed(now, outlets));
         }
-        Mail::Revoked(revocation) => worker.borrow_mut().revoke(&revocation),
+        Mail::Reloaded(revoked) => worker.borrow_mut().ask_again(&revoked),
         Mail::Stop => {}
     }
 }
 
 /// Admits a connection and starts its task.
 fn move_in(worker: &Rc<RefCell<Worker>>, arrival: Arrival) {
-    let Arrival { socket, wire, early, admission, method, snapshot, peer, place } = arrival;
-    let subject = admission.subject().clone();
+    let Arrival { socket, wire, early, admission, proof, snapshot, peer, place } = arrival;
     let mut state = worker.borrow_mut();
-    if !snapshot.still_vouches(&state.snapshot.load(), &subject, method) {
-        return state.refuse(&subject, peer);
+    let current = state.snapshot.load_full();
+    if !Arc::ptr_eq(&current, &snapshot) && !current.upholds(&snapshot, &proof, UnixTime::now()) {
+        return state.refuse(admission.subject(), peer);
     }
     // The runtime refuses a socket only when it is out of resources: the client sees its connection close.
     let Ok(socket) = TcpStream::from_std(socket) else { return };
-    let id = state.outlets.open(subject, method);
+    let id = state.outlets.open(proof);
     state.guarded(Some(id), |shard, now, outlets| {
         outlets.peer = Some(peer);
         shard.admit(id, admission, now, outlets);
@@ -223,13 +226,13 @@ impl Worker {
         self.armed.and_then(|due| self.clock.instant(due.max(soonest)))
     }
 
-    /// Ends the links of identities that lost their right.
-    fn revoke(&mut self, revocation: &Revocation) {
-        let links = self.outlets.links(|slot| match (slot.method, &slot.subject.identity) {
-            (Method::Password, Identity::User(name)) => revocation.passwords.contains(name),
-            (Method::Password, Identity::Anonymous) => true,
-            (Method::Certificate, _) => revocation.certificates,
-            (Method::Anonymous, _) => revocation.anonymous,
+    /// Ends the links whose proof of identity does not hold any more.
+    fn ask_again(&mut self, revoked: &HashSet<UserName>) {
+        let current = self.snapshot.load_full();
+        let links = self.outlets.links(|slot| match &slot.proof {
+            Proof::Password(name) => revoked.contains(name),
+            Proof::Certificate(chain) => !current.trusts(chain, UnixTime::now()),
+            Proof::Nothing => !current.settings.identity.allow_anonymous,
         });
         for link in links {
             self.guarded(Some(link), |shard, now, outlets| shard.disconnect(link, CloseCause::Revoked, now, outlets));
@@ -237,7 +240,7 @@ impl Worker {
     }
 
     /// Tells of a connection whose credentials ceased to hold between their check and its arrival.
-    fn refuse(&self, subject: &motte_policy::Subject, peer: std::net::SocketAddr) {
+    fn refuse(&self, subject: &Subject, peer: SocketAddr) {
         let event = Event {
             client_id: Some(Arc::clone(&subject.client_id.0)),
             user_name: subject.identity.user_name().map(Arc::from),

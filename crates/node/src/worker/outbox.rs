@@ -9,10 +9,9 @@ use std::task::Waker;
 
 use motte_audit::{Event, EventKind};
 use motte_broker::{Effects, Letter, LinkId, ShardId};
-use motte_policy::{Method, Subject};
 use slab::Slab;
 
-use super::mailbox::{Mail, Mailbox};
+use super::mailbox::{Mail, Mailbox, Proof};
 use crate::log::{Entry, Reporter};
 
 /// What a shard thread keeps of one connection, beside its task.
@@ -27,10 +26,8 @@ pub(crate) struct Slot {
     pub(crate) stirred: bool,
     /// Whether the shard has closed the link.
     pub(crate) closing: bool,
-    /// Whose connection it is.
-    pub(crate) subject: Subject,
     /// How the identity was proved.
-    pub(crate) method: Method,
+    pub(crate) proof: Proof,
 }
 
 /// The outlets.
@@ -54,13 +51,13 @@ impl Outlets {
     }
 
     /// Makes room for a link and names it: a number that was never used before, whose lower half finds the slot.
-    pub(crate) fn open(&mut self, subject: Subject, method: Method) -> LinkId {
+    pub(crate) fn open(&mut self, proof: Proof) -> LinkId {
         self.generation = self.generation.wrapping_add(1);
         let entry = self.slots.vacant_entry();
         let index = u64::try_from(entry.key()).expect("an index in memory fits 64 bits");
         let link = LinkId(u64::from(self.generation) << 32 | index);
         let outbox = Vec::new();
-        entry.insert(Slot { link, outbox, waker: None, stirred: false, closing: false, subject, method });
+        entry.insert(Slot { link, outbox, waker: None, stirred: false, closing: false, proof });
         link
     }
 
