@@ -296,3 +296,6 @@ fn new_serial() -> Result<SerialNumber, IssueError> {
 fn crypto(error: rcgen::Error) -> IssueError {
     IssueError::Crypto(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,334 @@
-//! Tests.
+//! Real handshakes between the configurations built here, and files that must not be accepted.
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its scene must stop at that line")]
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use rustls::{AlertDescription, CertificateError, Error, HandshakeKind};
+
+use super::*;
+use crate::testing::{DAY, Scene, Shaken, client_request, server_request, shake};
+use crate::{explain_handshake, verified_facts};
+
+fn server_params(scene: &Scene) -> ServerTlsParams {
+    let (certificate, key) = scene.server();
+    ServerTlsParams { certificate, key, ..ServerTlsParams::default() }
+}
+
+fn mutual_params(scene: &Scene, client_certificates: ClientCertificates) -> ServerTlsParams {
+    ServerTlsParams { client_ca: Some(scene.path("ca.pem")), client_certificates, ..server_params(scene) }
+}
+
+fn client_params(scene: &Scene) -> ClientTlsParams {
+    ClientTlsParams { roots: Roots::File(scene.path("ca.pem")), ..ClientTlsParams::default() }
+}
+
+fn with_certificate(scene: &Scene, pair: (PathBuf, PathBuf)) -> ClientTlsParams {
+    ClientTlsParams { client_certificate: Some(pair), ..client_params(scene) }
+}
+
+fn connect(client: &ClientTlsParams, server: &ServerTlsParams, host: &str) -> Shaken {
+    shake(&client_config(client).unwrap(), &server_config(server).unwrap(), host)
+}
+
+/// What the client's user is told.
+fn told(shaken: &Shaken, host: &str) -> String {
+    explain_handshake(shaken.client_error.as_ref().unwrap(), host).what
+}
+
+#[test]
+fn tls13_with_a_hybrid_exchange_is_what_both_choose() {
+    let scene = Scene::new();
+    let mut shaken = connect(&client_params(&scene), &server_params(&scene), "localhost").succeeded();
+    let facts = verified_facts(&shaken.client).unwrap();
+    assert_eq!((facts.version.as_str(), facts.key_exchange.as_str()), ("TLS 1.3", "X25519MLKEM768"));
+    assert_eq!(facts.suite, "TLS_AES_128_GCM_SHA256");
+    assert_eq!(facts.peer[0].names, ["localhost", "127.0.0.1", "::1"]);
+    assert_eq!(facts.peer.len(), 2);
+    let server = verified_facts(&shaken.server).unwrap();
+    assert_eq!((server.version.as_str(), server.peer.len()), ("TLS 1.3", 0));
+    assert!(shaken.client.early_data().is_none() && shaken.server.early_data().is_none(), "0-RTT stays off");
+}
+
+#[test]
+fn every_name_and_address_of_the_certificate_is_good() {
+    let scene = Scene::new();
+    for host in ["localhost", "127.0.0.1", "::1"] {
+        connect(&client_params(&scene), &server_params(&scene), host).succeeded();
+    }
+}
+
+#[test]
+fn tls12_is_spoken_only_where_it_is_allowed() {
+    let scene = Scene::new();
+    let old = ClientConfig::builder_with_provider(crypto_provider())
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_root_certificates(pem::roots(&scene.path("ca.pem")).unwrap())
+        .with_no_client_auth();
+    let old = Arc::new(old);
+    let lenient = server_params(&scene);
+    let shaken = shake(&old, &server_config(&lenient).unwrap(), "localhost").succeeded();
+    let facts = verified_facts(&shaken.client).unwrap();
+    assert_eq!(facts.version, "TLS 1.2");
+    assert_eq!(facts.suite, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256");
+    assert_eq!(facts.key_exchange, "X25519");
+    let strict = server_config(&ServerTlsParams { tls_min: TlsVersion::V13, ..lenient }).unwrap();
+    let shaken = shake(&old, &strict, "localhost");
+    assert_eq!(shaken.client_error, Some(Error::AlertReceived(AlertDescription::ProtocolVersion)));
+    assert!(told(&shaken, "localhost").contains("no TLS version or cipher suite in common"));
+}
+
+/// A CA of another name, and one of the same name with another key.
+fn foreign_scenes() -> [Scene; 2] {
+    ["Other CA", "Test CA"].map(|name| Scene::of(name, SystemTime::now()))
+}
+
+#[test]
+fn k31_a_server_of_another_ca_is_refused() {
+    let ours = Scene::new();
+    for other in foreign_scenes() {
+        let shaken = connect(&client_params(&other), &server_params(&ours), "localhost");
+        assert_eq!(
+            told(&shaken, "localhost"),
+            "the certificate of localhost is not signed by a CA that is trusted here"
+        );
+        assert!(matches!(shaken.server_error, Some(Error::AlertReceived(_))));
+    }
+}
+
+#[test]
+fn k31_a_server_of_another_name_is_refused_and_its_names_are_listed() {
+    let scene = Scene::new();
+    let shaken = connect(&client_params(&scene), &server_params(&scene), "broker.example.org");
+    assert_eq!(
+        told(&shaken, "broker.example.org"),
+        "the server's certificate is not for broker.example.org, only for localhost, 127.0.0.1, ::1"
+    );
+}
+
+#[test]
+fn k31_a_server_whose_certificate_has_ended_is_refused() {
+    let long_ago = SystemTime::now() - DAY * 100;
+    let scene = Scene::made_at(long_ago);
+    let (certificate, key) = scene.issue_at("server", &server_request(), long_ago);
+    let server = ServerTlsParams { certificate, key, ..ServerTlsParams::default() };
+    let shaken = connect(&client_params(&scene), &server, "localhost");
+    assert_eq!(told(&shaken, "localhost"), "the certificate of localhost expired 10 days ago");
+}
+
+#[test]
+fn k31_a_server_whose_certificate_has_not_begun_is_refused() {
+    let scene = Scene::new();
+    let (certificate, key) = scene.issue_at("server", &server_request(), SystemTime::now() + DAY * 5);
+    let server = ServerTlsParams { certificate, key, ..ServerTlsParams::default() };
+    let shaken = connect(&client_params(&scene), &server, "localhost");
+    assert_eq!(told(&shaken, "localhost"), "the certificate of localhost is not valid yet for another 4 days");
+}
+
+#[test]
+fn k31_a_client_certificate_is_no_server_certificate() {
+    let scene = Scene::new();
+    let request = crate::LeafRequest { names: server_request().names, ..client_request("sensor-1") };
+    let (certificate, key) = scene.issue_at("c", &request, SystemTime::now());
+    let server = ServerTlsParams { certificate, key, ..ServerTlsParams::default() };
+    let shaken = connect(&client_params(&scene), &server, "localhost");
+    assert_eq!(told(&shaken, "localhost"), "localhost shows a certificate that is not for servers");
+}
+
+#[test]
+fn mutual_tls_tells_the_server_who_the_client_is() {
+    let scene = Scene::new();
+    for wanted in [ClientCertificates::Optional, ClientCertificates::Required] {
+        let client = with_certificate(&scene, scene.client());
+        let shaken = connect(&client, &mutual_params(&scene, wanted), "localhost").succeeded();
+        let leaf = &shaken.server.peer_certificates().unwrap()[0];
+        assert_eq!(crate::identity_common_name(leaf).as_deref(), Some("sensor-1"));
+    }
+}
+
+#[test]
+fn k31_a_client_without_certificate_is_refused_where_one_is_required() {
+    let scene = Scene::new();
+    let shaken = connect(&client_params(&scene), &mutual_params(&scene, ClientCertificates::Required), "localhost");
+    assert_eq!(shaken.server_error, Some(Error::NoCertificatesPresented));
+    assert_eq!(told(&shaken, "localhost"), "localhost wants a client certificate, and none was sent");
+    connect(&client_params(&scene), &mutual_params(&scene, ClientCertificates::Optional), "localhost").succeeded();
+}
+
+#[test]
+fn k31_a_client_of_another_ca_is_refused_even_where_certificates_are_optional() {
+    let ours = Scene::new();
+    let [other, namesake] = foreign_scenes();
+    for wanted in [ClientCertificates::Optional, ClientCertificates::Required] {
+        let server = mutual_params(&ours, wanted);
+        let shaken = connect(&with_certificate(&ours, other.client()), &server, "localhost");
+        assert_eq!(shaken.server_error, Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)));
+        assert_eq!(told(&shaken, "localhost"), "localhost does not know the CA that signed your client certificate");
+        let shaken = connect(&with_certificate(&ours, namesake.client()), &server, "localhost");
+        assert_eq!(shaken.server_error, Some(Error::InvalidCertificate(CertificateError::BadSignature)));
+        assert!(told(&shaken, "localhost").contains("not signed by a CA it knows"), "{}", told(&shaken, "localhost"));
+    }
+}
+
+#[test]
+fn k31_a_server_certificate_does_not_log_in_as_a_client() {
+    let scene = Scene::new();
+    let client = with_certificate(&scene, scene.server());
+    let shaken = connect(&client, &mutual_params(&scene, ClientCertificates::Optional), "localhost");
+    assert!(
+        matches!(shaken.server_error, Some(Error::InvalidCertificate(CertificateError::InvalidPurposeContext { .. }))),
+        "{:?}",
+        shaken.server_error
+    );
+    assert_eq!(told(&shaken, "localhost"), "localhost refuses your certificate because it is not for clients");
+}
+
+#[test]
+fn k31_a_client_certificate_that_has_ended_is_refused() {
+    let long_ago = SystemTime::now() - DAY * 400;
+    let scene = Scene::made_at(long_ago);
+    let client = scene.issue_at("client", &client_request("sensor-1"), long_ago);
+    let shaken =
+        connect(&with_certificate(&scene, client), &mutual_params(&scene, ClientCertificates::Required), "localhost");
+    assert!(told(&shaken, "localhost").contains("expired"), "{}", told(&shaken, "localhost"));
+}
+
+#[test]
+fn k31_an_rsa_1024_client_is_refused() {
+    let scene = Scene::new();
+    std::fs::write(scene.path("ca.key"), scene.authority.key_pem().as_bytes()).unwrap();
+    std::fs::write(scene.path("client.ext"), "extendedKeyUsage=clientAuth\n").unwrap();
+    scene.openssl(&["req", "-newkey", "rsa:1024", "-nodes", "-keyout", "weak.key", "-out", "w.csr", "-subj", "/CN=w"]);
+    let sign = ["x509", "-req", "-in", "w.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-extfile", "client.ext"];
+    scene.openssl(&[&sign[..], &["-out", "weak.pem", "-days", "30"]].concat());
+    let key = std::fs::read(scene.path("weak.key")).unwrap();
+    crate::write_private(&scene.path("weak.key"), &key).unwrap();
+    let refused = client_config(&with_certificate(&scene, (scene.path("weak.pem"), scene.path("weak.key"))));
+    assert_eq!(refused.unwrap_err(), TlsFileError::UnsupportedKey { path: scene.path("weak.key") });
+    let verifier = client_verifier(&mutual_params(&scene, ClientCertificates::Required), &crypto_provider());
+    let leaf = crate::testing::der(&scene.path("weak.pem"));
+    // A client of another make could still show it: its proof of owning the key is what fails, at the server.
+    let scheme = rustls::SignatureScheme::RSA_PKCS1_SHA256;
+    assert!(verifier.unwrap().unwrap().supported_verify_schemes().contains(&scheme));
+    assert_eq!(crate::CertificateFacts::from_der(&leaf).unwrap().key, "RSA 1024");
+}
+
+#[test]
+fn k31_a_session_known_by_a_certificate_is_never_resumed() {
+    let scene = Scene::new();
+    for wanted in [ClientCertificates::Optional, ClientCertificates::Required] {
+        let server = server_config(&mutual_params(&scene, wanted)).unwrap();
+        let client = client_config(&with_certificate(&scene, scene.client())).unwrap();
+        for _attempt in 0..2 {
+            let shaken = shake(&client, &server, "localhost").succeeded();
+            assert_eq!(shaken.client.handshake_kind(), Some(HandshakeKind::Full));
+            assert_eq!(shaken.client.tls13_tickets_received(), 0);
+        }
+        assert!(!server.session_storage.can_cache() && !server.ticketer.enabled());
+    }
+}
+
+#[test]
+fn a_session_without_certificate_is_resumed_without_early_data() {
+    let scene = Scene::new();
+    let server = server_config(&server_params(&scene)).unwrap();
+    let client = client_config(&client_params(&scene)).unwrap();
+    shake(&client, &server, "localhost").succeeded();
+    let mut shaken = shake(&client, &server, "localhost").succeeded();
+    assert_eq!(shaken.client.handshake_kind(), Some(HandshakeKind::Resumed));
+    assert!(shaken.client.early_data().is_none());
+    assert_eq!(server.max_early_data_size, 0);
+}
+
+#[test]
+fn alpn_is_agreed_on_or_the_handshake_fails() {
+    let scene = Scene::new();
+    let server = ServerTlsParams { alpn: vec![b"mqtt".to_vec()], ..server_params(&scene) };
+    let client = ClientTlsParams { alpn: vec![b"mqtt".to_vec()], ..client_params(&scene) };
+    let shaken = connect(&client, &server, "localhost").succeeded();
+    assert_eq!(shaken.server.alpn_protocol(), Some(&b"mqtt"[..]));
+    connect(&client_params(&scene), &server, "localhost").succeeded();
+    let other = ClientTlsParams { alpn: vec![b"h2".to_vec()], ..client_params(&scene) };
+    let shaken = connect(&other, &server, "localhost");
+    assert_eq!(told(&shaken, "localhost"), "localhost speaks TLS on this port, but not MQTT");
+}
+
+#[test]
+fn only_insecure_by_name_believes_a_foreign_server() {
+    let (ours, other) = (Scene::new(), Scene::new());
+    let client = ClientTlsParams { insecure: true, ..client_params(&other) };
+    connect(&client, &server_params(&ours), "nobody.example.org").succeeded();
+    assert!(!ClientTlsParams::default().insecure);
+}
+
+#[test]
+fn keys_load_in_all_three_pem_forms() {
+    let scene = Scene::new();
+    let make = |arguments: &[&str]| scene.openssl(arguments);
+    make(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "sec1.key"]);
+    make(&["pkcs8", "-topk8", "-nocrypt", "-in", "sec1.key", "-out", "pkcs8.key"]);
+    make(&["genrsa", "-traditional", "-out", "pkcs1.key", "2048"]);
+    for (name, begin) in [("sec1", "EC PRIVATE"), ("pkcs8", "PRIVATE"), ("pkcs1", "RSA PRIVATE")] {
+        let (key, pem) = (format!("{name}.key"), format!("{name}.pem"));
+        let bytes = std::fs::read(scene.path(&key)).unwrap();
+        assert!(bytes.starts_with(format!("-----BEGIN {begin} KEY").as_bytes()), "{name}");
+        crate::write_private(&scene.path(&key), &bytes).unwrap();
+        make(&["req", "-x509", "-key", &key, "-out", &pem, "-subj", "/CN=x", "-days", "2"]);
+        let params =
+            ServerTlsParams { certificate: scene.path(&pem), key: scene.path(&key), ..ServerTlsParams::default() };
+        assert!(server_config(&params).is_ok(), "{name}");
+    }
+    make(&["pkcs8", "-topk8", "-in", "sec1.key", "-out", "locked.key", "-passout", "pass:secret"]);
+    let params = ServerTlsParams { key: scene.path("locked.key"), ..server_params(&scene) };
+    assert_eq!(server_config(&params).unwrap_err(), TlsFileError::KeyEncrypted { path: scene.path("locked.key") });
+}
+
+#[track_caller]
+fn refused(params: &ServerTlsParams, what: &str) {
+    let error = server_config(params).unwrap_err();
+    assert!(error.to_string().contains(what), "{error}");
+    assert!(!error.hint().is_empty());
+}
+
+#[test]
+fn files_that_do_not_fit_each_have_a_sentence() {
+    let scene = Scene::new();
+    let good = server_params(&scene);
+    let (_, foreign_key) = scene.client();
+    let text = scene.path("text.pem");
+    crate::write_private(&text, b"hello").unwrap();
+    let cut = scene.path("cut.pem");
+    let whole = std::fs::read_to_string(&good.certificate).unwrap();
+    std::fs::write(&cut, &whole[..200]).unwrap();
+    let with_certificate = |certificate: &Path| ServerTlsParams { certificate: certificate.into(), ..good.clone() };
+    let with_key = |key: &Path| ServerTlsParams { key: key.into(), ..good.clone() };
+    refused(&with_certificate(Path::new("/nonexistent/x.pem")), "/nonexistent/x.pem does not exist");
+    refused(&with_certificate(scene.directory.path()), "is not a file");
+    refused(&with_certificate(&text), "is not a PEM file");
+    refused(&with_certificate(&good.key), "holds no certificate");
+    refused(&with_certificate(&cut), "is damaged");
+    refused(&with_key(&text), "is not a PEM file");
+    refused(&with_key(&foreign_key), "does not belong to the certificate");
+    refused(&with_key(&scene.path("missing.key")), "missing.key does not exist");
+    let required = ClientCertificates::Required;
+    refused(&ServerTlsParams { client_certificates: required, ..good.clone() }, "no CA is named");
+    let leaf_as_ca = scene.path("leaf-only.pem");
+    std::fs::write(&leaf_as_ca, whole.split_inclusive("-----END CERTIFICATE-----").next().unwrap()).unwrap();
+    refused(
+        &ServerTlsParams { client_ca: Some(leaf_as_ca), client_certificates: required, ..good.clone() },
+        "that is not a CA's",
+    );
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new();
+    let params = server_params(&scene);
+    for mode in [0o640, 0o604, 0o644] {
+        std::fs::set_permissions(&params.key, std::fs::Permissions::from_mode(mode)).unwrap();
+        refused(&params, &format!("other users can read (mode {mode:o})"));
+    }
+    assert!(server_config(&params).unwrap_err().hint().contains("chmod 600"));
+}

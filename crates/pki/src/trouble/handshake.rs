@@ -2,6 +2,7 @@
 //! command line. Never suggests to turn verification off.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError, Error, ExtendedKeyPurpose, InvalidMessage};
@@ -126,7 +127,8 @@ fn wrong_name(host: &str, presented: &[String]) -> Trouble {
 /// rustls lists names as `DnsName("a.example")` and `IpAddress(127.0.0.1)`.
 fn bare_name(name: &str) -> String {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
-    printable(inner.trim_matches('"'))
+    // Addresses are written in webpki's own way, such as 0::1.
+    inner.parse::<IpAddr>().map_or_else(|_| printable(inner.trim_matches('"')), |address| address.to_string())
 }
 
 fn expired(host: &str, when: &str) -> Trouble {
@@ -181,7 +183,12 @@ fn alerted(alert: AlertDescription, host: &str) -> Trouble {
             format!("{host} refuses your certificate because it is not for clients"),
             "use a client certificate (`motte cert client`), not a server's",
         ),
-        A::BadCertificate | A::CertificateUnknown | A::DecryptError => Trouble::new(
+        // What rustls says to a CA of the right name with the wrong key, which UnknownCA does not cover.
+        A::DecryptError => Trouble::new(
+            format!("{host} says that your client certificate is not signed by a CA it knows"),
+            "use a certificate from the broker's present CA; the CA may have been made anew under its old name",
+        ),
+        A::BadCertificate | A::CertificateUnknown => Trouble::new(
             format!("{host} refuses your client certificate as not acceptable"),
             "check that certificate and key are whole, and from the broker's own CA",
         ),
