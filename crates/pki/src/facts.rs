@@ -153,7 +153,7 @@ pub(crate) fn is_issued_by(leaf: &[u8], authority: &[u8]) -> bool {
     }
 }
 
-/// True for a certificate that may be trusted as a root: it says that it is a CA, or it is of a version that cannot say.
+/// True for a certificate that may be trusted as a root: it says that it is a CA, or its version cannot say.
 pub(crate) fn may_be_root(der: &[u8]) -> bool {
     parse(der).is_ok_and(|certificate| certificate.version() != X509Version::V3 || certificate.is_ca())
 }

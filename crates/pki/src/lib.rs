@@ -1,7 +1,7 @@
 //! Certificates: the private CA, issuing, reading, key files on disk, and every rustls configuration of the workspace.
 //!
-//! Called by `node` (listeners, renewal), `client` (outgoing TLS), `console` and the command line. Never opens a socket,
-//! never logs, never falls back to no verification by itself.
+//! Called by `node` (listeners, renewal), `client` (outgoing TLS), `console` and the command line. Never opens a
+//! socket, never logs, never falls back to no verification by itself.
 
 pub mod ca;
 pub mod facts;

@@ -1,4 +1,5 @@
-//! When a certificate is due for renewal. Called by `node`'s renewal and by `motte cert list`. Pure: time is an argument.
+//! When a certificate is due for renewal. Called by `node`'s renewal and by `motte cert list`.
+//! Never reads a clock: time is an argument.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,10 +1,11 @@
 //! Real handshakes between the configurations built here, and files that must not be accepted.
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its scene must stop at that line")]
 
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use rustls::{AlertDescription, CertificateError, Error, HandshakeKind};
+use rustls::{AlertDescription, CertificateError, Error, HandshakeKind, ServerConnection};
 
 use super::*;
 use crate::testing::{DAY, Scene, Shaken, client_request, server_request, shake};
@@ -194,24 +195,85 @@ fn k31_a_client_certificate_that_has_ended_is_refused() {
     assert!(told(&shaken, "localhost").contains("expired"), "{}", told(&shaken, "localhost"));
 }
 
-#[test]
-fn k31_an_rsa_1024_client_is_refused() {
-    let scene = Scene::new();
-    std::fs::write(scene.path("ca.key"), scene.authority.key_pem().as_bytes()).unwrap();
+/// Signs a client certificate for a new RSA key with OpenSSL; gives the names of both files.
+fn rsa_client(scene: &Scene, bits: &str) -> (String, String) {
+    let (key, certificate, request) = (format!("{bits}.key"), format!("{bits}.pem"), format!("{bits}.csr"));
+    crate::write_private(&scene.path("ca.key"), scene.authority.key_pem().as_bytes()).unwrap();
     std::fs::write(scene.path("client.ext"), "extendedKeyUsage=clientAuth\n").unwrap();
-    scene.openssl(&["req", "-newkey", "rsa:1024", "-nodes", "-keyout", "weak.key", "-out", "w.csr", "-subj", "/CN=w"]);
-    let sign = ["x509", "-req", "-in", "w.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-extfile", "client.ext"];
-    scene.openssl(&[&sign[..], &["-out", "weak.pem", "-days", "30"]].concat());
-    let key = std::fs::read(scene.path("weak.key")).unwrap();
-    crate::write_private(&scene.path("weak.key"), &key).unwrap();
-    let refused = client_config(&with_certificate(&scene, (scene.path("weak.pem"), scene.path("weak.key"))));
-    assert_eq!(refused.unwrap_err(), TlsFileError::UnsupportedKey { path: scene.path("weak.key") });
-    let verifier = client_verifier(&mutual_params(&scene, ClientCertificates::Required), &crypto_provider());
-    let leaf = crate::testing::der(&scene.path("weak.pem"));
-    // A client of another make could still show it: its proof of owning the key is what fails, at the server.
-    let scheme = rustls::SignatureScheme::RSA_PKCS1_SHA256;
-    assert!(verifier.unwrap().unwrap().supported_verify_schemes().contains(&scheme));
-    assert_eq!(crate::CertificateFacts::from_der(&leaf).unwrap().key, "RSA 1024");
+    scene.openssl(&["genrsa", "-out", &key, bits]);
+    scene.openssl(&["req", "-new", "-key", &key, "-out", &request, "-subj", "/CN=rsa"]);
+    let sign = ["x509", "-req", "-in", &request, "-CA", "ca.pem", "-CAkey", "ca.key", "-extfile", "client.ext"];
+    scene.openssl(&[&sign[..], &["-out", &certificate, "-days", "30"]].concat());
+    let bytes = std::fs::read(scene.path(&key)).unwrap();
+    crate::write_private(&scene.path(&key), &bytes).unwrap();
+    (certificate, key)
+}
+
+/// Lets `openssl s_client` connect over a socket: how the handshake went at the server, and what `s_client` wrote.
+fn foreign(scene: &Scene, server: &ServerTlsParams, arguments: &[&str]) -> (Result<ServerConnection, Error>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let config = server_config(server).unwrap();
+    let serving = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut connection = ServerConnection::new(config).unwrap();
+        while connection.is_handshaking() {
+            if let Err(error) = connection.complete_io(&mut socket) {
+                return Err(error.downcast::<Error>().unwrap());
+            }
+        }
+        connection.send_close_notify();
+        connection.complete_io(&mut socket).unwrap();
+        Ok(connection)
+    });
+    // SECLEVEL=0 lets OpenSSL offer what it would keep back by itself, so that it is our side that refuses.
+    let fixed = ["s_client", "-connect", &address, "-CAfile", "ca.pem", "-cipher", "DEFAULT:@SECLEVEL=0"];
+    let output = std::process::Command::new("openssl")
+        .args([&fixed[..], arguments].concat())
+        .current_dir(scene.directory.path())
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    (serving.join().unwrap(), said)
+}
+
+#[test]
+fn openssl_connects_in_both_versions_and_in_none_below() {
+    let scene = Scene::new();
+    let server = server_params(&scene);
+    let strict = ["-verify_return_error", "-verify_hostname", "localhost"];
+    // The suite is the client's choice: a device without AES in hardware prefers ChaCha20.
+    for (option, version, suite) in [
+        ("-tls1_3", "TLS 1.3", "TLS_AES_256_GCM_SHA384"),
+        ("-tls1_2", "TLS 1.2", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
+    ] {
+        let (outcome, said) = foreign(&scene, &server, &[&strict[..], &[option]].concat());
+        let facts = verified_facts(&outcome.unwrap()).unwrap();
+        assert_eq!((facts.version.as_str(), facts.suite.as_str()), (version, suite));
+        assert!(said.contains("Verify return code: 0 (ok)"), "{said}");
+    }
+    for option in ["-tls1_1", "-tls1"] {
+        let (outcome, said) = foreign(&scene, &server, &[option]);
+        assert!(matches!(outcome, Err(Error::PeerIncompatible(_))), "{said}");
+    }
+    let (outcome, said) = foreign(&scene, &server, &["-tls1_2", "-cipher", "AES128-SHA:ECDHE-ECDSA-AES128-SHA"]);
+    assert!(matches!(outcome, Err(Error::PeerIncompatible(_))), "no suite without forward secrecy or AEAD: {said}");
+}
+
+#[test]
+fn k31_an_rsa_key_of_2048_bits_logs_in_and_one_of_1024_does_not() {
+    let scene = Scene::new();
+    let server = mutual_params(&scene, ClientCertificates::Required);
+    for (bits, good) in [("2048", true), ("1024", false)] {
+        let (certificate, key) = rsa_client(&scene, bits);
+        for version in ["-tls1_2", "-tls1_3"] {
+            let (outcome, said) = foreign(&scene, &server, &["-cert", &certificate, "-key", &key, version]);
+            assert_eq!(outcome.is_ok(), good, "{bits} {version}: {:?} {said}", outcome.err());
+        }
+        let ours = with_certificate(&scene, (scene.path(&certificate), scene.path(&key)));
+        assert_eq!(client_config(&ours).is_ok(), good, "{bits}");
+    }
 }
 
 #[test]
