@@ -1,15 +1,31 @@
 //! Password files: `user:hash` lines with argon2id PHC strings, and Mosquitto's `$6$` and `$7$`.
 //!
 //! Called by the gate's bounded pool (slow on purpose) and by `motte passwd`. Holds no clear-text password longer than a
-//! call.
+//! call, and shows no hash in an error or in `Debug`.
 
+mod entropy;
+mod hash;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sha2::{Digest, Sha512};
+use subtle::Choice;
 use thiserror::Error;
 
 use crate::identity::UserName;
 use crate::permit::Authenticated;
 
+pub use entropy::{ENTROPY_BYTES, from_entropy};
+pub use hash::PasswordHash;
+
 /// Bytes of salt a new hash takes.
 pub const SALT_BYTES: usize = 16;
+
+/// Mosquitto's limit for a line of the file, and MQTT's for a user name (MQTT-1.5.4).
+const LINE_BYTES_MAX: usize = 65_535;
 
 /// Why a password file or a change to it is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -27,62 +43,185 @@ pub enum PasswordError {
     UserName(&'static str),
 }
 
-/// One hash, parsed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PasswordHash {
-    _todo: (),
-}
-
-impl PasswordHash {
-    /// Hashes a password with argon2id (RFC 9106, 19 MiB, two passes, one lane).
-    #[must_use]
-    pub fn new(_password: &[u8], _salt: [u8; SALT_BYTES]) -> Self {
-        todo!()
-    }
-
-    /// The scheme, for a table: `argon2id`, `sha512-pbkdf2` or `sha512`.
-    #[must_use]
-    pub fn scheme(&self) -> &'static str {
-        todo!()
-    }
+#[derive(Clone, PartialEq, Eq)]
+enum Line {
+    /// A comment or a blank line, kept as it is.
+    Text(String),
+    Entry(UserName, PasswordHash),
 }
 
 /// A whole file, parsed; order of lines is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct PasswordFile {
-    _todo: (),
+    lines: Vec<Line>,
+    /// Where each user's entry is in `lines`.
+    entries: BTreeMap<UserName, usize>,
 }
 
 impl PasswordFile {
-    /// Parses a file, or gives all its errors.
-    pub fn parse(_text: &str) -> Result<Self, Vec<PasswordError>> {
-        todo!()
+    /// Parses a file, or gives all its errors in the order of lines.
+    ///
+    /// A line is blank, a comment with `#` in the first column, or `user:hash`, where the first `:` splits and white
+    /// space around both is no part of them. Everything else refuses the file: a line that is skipped in silence is an
+    /// account that somebody thinks is protected (CVE-2018-12551).
+    pub fn parse(text: &str) -> Result<Self, Vec<PasswordError>> {
+        let mut file = Self::default();
+        let mut errors = Vec::new();
+        for (index, raw) in text.lines().enumerate() {
+            if let Err(what) = file.add_line(raw) {
+                errors.push(PasswordError::Line { line: index + 1, what: what.into() });
+            }
+        }
+        if errors.is_empty() { Ok(file) } else { Err(errors) }
     }
 
-    /// The text to write back.
+    fn add_line(&mut self, raw: &str) -> Result<(), &'static str> {
+        if raw.starts_with('#') || raw.trim().is_empty() {
+            self.lines.push(Line::Text(raw.to_owned()));
+            return Ok(());
+        }
+        if raw.len() > LINE_BYTES_MAX {
+            return Err("the line is longer than 65535 bytes");
+        }
+        let (user, hash) = raw.split_once(':').ok_or("there is no `:` between a user name and a hash")?;
+        let user = user_name(user.trim())?;
+        let hash = PasswordHash::parse(hash.trim())?;
+        if self.entries.contains_key(&user) {
+            return Err("the user has an entry already");
+        }
+        self.push_entry(user, hash);
+        Ok(())
+    }
+
+    fn push_entry(&mut self, user: UserName, hash: PasswordHash) {
+        self.entries.insert(user.clone(), self.lines.len());
+        self.lines.push(Line::Entry(user, hash));
+    }
+
+    /// The text to write back. Comments and blank lines are where they were.
     #[must_use]
     pub fn to_text(&self) -> String {
-        todo!()
+        let mut text = String::new();
+        for line in &self.lines {
+            match line {
+                Line::Text(kept) => text.push_str(kept),
+                Line::Entry(user, hash) => {
+                    text.push_str(&user.0);
+                    text.push(':');
+                    text.push_str(&hash.encode());
+                }
+            }
+            text.push('\n');
+        }
+        text
     }
 
     /// Adds a user or replaces the hash. Tells whether the user was there.
-    pub fn set(&mut self, _user: &str, _hash: PasswordHash) -> Result<bool, PasswordError> {
-        todo!()
+    ///
+    /// A name is refused when the file could not give it back: empty, with a `:`, a control character, a leading `#` or
+    /// white space at an end, or longer than 65,535 bytes.
+    pub fn set(&mut self, user: &str, hash: PasswordHash) -> Result<bool, PasswordError> {
+        let user = user_name(user).map_err(PasswordError::UserName)?;
+        match self.entries.get(&user) {
+            Some(&at) => {
+                self.lines[at] = Line::Entry(user, hash);
+                Ok(true)
+            }
+            None => {
+                self.push_entry(user, hash);
+                Ok(false)
+            }
+        }
     }
 
     /// Removes a user. Tells whether the user was there.
-    pub fn remove(&mut self, _user: &str) -> bool {
-        todo!()
+    pub fn remove(&mut self, user: &str) -> bool {
+        let Some(at) = self.entries.remove(&UserName(user.into())) else { return false };
+        self.lines.remove(at);
+        for place in self.entries.values_mut().filter(|place| **place > at) {
+            *place -= 1;
+        }
+        true
     }
 
     /// Users and hashes in file order.
     pub fn users(&self) -> impl Iterator<Item = (&UserName, &PasswordHash)> {
-        std::iter::empty()
+        self.lines.iter().filter_map(|line| match line {
+            Line::Text(_) => None,
+            Line::Entry(user, hash) => Some((user, hash)),
+        })
+    }
+
+    /// Whether the user has an entry.
+    #[must_use]
+    pub fn contains(&self, user: &str) -> bool {
+        self.hash(user).is_some()
+    }
+
+    /// The hash of a user, to compare two versions of a file.
+    #[must_use]
+    pub fn hash(&self, user: &str) -> Option<&PasswordHash> {
+        match self.lines.get(*self.entries.get(&UserName(user.into()))?)? {
+            Line::Text(_) => None,
+            Line::Entry(_, hash) => Some(hash),
+        }
+    }
+
+    /// Whether there is no user.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// Checks a password. Takes as long for an unknown user as for a known one (K29), and `None` says no more than no.
+    ///
+    /// The empty password is never accepted, even where a file holds its hash: an entry made by mistake must not be an
+    /// open door.
     #[must_use]
-    pub fn verify(&self, _user: &str, _password: &[u8]) -> Option<Authenticated> {
-        todo!()
+    pub fn verify(&self, user: &str, password: &[u8]) -> Option<Authenticated> {
+        let known = self.hash(user);
+        let matches = match known.or_else(|| self.decoy(user)) {
+            Some(hash) => hash.matches(password),
+            None => PasswordHash::nobody().matches(password),
+        };
+        let admitted = matches & Choice::from(u8::from(known.is_some())) & Choice::from(u8::from(!password.is_empty()));
+        bool::from(admitted).then(|| Authenticated::by_password(UserName(user.into())))
+    }
+
+    /// The entry whose work an unknown user costs. Each name has its own, so that in a file with several schemes the
+    /// times of unknown names are spread as those of known ones are. The salt of the first entry keeps it unguessable.
+    fn decoy(&self, user: &str) -> Option<&PasswordHash> {
+        let (_, first) = self.users().next()?;
+        let digest = Sha512::new().chain_update(first.salt()).chain_update(user).finalize();
+        let draw = digest.iter().take(8).fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+        let place = usize::try_from(draw % self.entries.len() as u64).unwrap_or_default();
+        self.users().nth(place).map(|(_, hash)| hash)
+    }
+}
+
+impl fmt::Debug for PasswordFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordFile").field("users", &self.entries.len()).finish_non_exhaustive()
+    }
+}
+
+/// A user name that the file gives back as it was.
+fn user_name(user: &str) -> Result<UserName, &'static str> {
+    if user.is_empty() {
+        Err("the user name is empty")
+    } else if user.starts_with('\u{feff}') {
+        Err("the user name begins with a byte-order mark")
+    } else if user.starts_with('#') {
+        Err("the user name begins with `#`")
+    } else if user.contains(':') {
+        Err("the user name holds a `:`")
+    } else if user.contains(char::is_control) {
+        Err("the user name holds a control character")
+    } else if user.trim() != user {
+        Err("the user name begins or ends with white space")
+    } else if user.len() > LINE_BYTES_MAX {
+        Err("the user name is longer than 65535 bytes")
+    } else {
+        Ok(UserName(user.into()))
     }
 }
