@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-use crate::acl::Policy;
+use crate::acl::{Action, Policy};
 use crate::identity::{ClientId, Identity, Subject, UserName};
 
 /// How somebody proved who they are.
@@ -91,7 +91,7 @@ impl AdmitPermit {
 }
 
 impl Policy {
-    /// Whether `who` may come in with `client_id` and a will for `will_topic`.
+    /// Whether `who` may come in with `client_id` and a will for `will_topic`. The will is judged again when it fires.
     pub fn admit(
         &self,
         who: Authenticated,
@@ -99,7 +99,15 @@ impl Policy {
         will_topic: Option<&str>,
     ) -> Result<AdmitPermit, Refused> {
         let subject = Subject { identity: who.identity, client_id };
-        let _ = (&subject, will_topic);
-        todo!()
+        if self.is_unsafe(&subject) {
+            return Err(Refused::UnsafeName);
+        }
+        if will_topic.is_some_and(|topic| !self.allows(&subject, Action::Publish, topic)) {
+            return Err(Refused::WillDenied);
+        }
+        Ok(AdmitPermit { subject, method: who.method })
     }
 }
+
+#[cfg(test)]
+mod tests;

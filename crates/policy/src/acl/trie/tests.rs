@@ -1,0 +1,24 @@
+//! What a decision costs.
+
+use super::*;
+use crate::identity::{ClientId, Identity, UserName};
+
+#[test]
+fn a_decision_visits_what_matches_and_not_what_there_is() {
+    let mut trie = Trie::default();
+    for number in 0..100_000 {
+        trie.insert_pattern(&format!("site/{number}/+/%u"), Rights::READ);
+        trie.insert_literal(&format!("deny/{number}/#"), Rights::DENY);
+    }
+    let who = Subject { identity: Identity::User(UserName("u".into())), client_id: ClientId("c".into()) };
+    let names = Names::of(&who);
+    let mut found = Rights::default();
+    let visited = trie.walk(&names, "site/77777/x/u", |rights| {
+        found.add(rights);
+        false
+    });
+    assert!(found.has(Rights::READ) && !found.has(Rights::DENY));
+    assert_eq!(visited, 5);
+    assert!(trie.rights(&names, "deny/99999/x/y/z").has(Rights::DENY));
+    assert!(!trie.rights(&names, "deny/100000/x").has(Rights::DENY));
+}
