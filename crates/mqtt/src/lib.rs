@@ -8,6 +8,7 @@ pub mod packet;
 pub mod property;
 pub mod reason;
 pub mod topic;
+mod wire;
 
 pub use decode::{DecodeError, Decoder, Sender};
 pub use encode::{EncodeError, Encoder};

@@ -2,6 +2,8 @@
 //!
 //! Called by decoder, encoder, broker and client.
 
+use crate::decode::Sender;
+
 /// A reason code (MQTT 5.0, table 2-6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -174,6 +176,91 @@ impl ReasonCode {
     }
 }
 
+/// Which packets have a code (MQTT 5.0, table 2-6).
+impl ReasonCode {
+    /// The code that a CONNACK return code 0 to 5 of MQTT 3.x stands for; `None` for other numbers.
+    #[must_use]
+    pub const fn from_v3_connack(code: u8) -> Option<Self> {
+        Some(match code {
+            0 => Self::Success,
+            1 => Self::UnsupportedProtocolVersion,
+            2 => Self::ClientIdNotValid,
+            3 => Self::ServerUnavailable,
+            4 => Self::BadUserNameOrPassword,
+            5 => Self::NotAuthorized,
+            _ => return None,
+        })
+    }
+
+    /// Whether CONNACK has it (MQTT-3.2.2-8).
+    #[must_use]
+    pub const fn is_for_connack(self) -> bool {
+        matches!(self.as_u8(), 0x00 | 0x80..=0x8A | 0x8C | 0x90 | 0x95 | 0x97 | 0x99..=0x9D | 0x9F)
+    }
+
+    /// Whether PUBACK and PUBREC have it (MQTT-3.4.2-1, MQTT-3.5.2-1).
+    #[must_use]
+    pub const fn is_for_puback(self) -> bool {
+        matches!(self.as_u8(), 0x00 | 0x10 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99)
+    }
+
+    /// Whether PUBREL and PUBCOMP have it (MQTT-3.6.2-1, MQTT-3.7.2-1).
+    #[must_use]
+    pub const fn is_for_pubrel(self) -> bool {
+        matches!(self, Self::Success | Self::PacketIdNotFound)
+    }
+
+    /// Whether SUBACK has it (MQTT-3.9.3-2).
+    #[must_use]
+    pub const fn is_for_suback(self) -> bool {
+        matches!(self.as_u8(), 0x00..=0x02 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91 | 0x97 | 0x9E | 0xA1 | 0xA2)
+    }
+
+    /// Whether SUBACK of 3.1.1 has it (MQTT-3.9.3-2 of 3.1.1).
+    pub(crate) const fn is_for_v3_suback(self) -> bool {
+        matches!(self.as_u8(), 0x00..=0x02 | 0x80)
+    }
+
+    /// Whether UNSUBACK has it (MQTT-3.11.3-2).
+    #[must_use]
+    pub const fn is_for_unsuback(self) -> bool {
+        matches!(self.as_u8(), 0x00 | 0x11 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91)
+    }
+
+    /// Whether DISCONNECT has it, whoever sends it (MQTT-3.14.2-1).
+    #[must_use]
+    pub const fn is_for_disconnect(self) -> bool {
+        matches!(self.as_u8(), 0x00 | 0x04 | 0x80..=0x83 | 0x87 | 0x89 | 0x8B..=0x90 | 0x93..=0xA2)
+    }
+
+    /// Whether a DISCONNECT of `sender` has it: most codes are for servers, 0x04 is for clients.
+    #[must_use]
+    pub const fn is_for_disconnect_of(self, sender: Sender) -> bool {
+        match sender {
+            Sender::Client => {
+                matches!(self.as_u8(), 0x00 | 0x04 | 0x80..=0x83 | 0x8C | 0x90 | 0x93..=0x99)
+            }
+            Sender::Server => self.is_for_disconnect() && !matches!(self, Self::DisconnectWithWill),
+        }
+    }
+
+    /// Whether AUTH has it, whoever sends it (MQTT-3.15.2-1).
+    #[must_use]
+    pub const fn is_for_auth(self) -> bool {
+        matches!(self, Self::Success | Self::ContinueAuthentication | Self::ReAuthenticate)
+    }
+
+    /// Whether an AUTH of `sender` has it: only a server ends the exchange, only a client begins it anew.
+    #[must_use]
+    pub const fn is_for_auth_of(self, sender: Sender) -> bool {
+        let continues = matches!(self, Self::ContinueAuthentication);
+        match sender {
+            Sender::Client => continues || matches!(self, Self::ReAuthenticate),
+            Sender::Server => continues || matches!(self, Self::Success),
+        }
+    }
+}
+
 impl std::fmt::Display for ReasonCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = match self {
@@ -204,7 +291,7 @@ impl std::fmt::Display for ReasonCode {
             Self::TopicNameInvalid => "topic name invalid",
             Self::PacketIdInUse => "packet identifier in use",
             Self::PacketIdNotFound => "packet identifier not found",
-            Self::ReceiveMaximumExceeded => "receive Maximum exceeded",
+            Self::ReceiveMaximumExceeded => "receive maximum exceeded",
             Self::TopicAliasInvalid => "topic alias invalid",
             Self::PacketTooLarge => "packet too large",
             Self::MessageRateTooHigh => "message rate too high",

@@ -5,6 +5,8 @@
 
 use thiserror::Error;
 
+use crate::wire::{FIELD_MAX, has_nul, has_wildcard};
+
 /// Why a text is no topic name or filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TopicError {
@@ -37,8 +39,12 @@ pub struct TopicName<'a>(&'a str);
 
 impl<'a> TopicName<'a> {
     /// Checks the grammar; `levels_max` bounds the number of levels.
-    pub fn parse(_text: &'a str, _levels_max: usize) -> Result<Self, TopicError> {
-        todo!()
+    pub fn parse(text: &'a str, levels_max: usize) -> Result<Self, TopicError> {
+        check(text, levels_max)?;
+        if has_wildcard(text.as_bytes()) {
+            return Err(TopicError::Wildcard);
+        }
+        Ok(Self(text))
     }
     /// The text.
     #[must_use]
@@ -53,8 +59,16 @@ pub struct TopicFilter<'a>(&'a str);
 
 impl<'a> TopicFilter<'a> {
     /// Checks the grammar; `levels_max` bounds the number of levels.
-    pub fn parse(_text: &'a str, _levels_max: usize) -> Result<Self, TopicError> {
-        todo!()
+    pub fn parse(text: &'a str, levels_max: usize) -> Result<Self, TopicError> {
+        check(text, levels_max)?;
+        let mut levels = text.split('/');
+        while let Some(level) = levels.next() {
+            let alone = level.len() == 1;
+            if level.contains('+') && !alone || level.contains('#') && !(alone && levels.next().is_none()) {
+                return Err(TopicError::Grammar);
+            }
+        }
+        Ok(Self(text))
     }
     /// The text.
     #[must_use]
@@ -64,12 +78,25 @@ impl<'a> TopicFilter<'a> {
     /// Whether it holds `+` or `#`.
     #[must_use]
     pub fn has_wildcard(self) -> bool {
-        todo!()
+        has_wildcard(self.0.as_bytes())
     }
     /// Whether `topic` matches; a leading wildcard never matches a topic starting with `$` (MQTT-4.7.2-1).
     #[must_use]
-    pub fn matches(self, _topic: TopicName<'_>) -> bool {
-        todo!()
+    pub fn matches(self, topic: TopicName<'_>) -> bool {
+        if topic.0.starts_with('$') && self.0.starts_with(['+', '#']) {
+            return false;
+        }
+        let mut names = topic.0.split('/');
+        for level in self.0.split('/') {
+            match (level, names.next()) {
+                // `a/#` matches `a` as well: `#` includes the parent level.
+                ("#", _) => return true,
+                ("+", Some(_)) => {}
+                (level, Some(name)) if level == name => {}
+                _ => return false,
+            }
+        }
+        names.next().is_none()
     }
 }
 
@@ -96,7 +123,38 @@ pub struct SubscriptionFilter<'a> {
 
 impl<'a> SubscriptionFilter<'a> {
     /// Checks the grammar, with or without `$share/`; `levels_max` bounds the levels of the filter itself.
-    pub fn parse(_text: &'a str, _levels_max: usize) -> Result<Self, TopicError> {
-        todo!()
+    pub fn parse(text: &'a str, levels_max: usize) -> Result<Self, TopicError> {
+        let Some(shared) = text.strip_prefix("$share").filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
+            return Ok(Self { share: None, filter: TopicFilter::parse(text, levels_max)? });
+        };
+        if text.len() > FIELD_MAX {
+            return Err(TopicError::TooLong);
+        }
+        let (name, filter) = shared.strip_prefix('/').and_then(|rest| rest.split_once('/')).ok_or(TopicError::Share)?;
+        if has_nul(name.as_bytes()) {
+            return Err(TopicError::Character);
+        }
+        if name.is_empty() || has_wildcard(name.as_bytes()) || filter.is_empty() {
+            return Err(TopicError::Share);
+        }
+        Ok(Self { share: Some(ShareName(name)), filter: TopicFilter::parse(filter, levels_max)? })
     }
+}
+
+/// What names and filters have in common.
+fn check(text: &str, levels_max: usize) -> Result<(), TopicError> {
+    if text.is_empty() {
+        return Err(TopicError::Empty);
+    }
+    if text.len() > FIELD_MAX {
+        return Err(TopicError::TooLong);
+    }
+    if has_nul(text.as_bytes()) {
+        return Err(TopicError::Character);
+    }
+    let slashes = text.bytes().filter(|byte| *byte == b'/').count();
+    if slashes >= levels_max {
+        return Err(TopicError::TooDeep);
+    }
+    Ok(())
 }
