@@ -1,7 +1,7 @@
 //! ACL files in Mosquitto's grammar, compiled into an immutable snapshot.
 //!
-//! Called at accept, subscribe and delivery. A broken file is no policy at all: parsing gives every error, and the caller
-//! keeps the old snapshot or refuses to start.
+//! Called at accept, subscribe and delivery. A broken file is no policy at all: parsing gives every error, and the
+//! caller keeps the old snapshot or refuses to start.
 
 mod filter;
 mod parse;
@@ -60,9 +60,9 @@ pub struct AclError {
 /// An immutable set of rules.
 ///
 /// A decision asks first the list of the subject's user name (or the list for clients with no name), then the list of
-/// patterns. In a list a matching `deny` wins over everything, then a matching rule with the wanted right allows; a list
-/// without an answer passes on to the next, and the end of the last one denies. Inside a list this is the same as
-/// Mosquitto's "first match, denies moved to the front".
+/// patterns. In a list a matching `deny` wins over everything, then a matching rule with the wanted right allows; a
+/// list without an answer passes on to the next, and the end of the last one denies. Inside a list this is the same
+/// as Mosquitto's "first match, denies moved to the front".
 #[derive(Debug, Default)]
 pub struct Policy {
     anonymous: Trie,

@@ -1,7 +1,7 @@
 //! Password files: `user:hash` lines with argon2id PHC strings, and Mosquitto's `$6$` and `$7$`.
 //!
-//! Called by the gate's bounded pool (slow on purpose) and by `motte passwd`. Holds no clear-text password longer than a
-//! call, and shows no hash in an error or in `Debug`.
+//! Called by the gate's bounded pool (slow on purpose) and by `motte passwd`. Holds no clear-text password longer
+//! than a call, and shows no hash in an error or in `Debug`.
 
 mod entropy;
 mod hash;

@@ -25,8 +25,8 @@ pub(super) fn is_filter(filter: &str) -> bool {
     true
 }
 
-/// Whether a topic name is one of the broker's own, which no rule can open for publishing. The state of a bridge is not:
-/// bridges publish it themselves.
+/// Whether a topic name is one of the broker's own, which no rule can open for publishing. The state of a bridge is
+/// not: bridges publish it themselves.
 pub(super) fn is_reserved_write(topic: &str) -> bool {
     let mut levels = topic.split('/');
     match levels.next() {

@@ -1,7 +1,8 @@
 //! One list of rules as a tree of topic levels, so that a decision visits what matches and not what there is.
 //!
-//! Called by `Policy` only. Every walk keeps its own stack and visits a node at most once, so neither a deep topic nor a
-//! deep filter can exhaust the stack of the thread. Names are put into `%u` and `%c` by comparing one whole level.
+//! Called by `Policy` only. Every walk keeps its own stack and visits a node at most once, so neither a deep topic
+//! nor a deep filter can exhaust the stack of the thread. Names are put into `%u` and `%c` by comparing one whole
+//! level.
 
 use std::collections::BTreeMap;
 
@@ -121,7 +122,8 @@ impl Trie {
         found
     }
 
-    /// Calls `stop` with the rights of each node whose rules match, until it says so. Gives the number of nodes visited.
+    /// Calls `stop` with the rights of each node whose rules match, until it says so. Gives the number of nodes
+    /// visited.
     fn walk(&self, names: &Names<'_>, topic: &str, mut stop: impl FnMut(Rights) -> bool) -> usize {
         let mut stack = vec![(ROOT, Some(topic))];
         let mut visited = 0;
@@ -170,8 +172,8 @@ impl Trie {
         false
     }
 
-    /// Whether `open` says yes to the common part of `filter` and some rule that lets read. A common part of two filters
-    /// is a filter again; `open` gets its levels.
+    /// Whether `open` says yes to the common part of `filter` and some rule that lets read. A common part of two
+    /// filters is a filter again; `open` gets its levels.
     pub(super) fn overlaps<'a>(
         &'a self,
         names: &Names<'a>,

@@ -10,7 +10,8 @@ pub const ENTROPY_BYTES: usize = 20;
 /// Five bits a character, without `0`, `1`, `l` and `o`, which are taken for one another.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
-/// A password of 32 lower-case letters and digits that holds all 160 bits of `bytes`. Both copies are wiped when dropped.
+/// A password of 32 lower-case letters and digits that holds all 160 bits of `bytes`. Both copies are wiped when
+/// dropped.
 #[must_use]
 pub fn from_entropy(mut bytes: [u8; ENTROPY_BYTES]) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(ENTROPY_BYTES * 8 / 5));

@@ -52,8 +52,8 @@ impl PasswordHash {
         Self { scheme: NEW, salt: salt.to_vec(), digest: digest.to_vec() }
     }
 
-    /// Parses `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, `$7$iterations$salt$hash` or `$6$salt$hash`. The error says what is
-    /// wrong and holds nothing of the text.
+    /// Parses `$argon2id$v=19$m=…,t=…,p=…$salt$hash`, `$7$iterations$salt$hash` or `$6$salt$hash`. The error says
+    /// what is wrong and holds nothing of the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let mut fields = text.split('$');
         if text.is_empty() {

@@ -244,7 +244,9 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_text_makes_the_parser_panic_and_what_parses_round_trips(text in "([a-c#: \\$\u{feff}\r\n=,67mtpv]|argon2id|\\$7\\$1\\$){0,80}") {
+    fn no_text_makes_the_parser_panic_and_what_parses_round_trips(
+        text in "([a-c#: \\$\u{feff}\r\n=,67mtpv]|argon2id|\\$7\\$1\\$){0,80}",
+    ) {
         if let Ok(file) = PasswordFile::parse(&text) {
             prop_assert_eq!(PasswordFile::parse(&file.to_text()), Ok(file));
         }

@@ -1,5 +1,5 @@
-//! Mosquitto's evaluation written down plainly: lists in order, the first match decides. The compiled policy has to give
-//! the same answers.
+//! Mosquitto's evaluation written down plainly: lists in order, the first match decides. The compiled policy has to
+//! give the same answers.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -160,7 +160,9 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_parser_panic(text in "((user|topic|pattern|read|deny|#|%u|%c|[ \t\r\n/+a\u{feff}\0é$]){0,6}\n){0,6}") {
+    fn no_text_makes_the_parser_panic(
+        text in "((user|topic|pattern|read|deny|#|%u|%c|[ \t\r\n/+a\u{feff}\0é$]){0,6}\n){0,6}",
+    ) {
         match Policy::parse(&text) {
             Ok(policy) => {
                 let _ = policy.may_subscribe(&user("a"), "#");
