@@ -173,3 +173,54 @@ impl Effects for Outlets {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::sync::Arc;
+
+    use motte_broker::Effects as _;
+
+    use super::{Outlets, PARCEL_BYTES_MAX};
+    use crate::log::Reporter;
+    use crate::worker::mailbox::{Mailbox, Proof};
+
+    fn outlets() -> Outlets {
+        let (reporter, _scribe) = Reporter::start().unwrap();
+        Outlets::new(Arc::from([Mailbox::default(), Mailbox::default()]), reporter)
+    }
+
+    #[test]
+    fn a_link_id_is_never_used_again_and_an_old_one_finds_nothing() {
+        let mut outlets = outlets();
+        let first = outlets.open(Proof::Nothing);
+        outlets.remove(first);
+        let second = outlets.open(Proof::Nothing);
+        assert_ne!(first, second);
+        assert!(outlets.outbox(first).is_none() && outlets.outbox(second).is_some());
+        assert_eq!(outlets.links(|_| true), [second]);
+    }
+
+    #[test]
+    fn a_closed_link_takes_no_more_bytes_and_keeps_those_it_has() {
+        let mut outlets = outlets();
+        let link = outlets.open(Proof::Nothing);
+        outlets.outbox(link).unwrap().extend_from_slice(b"last");
+        outlets.close(link);
+        assert!(outlets.outbox(link).is_none());
+        let slot = outlets.slot(link).unwrap();
+        assert!(slot.closing && slot.stirred && slot.outbox == b"last");
+    }
+
+    #[test]
+    fn clients_wait_while_another_shard_is_behind() {
+        let mut outlets = outlets();
+        let mailboxes = Arc::clone(&outlets.mailboxes);
+        assert!(mailboxes[1].post_letters(Vec::new(), PARCEL_BYTES_MAX + 1) > PARCEL_BYTES_MAX);
+        outlets.congested = true;
+        assert!(!outlets.relieve() && outlets.is_congested());
+        let emptied = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(mailboxes[1].collect());
+        assert_eq!((emptied.len(), mailboxes[1].parcel_bytes()), (1, 0));
+        assert!(outlets.relieve() && !outlets.is_congested());
+    }
+}
