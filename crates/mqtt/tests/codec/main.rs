@@ -1,0 +1,8 @@
+//! The codec as a peer sees it: bytes in, packets or errors out, and back.
+//!
+//! One test program for all of it, so that it links once. Each module says what it proves.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets an unexpected value has failed")]
+
+mod arbitrary;
+mod round_trip;

@@ -1,0 +1,121 @@
+//! What is written is read back the same, whole or in pieces, and no bytes whatever break the decoder.
+//!
+//! K02 and K03 of the catalogue of faults, as properties over arbitrary packets.
+
+use motte_mqtt::{DecodeError, Decoder, Encoder, Packet, ProtocolVersion, Sender};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::arbitrary::{parts, sender, version};
+
+fn encoded(packet: &Packet<'_>, version: ProtocolVersion) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Encoder::new(version, u32::MAX).encode(packet, &mut bytes).unwrap();
+    bytes
+}
+
+/// Whatever was accepted can be looked at, is not longer than what arrived, and can be sent on unchanged.
+fn check_accepted(bytes: &[u8], sender: Sender, version: ProtocolVersion) -> Result<(), TestCaseError> {
+    let decoder = Decoder::new(sender, version, u32::MAX);
+    let Ok(Some((packet, len))) = decoder.decode(bytes) else { return Ok(()) };
+    prop_assert!(len <= bytes.len());
+    let text = format!("{packet:?}");
+    prop_assert!(!text.is_empty());
+    let again = encoded(&packet, version);
+    prop_assert_eq!(decoder.decode(&again), Ok(Some((packet, again.len()))));
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn a_packet_reads_back_as_it_was_written(parts in parts()) {
+        parts.with(|packet, sender| {
+            let mut bytes = encoded(&packet, parts.version);
+            let len = bytes.len();
+            bytes.extend_from_slice(&[0xC0, 0x00, 0xFF]);
+            let decoder = Decoder::new(sender, parts.version, u32::MAX);
+            prop_assert_eq!(decoder.decode(&bytes), Ok(Some((packet, len))));
+            prop_assert_eq!(decoder.packet_len(&bytes), Ok(Some(len)));
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn a_packet_cut_at_any_byte_waits_for_more(parts in parts()) {
+        parts.with(|packet, sender| {
+            let bytes = encoded(&packet, parts.version);
+            let decoder = Decoder::new(sender, parts.version, u32::MAX);
+            for end in 0..bytes.len() {
+                prop_assert_eq!(decoder.decode(&bytes[..end]), Ok(None), "cut at {}", end);
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn a_limit_of_its_own_length_admits_a_packet_and_one_less_refuses_it(parts in parts()) {
+        parts.with(|packet, sender| {
+            let bytes = encoded(&packet, parts.version);
+            let len = u32::try_from(bytes.len()).unwrap();
+            let at = |limit| Decoder::new(sender, parts.version, limit).decode(&bytes).map(|found| found.is_some());
+            prop_assert_eq!(at(len), Ok(true));
+            prop_assert_eq!(at(len - 1), Err(DecodeError::TooLarge));
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn the_encoder_keeps_to_the_limit_and_leaves_the_buffer_alone_when_it_cannot(parts in parts(), limit in 2..200_u32) {
+        parts.with(|packet, sender| {
+            let mut out = vec![1, 2, 3];
+            match Encoder::new(parts.version, limit).encode(&packet, &mut out) {
+                Ok(()) => {
+                    prop_assert!(out.len() - 3 <= usize::try_from(limit).unwrap());
+                    let found = Decoder::new(sender, parts.version, limit).decode(&out[3..]);
+                    prop_assert_eq!(found.map(|found| found.map(|(_, len)| len)), Ok(Some(out.len() - 3)));
+                }
+                Err(_) => prop_assert_eq!(&out, &[1, 2, 3]),
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn random_bytes_never_break_the_decoder(
+        bytes in vec(any::<u8>(), 0..64), sender in sender(), version in version(),
+    ) {
+        check_accepted(&bytes, sender, version)?;
+    }
+
+    #[test]
+    fn random_bodies_never_break_the_decoder(
+        first in any::<u8>(), body in vec(any::<u8>(), 0..100), sender in sender(), version in version(),
+    ) {
+        let mut bytes = vec![first, u8::try_from(body.len()).unwrap()];
+        bytes.extend(body);
+        check_accepted(&bytes, sender, version)?;
+    }
+
+    #[test]
+    fn damaged_packets_never_break_the_decoder(
+        parts in parts(),
+        damage in vec((any::<Index>(), any::<u8>(), 0..3_u8), 1..4),
+        version in version(),
+    ) {
+        parts.with(|packet, sender| {
+            let mut bytes = encoded(&packet, parts.version);
+            for (at, value, how) in damage {
+                let at = at.index(bytes.len());
+                match how {
+                    0 => bytes[at] = value,
+                    1 => bytes.insert(at, value),
+                    _ if bytes.len() > 1 => { bytes.remove(at); }
+                    _ => {}
+                }
+            }
+            check_accepted(&bytes, sender, version)?;
+            check_accepted(&bytes, sender, parts.version)
+        })?;
+    }
+}
