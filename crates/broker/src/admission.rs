@@ -4,7 +4,7 @@
 
 use std::num::NonZeroU16;
 
-use motte_mqtt::{Connect, ForwardedPropertiesBuf, ProtocolVersion, Qos};
+use motte_mqtt::{Connect, ForwardedPropertiesBuf, ProtocolVersion, Qos, Will};
 use motte_policy::{AdmitPermit, Subject};
 
 /// Everything the broker keeps of a CONNECT.
@@ -18,8 +18,6 @@ pub struct Admission {
     pub(crate) session_expiry_s: u32,
     pub(crate) receive_maximum: NonZeroU16,
     pub(crate) packet_size_max: u32,
-    pub(crate) topic_alias_maximum: u16,
-    pub(crate) problem_information: bool,
     pub(crate) will: Option<WillMessage>,
     pub(crate) assigned: bool,
 }
@@ -36,13 +34,43 @@ pub(crate) struct WillMessage {
     pub(crate) properties: ForwardedPropertiesBuf,
 }
 
+impl WillMessage {
+    fn new(will: &Will<'_>) -> Self {
+        Self {
+            topic: will.topic.into(),
+            payload: will.payload.into(),
+            qos: will.qos,
+            retain: will.retain,
+            delay_s: will.delay_s,
+            message_expiry_s: will.message_expiry_s,
+            properties: will.properties.to_owned(),
+        }
+    }
+}
+
 impl Admission {
     /// An admission for the subject of `permit`. `assigned` tells that the gate chose the client identifier, which
     /// CONNACK then returns (MQTT-3.1.3-7).
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "a permit admits once: it is used up here")]
     pub fn new(permit: AdmitPermit, connect: &Connect<'_>, assigned: bool) -> Self {
-        let _ = (permit, connect, assigned);
-        todo!()
+        let asked = &connect.properties;
+        let session_expiry_s = match connect.version {
+            ProtocolVersion::V5 => asked.session_expiry_s.unwrap_or(0),
+            ProtocolVersion::V31 | ProtocolVersion::V311 if connect.clean_start => 0,
+            ProtocolVersion::V31 | ProtocolVersion::V311 => u32::MAX,
+        };
+        Self {
+            subject: permit.subject().clone(),
+            version: connect.version,
+            clean_start: connect.clean_start,
+            keep_alive_s: connect.keep_alive_s,
+            session_expiry_s,
+            receive_maximum: asked.receive_maximum.unwrap_or(NonZeroU16::MAX),
+            packet_size_max: asked.packet_size_max.map_or(u32::MAX, std::num::NonZeroU32::get),
+            will: connect.will.as_ref().map(WillMessage::new),
+            assigned,
+        }
     }
 
     /// Who is admitted.

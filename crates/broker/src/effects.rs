@@ -2,8 +2,12 @@
 //!
 //! Implemented by `node/worker`, by tests and by the simulator.
 
+use std::sync::Arc;
+
 use motte_audit::Event;
 
+use crate::message::Message;
+use crate::routes::Target;
 use crate::shard::{LinkId, ShardId};
 
 /// The sink.
@@ -31,5 +35,6 @@ pub struct Letter {
 
 #[derive(Debug)]
 pub(crate) enum LetterContent {
-    // The message and its targets.
+    /// A message for sessions of the receiving shard, judged under the policy of `epoch`.
+    Deliver { message: Arc<Message>, targets: Arc<[Target]>, epoch: u64 },
 }

@@ -5,17 +5,24 @@
 
 pub mod admission;
 pub mod effects;
+mod handle;
 pub mod journal;
 pub mod limits;
+mod link;
+mod lock;
 pub mod message;
+mod retained;
+mod routes;
+mod session;
 pub mod shard;
 pub mod shared;
+mod timer;
 
 pub use admission::Admission;
 pub use effects::{Effects, Letter};
 pub use journal::{Journal, Position, Record};
 pub use limits::Limits;
-pub use message::Message;
+pub use message::{Message, Origin};
 pub use motte_mqtt as mqtt;
 pub use shard::{Counters, LinkId, Millis, Shard, ShardId, home};
 pub use shared::Shared;

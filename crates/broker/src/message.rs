@@ -1,5 +1,104 @@
 //! An accepted application message, shared by all who will be given it.
+//!
+//! Made by `handle/publish` and `session/will` after policy passed, read by queues, the retained store, the journal and
+//! delivery. Never changes after it was accepted.
+
+use std::sync::Arc;
+
+use motte_mqtt::{ForwardedProperties, ForwardedPropertiesBuf, Qos};
+use motte_policy::Subject;
+
+use crate::journal::Position;
+use crate::shard::{Millis, ShardId};
+
+/// Where the journal keeps a message: the shard that accepted it and the position of its record there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// The accepting shard.
+    pub shard: ShardId,
+    /// The position in that shard's journal.
+    pub position: Position,
+}
 
 /// A message: topic, payload, properties, publisher, expiry. Shared behind an `Arc`.
 #[derive(Debug)]
-pub struct Message {}
+pub struct Message {
+    pub(crate) topic: Arc<str>,
+    pub(crate) payload: Box<[u8]>,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) publisher: Subject,
+    pub(crate) properties: ForwardedPropertiesBuf,
+    pub(crate) expires: Option<Millis>,
+    pub(crate) origin: Option<Origin>,
+}
+
+impl Message {
+    /// The topic name, resolved from any alias.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The QoS it was published with.
+    #[must_use]
+    pub fn qos(&self) -> Qos {
+        self.qos
+    }
+
+    /// Whether it was published with RETAIN.
+    #[must_use]
+    pub fn retain(&self) -> bool {
+        self.retain
+    }
+
+    /// Who published it: kept with the message so that the right can be judged again at every change of hands (K21).
+    #[must_use]
+    pub fn publisher(&self) -> &Subject {
+        &self.publisher
+    }
+
+    /// The properties that are forwarded unchanged.
+    #[must_use]
+    pub fn properties(&self) -> ForwardedProperties<'_> {
+        self.properties.as_ref()
+    }
+
+    /// When it expires; `None` for never.
+    #[must_use]
+    pub fn expires(&self) -> Option<Millis> {
+        self.expires
+    }
+
+    /// Where the journal keeps it; `None` when it is not kept.
+    #[must_use]
+    pub fn origin(&self) -> Option<Origin> {
+        self.origin
+    }
+
+    /// Bytes that count against byte limits: topic, payload and properties.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        self.topic.len() + self.payload.len() + self.properties.as_ref().encoded_len()
+    }
+
+    /// Whether its Message Expiry Interval has passed.
+    #[must_use]
+    pub fn is_expired(&self, now: Millis) -> bool {
+        self.expires.is_some_and(|at| at <= now)
+    }
+
+    /// Seconds left of the Message Expiry Interval, rounded up, at least 1 (MQTT-3.3.2-6).
+    pub(crate) fn remaining_s(&self, now: Millis) -> Option<u32> {
+        self.expires.map(|at| {
+            let left_s = at.0.saturating_sub(now.0).div_ceil(1_000).max(1);
+            u32::try_from(left_s).unwrap_or(u32::MAX)
+        })
+    }
+}

@@ -2,19 +2,42 @@
 //!
 //! Called by `node/worker` with facts (bytes came, a link is gone, time passed); answers into [`Effects`]. Never blocks.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use motte_audit::CloseCause;
+use motte_mqtt::ReasonCode;
+use motte_policy::Policy;
+use slab::Slab;
 
 use crate::admission::Admission;
-use crate::effects::{Effects, Letter};
-use crate::journal::Journal;
+use crate::effects::{Effects, Letter, LetterContent};
+use crate::handle::Ending;
+use crate::journal::{Journal, Position, Record};
 use crate::limits::Limits;
+use crate::routes::{SessionKey, SessionRef};
+use crate::session::Session;
+use crate::session::deliver::{Settlement, Turn};
 use crate::shared::Shared;
+use crate::timer::Timers;
 
 /// Milliseconds on a monotonic clock that starts with the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub u64);
+
+impl Millis {
+    /// This much later.
+    #[must_use]
+    pub const fn plus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// This many seconds later.
+    #[must_use]
+    pub const fn plus_s(self, seconds: u32) -> Self {
+        self.plus_ms(seconds as u64 * 1_000)
+    }
+}
 
 /// A shard of this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,7 +47,7 @@ pub struct ShardId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
-/// Counts since start. published = delivered + queued + dropped holds per target.
+/// Counts since start. `routed = sent + queued + dropped + withheld` holds after each call, per shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Links now.
@@ -33,109 +56,244 @@ pub struct Counters {
     pub sessions: u64,
     /// PUBLISH packets accepted from clients.
     pub received: u64,
-    /// Messages written to links.
+    /// Deliveries owed: one for each message and target, with wills and retained replays.
+    pub routed: u64,
+    /// Messages written to links, each once however often it is repeated; a message larger than the client accepts
+    /// counts here as well (MQTT-3.1.2-25).
     pub sent: u64,
-    /// Messages not given to a target because a limit was reached.
+    /// Messages waiting for sessions now.
+    pub queued: u64,
+    /// Messages not given to a target because a limit was reached, time ran out, or the session ended or was offline
+    /// at QoS 0.
     pub dropped: u64,
+    /// Deliveries not made because policy denies them.
+    pub withheld: u64,
     /// Publishes and deliveries denied by policy.
     pub denied: u64,
 }
 
 /// The shard where a client id lives, of `shards` in all. Stable over restarts; not chosen by peers to hurt one shard
-/// more than counting already allows, because admission is by identity.
+/// more than counting already allows, because admission is by identity. The hash is FNV-1a with 64 bits and a final
+/// mixing step; the remainder by `shards` chooses.
 #[must_use]
 pub fn home(client_id: &str, shards: u16) -> ShardId {
-    let _ = (client_id, shards);
-    todo!()
+    let hash = fnv1a(client_id.as_bytes()) % u64::from(shards.max(1));
+    ShardId(u16::try_from(hash).expect("less than the number of shards"))
+}
+
+/// FNV-1a, 64 bits, its high half folded into the low one so that a remainder depends on all bits.
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
+    let hash = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16
 }
 
 /// A shard.
 #[derive(Debug)]
 pub struct Shard<J> {
-    journal: J,
+    pub(crate) journal: J,
+    pub(crate) core: Core,
+    pub(crate) sessions: Slab<Session>,
+    /// Slot of each client id. Ordered: the keys are chosen by peers.
+    pub(crate) clients: BTreeMap<Arc<str>, usize>,
+    /// Slot of each link's session.
+    pub(crate) links: BTreeMap<LinkId, usize>,
+    /// Slots whose links have acknowledgements waiting for the journal.
+    pub(crate) unacknowledged: BTreeSet<usize>,
+}
+
+/// What every step of a shard needs beside the session it is about.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) id: ShardId,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) limits: Limits,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) epoch: u64,
+    pub(crate) counters: Counters,
+    pub(crate) timers: Timers,
+    pub(crate) settled: Vec<Settlement>,
+    pub(crate) next_serial: u64,
+    /// The record of the last message this shard accepted.
+    pub(crate) last_position: Option<Position>,
+}
+
+impl Core {
+    /// What a session is given for one step.
+    pub(crate) fn turn(&mut self, now: Millis) -> Turn<'_> {
+        Turn {
+            now,
+            limits: &self.limits,
+            policy: &self.policy,
+            epoch: self.epoch,
+            retained: &self.shared.retained,
+            counters: &mut self.counters,
+            settled: &mut self.settled,
+        }
+    }
 }
 
 impl<J: Journal> Shard<J> {
     /// An empty shard.
     #[must_use]
     pub fn new(id: ShardId, shared: Arc<Shared>, limits: Limits, journal: J) -> Self {
-        let _ = (id, shared, limits);
-        Self { journal }
+        let (policy, epoch) = shared.policy();
+        let core = Core {
+            id,
+            shared,
+            limits,
+            policy,
+            epoch,
+            counters: Counters::default(),
+            timers: Timers::default(),
+            settled: Vec::new(),
+            next_serial: 0,
+            last_position: None,
+        };
+        Self {
+            journal,
+            core,
+            sessions: Slab::new(),
+            clients: BTreeMap::new(),
+            links: BTreeMap::new(),
+            unacknowledged: BTreeSet::new(),
+        }
     }
 
     /// Takes an admitted connection in: takeover, clean start, CONNACK, redelivery. If the session belongs to another
     /// identity the link is answered 0x85, closed and forgotten (K25).
     pub fn admit(&mut self, link: LinkId, admission: Admission, now: Millis, fx: &mut impl Effects) {
-        let _ = (link, admission, now, fx, &self.journal);
-        todo!()
+        self.begin();
+        self.on_admission(link, admission, now, fx);
+        self.finish();
     }
 
     /// Handles all whole packets at the front of `bytes` and tells how many bytes they took; the caller keeps the rest
     /// and comes back with more behind it. After a protocol error the link is closed through `fx` and all bytes count
     /// as taken.
     pub fn on_bytes(&mut self, link: LinkId, bytes: &[u8], now: Millis, fx: &mut impl Effects) -> usize {
-        let _ = (link, bytes, now, fx);
-        todo!()
+        self.begin();
+        let taken = self.on_packets(link, bytes, now, fx);
+        self.finish();
+        taken
     }
 
     /// The outbox of a link has been written: what waited for room goes out.
     pub fn on_drained(&mut self, link: LinkId, now: Millis, fx: &mut impl Effects) {
-        let _ = (link, now, fx);
-        todo!()
+        self.begin();
+        if let Some(&slot) = self.links.get(&link) {
+            self.sessions[slot].on_room(fx);
+            self.pump(slot, now, fx);
+        }
+        self.finish();
     }
 
     /// The transport of a link ended without a DISCONNECT. The will is due.
     pub fn on_lost(&mut self, link: LinkId, cause: CloseCause, now: Millis, fx: &mut impl Effects) {
-        let _ = (link, cause, now, fx);
-        todo!()
+        self.begin();
+        if let Some(&slot) = self.links.get(&link) {
+            self.end_link(slot, Ending::lost(cause), now, fx);
+        }
+        self.finish();
     }
 
     /// A letter from another shard.
     pub fn on_letter(&mut self, letter: Letter, now: Millis, fx: &mut impl Effects) {
-        let _ = (letter, now, fx);
-        todo!()
+        self.begin();
+        let LetterContent::Deliver { message, targets, epoch } = letter.content;
+        self.deliver(&message, &targets, epoch, now, fx);
+        self.finish();
     }
 
     /// The journal got further: acknowledgements that waited leave.
     pub fn on_durable(&mut self, now: Millis, fx: &mut impl Effects) {
-        let _ = (now, fx);
-        todo!()
+        self.begin();
+        let slots: Vec<usize> = self.unacknowledged.iter().copied().collect();
+        for slot in slots {
+            self.acknowledge(slot, now, fx);
+        }
+        self.finish();
     }
 
     /// When [`Shard::on_timer`] wants to be called next; `None` when nothing waits for time.
     #[must_use]
     pub fn next_timer(&self) -> Option<Millis> {
-        todo!()
+        self.core.timers.next()
     }
 
     /// Time passed: keep alive, will delay, session and message expiry.
     pub fn on_timer(&mut self, now: Millis, fx: &mut impl Effects) {
-        let _ = (now, fx);
-        todo!()
+        self.begin();
+        for (key, kind) in self.core.timers.take_due(now) {
+            self.on_due(key, kind, now, fx);
+        }
+        self.finish();
     }
 
     /// A new policy is in force: live links, subscriptions, queues and wills are judged again.
     pub fn on_policy_changed(&mut self, now: Millis, fx: &mut impl Effects) {
-        let _ = (now, fx);
-        todo!()
+        self.begin();
+        let slots: Vec<usize> = self.sessions.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.judge_again(slot, now, fx);
+        }
+        self.finish();
     }
 
     /// Ends a link on somebody's order (a user was removed): DISCONNECT with 0x87 or 0x98 for 5.0.
     pub fn disconnect(&mut self, link: LinkId, cause: CloseCause, now: Millis, fx: &mut impl Effects) {
-        let _ = (link, cause, now, fx);
-        todo!()
+        self.begin();
+        if let Some(&slot) = self.links.get(&link) {
+            let reason = match cause {
+                CloseCause::Revoked => ReasonCode::NotAuthorized,
+                CloseCause::ShuttingDown => ReasonCode::ServerShuttingDown,
+                _ => ReasonCode::AdministrativeAction,
+            };
+            self.end_link(slot, Ending::told(reason, cause), now, fx);
+        }
+        self.finish();
     }
 
     /// The node stops: 5.0 clients get DISCONNECT 0x8B, all links are closed, wills of those sessions are not lost: they
     /// fire as for a lost connection.
     pub fn stop(&mut self, now: Millis, fx: &mut impl Effects) {
-        let _ = (now, fx);
-        todo!()
+        self.begin();
+        let slots: Vec<usize> = self.links.values().copied().collect();
+        for slot in slots {
+            let ending = Ending::told(ReasonCode::ServerShuttingDown, CloseCause::ShuttingDown);
+            self.end_link(slot, ending, now, fx);
+        }
+        self.finish();
     }
 
     /// Counts.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        todo!()
+        self.core.counters
+    }
+
+    /// The slot of a session, if it still is the one that is meant.
+    pub(crate) fn slot(&self, key: SessionKey) -> Option<usize> {
+        self.sessions.get(key.slot).filter(|session| session.key == key).map(|_| key.slot)
+    }
+
+    /// This session as the route map names it.
+    pub(crate) fn session_ref(&self, slot: usize) -> SessionRef {
+        SessionRef { shard: self.core.id, key: self.sessions[slot].key }
+    }
+
+    fn begin(&mut self) {
+        if self.core.shared.epoch() != self.core.epoch {
+            (self.core.policy, self.core.epoch) = self.core.shared.policy();
+        }
+    }
+
+    /// Writes down which messages sessions no longer need.
+    fn finish(&mut self) {
+        for settlement in self.core.settled.drain(..) {
+            let client_id = &settlement.facts.subject.client_id.0;
+            self.journal.append(&Record::Settled { client_id, origin: settlement.origin });
+        }
     }
 }

@@ -1,0 +1,241 @@
+//! What a shard does with each packet and each fact: one file per kind of packet.
+//!
+//! Called by `shard`. A handler that meets an error of the peer returns a [`Stop`]; the link then ends with the right
+//! reason code and nothing more of it is read.
+
+mod ack;
+mod connect;
+mod disconnect;
+mod publish;
+mod subscribe;
+
+use std::sync::Arc;
+
+use motte_audit::CloseCause;
+use motte_mqtt::{DecodeError, Packet, ProtocolVersion, ReasonCode};
+
+use crate::effects::Effects;
+use crate::journal::{Journal, Position};
+use crate::link::{Answer, PendingAck};
+use crate::message::Message;
+use crate::routes::{SessionKey, Target};
+use crate::session::queue::Owed;
+use crate::shard::{LinkId, Millis, Shard};
+use crate::timer::TimerKind;
+
+/// Why a link has to end because of what its client sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stop {
+    reason: ReasonCode,
+    cause: CloseCause,
+    detail: &'static str,
+}
+
+impl Stop {
+    /// The client broke the protocol.
+    fn protocol(reason: ReasonCode, detail: &'static str) -> Self {
+        Self { reason, cause: CloseCause::Protocol, detail }
+    }
+
+    /// The client went past a limit.
+    fn limit(reason: ReasonCode, detail: &'static str) -> Self {
+        Self { reason, cause: CloseCause::Limit, detail }
+    }
+}
+
+impl From<DecodeError> for Stop {
+    fn from(error: DecodeError) -> Self {
+        let detail = match error {
+            DecodeError::Malformed(detail) | DecodeError::Protocol(detail) | DecodeError::TopicName(detail) => detail,
+            DecodeError::UnsupportedVersion => "unsupported protocol version",
+            DecodeError::TooLarge => return Self::limit(error.reason(), "packet too large"),
+            DecodeError::TopicAlias => "invalid topic alias",
+        };
+        Self::protocol(error.reason(), detail)
+    }
+}
+
+/// How a link ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) cause: CloseCause,
+    pub(crate) detail: Option<&'static str>,
+    /// What a 5.0 client is told in a DISCONNECT; `None` when it left or is gone.
+    pub(crate) told: Option<ReasonCode>,
+    /// Whether the transport still has to be closed.
+    pub(crate) closes: bool,
+    /// Whether the will is due.
+    pub(crate) will_due: bool,
+}
+
+impl Ending {
+    /// The transport is gone.
+    pub(crate) fn lost(cause: CloseCause) -> Self {
+        Self { cause, detail: None, told: None, closes: false, will_due: true }
+    }
+
+    /// We end it and say why.
+    pub(crate) fn told(reason: ReasonCode, cause: CloseCause) -> Self {
+        Self { cause, detail: None, told: Some(reason), closes: true, will_due: true }
+    }
+}
+
+impl From<Stop> for Ending {
+    fn from(stop: Stop) -> Self {
+        Self { detail: Some(stop.detail), ..Self::told(stop.reason, stop.cause) }
+    }
+}
+
+impl<J: Journal> Shard<J> {
+    /// Reads packets until there is no whole one left or the link has ended.
+    pub(crate) fn on_packets(&mut self, link: LinkId, bytes: &[u8], now: Millis, fx: &mut impl Effects) -> usize {
+        let Some(&slot) = self.links.get(&link) else { return bytes.len() };
+        let mut taken = 0;
+        while self.links.contains_key(&link) {
+            let Some(state) = &mut self.sessions[slot].link else { return bytes.len() };
+            let stop = match state.decoder.decode(&bytes[taken..]) {
+                Ok(None) => return taken,
+                Ok(Some((packet, len))) => {
+                    state.heard = now;
+                    taken += len;
+                    self.on_packet(slot, packet, now, fx).and_then(|()| self.check_outbox(slot, fx)).err()
+                }
+                Err(error) => Some(Stop::from(error)),
+            };
+            if let Some(stop) = stop {
+                self.end_link(slot, stop.into(), now, fx);
+            }
+        }
+        bytes.len()
+    }
+
+    fn on_packet(&mut self, slot: usize, packet: Packet<'_>, now: Millis, fx: &mut impl Effects) -> Result<(), Stop> {
+        match packet {
+            Packet::Publish(publish) => self.on_publish(slot, &publish, now, fx),
+            Packet::PubAck(ack) => self.on_puback(slot, &ack, now, fx),
+            Packet::PubRec(ack) => self.on_pubrec(slot, &ack, now, fx),
+            Packet::PubRel(ack) => self.on_pubrel(slot, &ack, fx),
+            Packet::PubComp(ack) => self.on_pubcomp(slot, &ack, now, fx),
+            Packet::Subscribe(subscribe) => self.on_subscribe(slot, &subscribe, now, fx),
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(slot, &unsubscribe, now, fx),
+            Packet::PingReq => {
+                self.write(slot, &Packet::PingResp, fx);
+                Ok(())
+            }
+            Packet::Disconnect(disconnect) => self.on_disconnect(slot, &disconnect, now, fx),
+            Packet::Connect(_) => Err(Stop::protocol(ReasonCode::ProtocolError, "second CONNECT")),
+            Packet::Auth(_) => Err(Stop::protocol(ReasonCode::ProtocolError, "AUTH without a method in CONNECT")),
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+                Err(Stop::protocol(ReasonCode::ProtocolError, "packet that only a server sends"))
+            }
+        }
+    }
+
+    /// A client that asks and never reads must not fill memory with answers: its outbox may hold twice what makes
+    /// messages wait.
+    fn check_outbox(&self, slot: usize, fx: &mut impl Effects) -> Result<(), Stop> {
+        let Some(link) = self.sessions.get(slot).and_then(|session| session.link.as_ref()) else { return Ok(()) };
+        let waiting = fx.outbox(link.id).map_or(0, |out| out.len());
+        if waiting <= self.core.limits.outbox_bytes_max.saturating_mul(2) {
+            return Ok(());
+        }
+        let (reason, cause) = (ReasonCode::QuotaExceeded, CloseCause::SlowReader);
+        Err(Stop { reason, cause, detail: "answers are not read" })
+    }
+
+    /// Writes a packet to the link of a session, if it has one.
+    fn write(&self, slot: usize, packet: &Packet<'_>, fx: &mut impl Effects) {
+        if let Some(link) = &self.sessions[slot].link {
+            link.write(packet, fx);
+        }
+    }
+
+    fn version(&self, slot: usize) -> ProtocolVersion {
+        self.sessions[slot].link.as_ref().map_or(ProtocolVersion::V5, |link| link.version)
+    }
+
+    /// Answers once the record at `position` is durable, in the order of the questions.
+    fn answer(
+        &mut self,
+        slot: usize,
+        answer: Answer,
+        position: Option<Position>,
+        fx: &mut impl Effects,
+    ) -> Result<(), Stop> {
+        let durable = self.journal.durable();
+        let Some(link) = &mut self.sessions[slot].link else { return Ok(()) };
+        let position = position.unwrap_or_default();
+        if position <= durable && !link.waits() {
+            link.write_answer(&answer, fx);
+            return Ok(());
+        }
+        self.unacknowledged.insert(slot);
+        if link.wait(PendingAck { position, answer }) > usize::from(u16::MAX) {
+            return Err(Stop::limit(
+                ReasonCode::ReceiveMaximumExceeded,
+                "too many packets wait for their acknowledgement",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Sends the acknowledgements whose records are durable.
+    pub(crate) fn acknowledge(&mut self, slot: usize, _now: Millis, fx: &mut impl Effects) {
+        let durable = self.journal.durable();
+        let link = self.sessions.get_mut(slot).and_then(|session| session.link.as_mut());
+        let Some(link) = link else {
+            self.unacknowledged.remove(&slot);
+            return;
+        };
+        while let Some(ack) = link.take_durable(durable) {
+            link.write_answer(&ack.answer, fx);
+        }
+        if !link.waits() {
+            self.unacknowledged.remove(&slot);
+        }
+    }
+
+    /// Gives a message to sessions of this shard.
+    pub(crate) fn deliver(
+        &mut self,
+        message: &Arc<Message>,
+        targets: &[Target],
+        epoch: u64,
+        now: Millis,
+        fx: &mut impl Effects,
+    ) {
+        let mut turn = self.core.turn(now);
+        for target in targets {
+            let Some(session) = self.sessions.get_mut(target.key.slot).filter(|s| s.key == target.key) else {
+                continue;
+            };
+            let owed = Owed {
+                message: Arc::clone(message),
+                qos: message.qos.min(target.qos),
+                retain: message.retain && target.retain_as_published,
+                ids: target.ids.clone(),
+                epoch: Some(epoch),
+            };
+            session.offer(owed, &mut turn, fx);
+        }
+    }
+
+    /// Sends what may go to a session now.
+    pub(crate) fn pump(&mut self, slot: usize, now: Millis, fx: &mut impl Effects) {
+        let session = &mut self.sessions[slot];
+        let wants_more = session.pump(&mut self.core.turn(now), fx);
+        let at = wants_more.then_some(now);
+        self.core.timers.set(&mut session.armed, session.key, TimerKind::Replay, at);
+    }
+
+    /// A timer of a session is due.
+    pub(crate) fn on_due(&mut self, key: SessionKey, kind: TimerKind, now: Millis, fx: &mut impl Effects) {
+        let Some(slot) = self.slot(key) else { return };
+        match kind {
+            TimerKind::KeepAlive => self.on_silence(slot, now, fx),
+            TimerKind::WillDelay => self.publish_will(slot, now, fx),
+            TimerKind::SessionExpiry => self.on_session_expired(slot, now, fx),
+            TimerKind::Replay => self.pump(slot, now, fx),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Taking an admitted connection in: ownership, takeover, clean start, CONNACK, redelivery.
+//!
+//! Called by the shard for each admission. Has no effect on anybody before the owner of the session is checked (K25).
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+
+use motte_audit::{CloseCause, Denial, EventKind, RefusalReason};
+use motte_mqtt::{
+    ConnAck, ConnAckProperties, Encoder, Packet, ProtocolVersion, ReasonCode, SubscriptionFilter, TopicName,
+};
+use motte_policy::SubscribeVerdict;
+
+use super::Ending;
+use crate::admission::Admission;
+use crate::effects::Effects;
+use crate::journal::{Journal, Record};
+use crate::link::Link;
+use crate::routes::SessionKey;
+use crate::session::{Session, event_about};
+use crate::shard::{LinkId, Millis, Shard};
+use crate::timer::TimerKind;
+
+impl<J: Journal> Shard<J> {
+    pub(crate) fn on_admission(&mut self, link: LinkId, admission: Admission, now: Millis, fx: &mut impl Effects) {
+        let known = self.clients.get(&admission.subject.client_id.0).copied();
+        if let Err((reason, why)) = self.check_admission(&admission, known) {
+            refuse(link, &admission, reason, why, fx);
+            return;
+        }
+        let resumed = known.and_then(|slot| self.take_over(slot, admission.clean_start, now, fx));
+        let session_present = resumed.is_some();
+        let slot = resumed.unwrap_or_else(|| self.open(&admission));
+        self.attach(slot, link, admission, session_present, now, fx);
+        self.pump(slot, now, fx);
+    }
+
+    /// Whether the session may be had: by its owner only, and within limits.
+    fn check_admission(&self, admission: &Admission, known: Option<usize>) -> Result<(), (ReasonCode, RefusalReason)> {
+        let owner = known.map(|slot| &self.sessions[slot].facts.subject.identity);
+        if owner.is_some_and(|owner| *owner != admission.subject.identity) {
+            return Err((ReasonCode::ClientIdNotValid, RefusalReason::ClientIdOwnedByAnother));
+        }
+        if known.is_none() && self.sessions.len() >= self.core.limits.sessions_max {
+            let busy = admission.version != ProtocolVersion::V5;
+            let reason = if busy { ReasonCode::ServerBusy } else { ReasonCode::QuotaExceeded };
+            return Err((reason, RefusalReason::Quota));
+        }
+        let levels_max = self.core.limits.topic_levels_max;
+        let will = admission.will.as_ref().map(|will| TopicName::parse(&will.topic, levels_max));
+        if will.is_some_and(|topic| topic.is_err()) {
+            return Err((ReasonCode::TopicNameInvalid, RefusalReason::BadConnect));
+        }
+        Ok(())
+    }
+
+    /// Ends the connection that stands for the session, and the session itself on a clean start. Gives the slot when the
+    /// session goes on: one that was to end with its connection does not.
+    fn take_over(&mut self, slot: usize, clean_start: bool, now: Millis, fx: &mut impl Effects) -> Option<usize> {
+        let key = self.sessions[slot].key;
+        if self.sessions[slot].link.is_some() {
+            self.end_link(slot, Ending::told(ReasonCode::SessionTakenOver, CloseCause::TakenOver), now, fx);
+        }
+        self.slot(key)?;
+        if clean_start {
+            self.end_session(slot, now, fx);
+            return None;
+        }
+        Some(slot)
+    }
+
+    fn open(&mut self, admission: &Admission) -> usize {
+        let entry = self.sessions.vacant_entry();
+        let key = SessionKey { slot: entry.key(), serial: self.core.next_serial };
+        self.core.next_serial += 1;
+        entry.insert(Session::new(key, admission.subject.clone(), 0));
+        self.clients.insert(Arc::clone(&admission.subject.client_id.0), key.slot);
+        self.core.counters.sessions += 1;
+        key.slot
+    }
+
+    /// Binds the link to the session and says so.
+    fn attach(
+        &mut self,
+        slot: usize,
+        link: LinkId,
+        admission: Admission,
+        session_present: bool,
+        now: Millis,
+        fx: &mut impl Effects,
+    ) {
+        let limits = &self.core.limits;
+        let keep_alive_s = keep_alive_in_force(admission.keep_alive_s, limits.keep_alive_s_max);
+        let expiry_s = admission.session_expiry_s.min(limits.session_expiry_s_max);
+        let state = Link::new(link, &admission, keep_alive_s, limits, now);
+        let silent_until = state.silent_until();
+        let session = &mut self.sessions[slot];
+        session.set_expiry(expiry_s);
+        session.attach(state);
+        let timers = &mut self.core.timers;
+        timers.clear(&mut session.armed, session.key);
+        timers.set(&mut session.armed, session.key, TimerKind::KeepAlive, silent_until);
+        self.links.insert(link, slot);
+        self.core.counters.links += 1;
+        self.write_connack(slot, &admission, session_present, keep_alive_s, fx);
+        let protocol_level = match admission.version {
+            ProtocolVersion::V31 => 3,
+            ProtocolVersion::V311 => 4,
+            ProtocolVersion::V5 => 5,
+        };
+        fx.event(self.sessions[slot].event(EventKind::Admitted { session_present, protocol_level }));
+        self.sessions[slot].will = admission.will;
+        self.record_opened(slot);
+    }
+
+    fn write_connack(
+        &self,
+        slot: usize,
+        admission: &Admission,
+        session_present: bool,
+        keep_alive_s: u16,
+        fx: &mut impl Effects,
+    ) {
+        let (session, limits) = (&self.sessions[slot], &self.core.limits);
+        let properties = ConnAckProperties {
+            session_expiry_s: (session.expiry_s != admission.session_expiry_s).then_some(session.expiry_s),
+            receive_maximum: NonZeroU16::new(limits.receive_maximum.max(1)),
+            packet_size_max: NonZeroU32::new(limits.packet_size_bytes_max),
+            assigned_client_id: admission.assigned.then_some(&**session.client_id()),
+            topic_alias_maximum: limits.topic_alias_maximum,
+            server_keep_alive_s: (keep_alive_s != admission.keep_alive_s).then_some(keep_alive_s),
+            ..ConnAckProperties::default()
+        };
+        let reason = ReasonCode::Success;
+        self.write(slot, &Packet::ConnAck(ConnAck { session_present, reason, properties }), fx);
+    }
+
+    fn record_opened(&mut self, slot: usize) {
+        let session = &mut self.sessions[slot];
+        if !session.is_durable() {
+            return;
+        }
+        session.is_recorded = true;
+        let (owner, expiry_s) = (&session.facts.subject, session.expiry_s);
+        self.journal.append(&Record::SessionOpened { owner, expiry_s });
+        if let Some(will) = &session.will {
+            self.journal.append(&Record::WillSet { client_id: session.client_id(), will: will.record() });
+        }
+    }
+
+    /// Judges one session under a new policy: what it may no longer subscribe to or be given is taken away (K20).
+    pub(crate) fn judge_again(&mut self, slot: usize, now: Millis, fx: &mut impl Effects) {
+        let subject = self.sessions[slot].facts.subject.clone();
+        let filters: Vec<Box<str>> = self.sessions[slot].subscriptions.keys().cloned().collect();
+        for text in filters {
+            let Ok(filter) = SubscriptionFilter::parse(&text, usize::MAX) else { continue };
+            if self.core.policy.may_subscribe(&subject, filter.filter.as_str()) == SubscribeVerdict::Refused {
+                self.unsubscribe(slot, &text);
+                let what = Denial::Subscribe;
+                fx.event(event_about(&subject, EventKind::Denied { what, topic: (&*text).into() }));
+            }
+        }
+        self.sessions[slot].judge_queue(&mut self.core.turn(now), fx);
+    }
+}
+
+/// The keep alive that is enforced: 0 from a client asks for none, which counts as more than any limit.
+fn keep_alive_in_force(asked_s: u16, max_s: u16) -> u16 {
+    match (asked_s, max_s) {
+        (asked, 0) => asked,
+        (0, max) => max,
+        (asked, max) => asked.min(max),
+    }
+}
+
+fn refuse(link: LinkId, admission: &Admission, reason: ReasonCode, why: RefusalReason, fx: &mut impl Effects) {
+    if let Some(out) = fx.outbox(link) {
+        let packet = ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
+        // What 3.x has no return code for is refused by closing (MQTT-3.2.2-6 of 3.1.1).
+        let _ = Encoder::new(admission.version, admission.packet_size_max).encode(&Packet::ConnAck(packet), out);
+    }
+    fx.event(event_about(&admission.subject, EventKind::Refused { reason: why }));
+    fx.close(link);
+}

@@ -1,0 +1,135 @@
+//! The end of connections and of sessions: DISCONNECT, silence, loss, expiry.
+//!
+//! Called by the packet handlers, the timers and the shard. Every close of a link passes through `end_link`.
+
+use motte_audit::{CloseCause, EventKind};
+use motte_mqtt::{Disconnect, ProtocolVersion, ReasonCode, SubscriptionFilter};
+
+use super::{Ending, Stop};
+use crate::effects::Effects;
+use crate::journal::{Journal, Record};
+use crate::shard::{Millis, Shard};
+use crate::timer::TimerKind;
+
+impl<J: Journal> Shard<J> {
+    pub(crate) fn on_disconnect(
+        &mut self,
+        slot: usize,
+        disconnect: &Disconnect<'_>,
+        now: Millis,
+        fx: &mut impl Effects,
+    ) -> Result<(), Stop> {
+        let expiry_max = self.core.limits.session_expiry_s_max;
+        let session = &mut self.sessions[slot];
+        let expiry_was_zero = session.link.as_ref().is_none_or(|link| link.expiry_was_zero);
+        match disconnect.session_expiry_s {
+            Some(1..) if expiry_was_zero => {
+                let detail = "DISCONNECT sets a Session Expiry Interval after CONNECT had none";
+                return Err(Stop::protocol(ReasonCode::ProtocolError, detail));
+            }
+            Some(expiry_s) => session.set_expiry(expiry_s.min(expiry_max)),
+            None => {}
+        }
+        // Only a normal end takes the will back (MQTT-3.14.4-3).
+        let is_normal = self.version(slot) != ProtocolVersion::V5 || disconnect.reason == ReasonCode::Success;
+        let ending = Ending {
+            cause: CloseCause::ClientDisconnected,
+            detail: None,
+            told: None,
+            closes: true,
+            will_due: !is_normal,
+        };
+        self.end_link(slot, ending, now, fx);
+        Ok(())
+    }
+
+    /// Ends the link of a session; the session goes on for as long as it was to outlive its connection.
+    pub(crate) fn end_link(&mut self, slot: usize, ending: Ending, now: Millis, fx: &mut impl Effects) {
+        let session = &mut self.sessions[slot];
+        let Some(link) = session.detach() else { return };
+        if let Some(reason) = ending.told {
+            link.write_disconnect(reason, fx);
+        }
+        if ending.closes {
+            fx.close(link.id);
+        }
+        self.links.remove(&link.id);
+        self.unacknowledged.remove(&slot);
+        self.core.counters.links -= 1;
+        let (cause, detail) = (ending.cause, ending.detail);
+        fx.event(session.event(EventKind::Closed { cause, detail }));
+        if !ending.will_due {
+            self.clear_will(slot);
+        }
+        self.leave_behind(slot, now, fx);
+    }
+
+    /// Takes a will back.
+    fn clear_will(&mut self, slot: usize) {
+        let session = &mut self.sessions[slot];
+        if session.will.take().is_some() && session.is_recorded {
+            self.journal.append(&Record::WillCleared { client_id: session.client_id() });
+        }
+    }
+
+    /// Arms what a session without a connection waits for, or ends it.
+    fn leave_behind(&mut self, slot: usize, now: Millis, fx: &mut impl Effects) {
+        let session = &mut self.sessions[slot];
+        let expiry_s = session.expiry_s;
+        self.core.timers.clear(&mut session.armed, session.key);
+        if expiry_s == 0 {
+            self.end_session(slot, now, fx);
+            return;
+        }
+        let will_delay_s = session.will.as_ref().map(|will| will.delay_s(expiry_s));
+        let timers = &mut self.core.timers;
+        let ends = (expiry_s != u32::MAX).then(|| now.plus_s(expiry_s));
+        timers.set(&mut session.armed, session.key, TimerKind::SessionExpiry, ends);
+        match will_delay_s {
+            Some(0) => self.publish_will(slot, now, fx),
+            Some(delay_s) => {
+                let at = Some(now.plus_s(delay_s));
+                timers.set(&mut session.armed, session.key, TimerKind::WillDelay, at);
+            }
+            None => {}
+        }
+    }
+
+    /// Ends a session that has no link: its will is due, everything else of it is dropped.
+    pub(crate) fn end_session(&mut self, slot: usize, now: Millis, fx: &mut impl Effects) {
+        self.publish_will(slot, now, fx);
+        let session_ref = self.session_ref(slot);
+        let mut session = self.sessions.remove(slot);
+        for text in session.subscriptions.keys() {
+            if let Ok(filter) = SubscriptionFilter::parse(text, usize::MAX) {
+                self.core.shared.routes.remove(&filter, session_ref);
+            }
+        }
+        self.core.timers.clear(&mut session.armed, session.key);
+        session.discard(&mut self.core.turn(now));
+        self.clients.remove(session.client_id());
+        self.core.counters.sessions -= 1;
+        if session.is_recorded {
+            self.journal.append(&Record::SessionClosed { client_id: session.client_id() });
+        }
+    }
+
+    /// The session's time is over.
+    pub(crate) fn on_session_expired(&mut self, slot: usize, now: Millis, fx: &mut impl Effects) {
+        if self.sessions[slot].link.is_none() {
+            fx.event(self.sessions[slot].event(EventKind::SessionExpired));
+            self.end_session(slot, now, fx);
+        }
+    }
+
+    /// The keep alive timer is due: it ends the link only if nothing was heard since (MQTT-3.1.2-22).
+    pub(crate) fn on_silence(&mut self, slot: usize, now: Millis, fx: &mut impl Effects) {
+        let session = &mut self.sessions[slot];
+        let Some(until) = session.link.as_ref().and_then(crate::link::Link::silent_until) else { return };
+        if until > now {
+            self.core.timers.set(&mut session.armed, session.key, TimerKind::KeepAlive, Some(until));
+            return;
+        }
+        self.end_link(slot, Ending::told(ReasonCode::KeepAliveTimeout, CloseCause::KeepAlive), now, fx);
+    }
+}

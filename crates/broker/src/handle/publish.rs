@@ -1,0 +1,236 @@
+//! PUBLISH from a client: window, alias, verdict, journal, retained, targets, acknowledgement; in this order.
+//!
+//! Also publishes wills. Policy is asked about the resolved topic of every packet (K23), through a cache that is valid
+//! only while route generations and policy epoch stand.
+
+use std::sync::Arc;
+
+use motte_audit::{Denial, EventKind};
+use motte_mqtt::{Delivery, PacketId, Publish, ReasonCode, TopicName};
+use motte_policy::Action;
+
+use super::Stop;
+use crate::effects::{Effects, Letter, LetterContent};
+use crate::journal::{DurableTargets, Journal, Position, Record};
+use crate::link::Answer;
+use crate::message::{Message, Origin};
+use crate::routes::{Cached, Route, Target};
+use crate::session::event_about;
+use crate::shard::{Millis, Shard, ShardId};
+
+/// The targets chosen for one message: one member of each group.
+type Chosen = Vec<(ShardId, Arc<[Target]>)>;
+
+impl<J: Journal> Shard<J> {
+    pub(crate) fn on_publish(
+        &mut self,
+        slot: usize,
+        publish: &Publish<'_>,
+        now: Millis,
+        fx: &mut impl Effects,
+    ) -> Result<(), Stop> {
+        self.core.counters.received += 1;
+        self.check_window(slot, publish.delivery)?;
+        let cached = self.look_up(slot, publish)?;
+        if let Delivery::ExactlyOnce { id, .. } = publish.delivery
+            && self.sessions[slot].received.contains(id)
+        {
+            // Repeated before PUBREL: acknowledged again, given to nobody (MQTT-4.3.3-10).
+            let position = self.core.last_position;
+            return self.answer(slot, Answer::PubRec(id, ReasonCode::Success), position, fx);
+        }
+        let Some(route) = cached.route else {
+            return self.deny(slot, publish.delivery, &cached.topic, fx);
+        };
+        let message = Message {
+            topic: cached.topic,
+            payload: publish.payload.into(),
+            qos: publish.delivery.qos(),
+            retain: publish.retain,
+            publisher: self.sessions[slot].facts.subject.clone(),
+            properties: publish.properties.to_owned(),
+            expires: publish.message_expiry_s.map(|s| now.plus_s(s)),
+            origin: None,
+        };
+        let nobody = route.is_empty();
+        let reason = match self.publish(message, &route, now, fx) {
+            Ok(_) if nobody => (ReasonCode::NoMatchingSubscribers, None),
+            Ok(position) => (ReasonCode::Success, position),
+            Err(reason) => (reason, None),
+        };
+        self.answer_publish(slot, publish.delivery, reason, fx)
+    }
+
+    /// Our Receive Maximum: PUBLISH of QoS 1 and 2 without their acknowledgement, QoS 2 until PUBREL (MQTT-3.3.4-7).
+    /// 3.x clients are not told of one, and are bounded by the number of identifiers.
+    fn check_window(&self, slot: usize, delivery: Delivery) -> Result<(), Stop> {
+        let session = &self.sessions[slot];
+        let Some((link, id)) = session.link.as_ref().zip(delivery.id()).filter(|(link, _)| link.is_v5()) else {
+            return Ok(());
+        };
+        let unfinished = session.received.len() + link.pending_publishes;
+        let is_repeated = session.received.contains(id);
+        if is_repeated || unfinished < usize::from(self.core.limits.receive_maximum.max(1)) {
+            return Ok(());
+        }
+        Err(Stop::limit(ReasonCode::ReceiveMaximumExceeded, "more unacknowledged publishes than our Receive Maximum"))
+    }
+
+    /// Resolves the alias and finds verdict and targets of the topic.
+    fn look_up(&mut self, slot: usize, publish: &Publish<'_>) -> Result<Cached, Stop> {
+        let session = &mut self.sessions[slot];
+        let subject = &session.facts.subject;
+        let Some(link) = &mut session.link else { return Err(Stop::protocol(ReasonCode::ProtocolError, "no link")) };
+        let by_alias = publish.topic_alias.filter(|_| publish.topic.is_empty());
+        let topic: Option<Arc<str>> = match by_alias {
+            Some(alias) => Some(link.alias(alias).cloned().ok_or_else(unknown_alias)?),
+            None => None,
+        };
+        let text = topic.as_deref().unwrap_or(publish.topic);
+        let generations = self.core.shared.routes.generations(text);
+        let cached = match link.cache.find(text, self.core.epoch, generations) {
+            Some(cached) => cached.clone(),
+            None => {
+                if TopicName::parse(text, self.core.limits.topic_levels_max).is_err() {
+                    return Err(Stop::protocol(ReasonCode::TopicNameInvalid, "topic name empty or of too many levels"));
+                }
+                let policy = &self.core.policy;
+                let route = policy.allows(subject, Action::Publish, text).then(|| {
+                    let may_receive = |who: &motte_policy::Subject| policy.allows(who, Action::Receive, text);
+                    Arc::new(self.core.shared.routes.resolve(text, subject, may_receive))
+                });
+                let topic = topic.unwrap_or_else(|| publish.topic.into());
+                let cached = Cached { topic, epoch: self.core.epoch, generations, route };
+                link.cache.put(cached.clone());
+                cached
+            }
+        };
+        if let Some(alias) = publish.topic_alias.filter(|_| by_alias.is_none())
+            && !link.set_alias(alias, &cached.topic)
+        {
+            return Err(Stop::protocol(ReasonCode::TopicAliasInvalid, "topic alias above our maximum"));
+        }
+        Ok(cached)
+    }
+
+    /// Refuses a PUBLISH: 5.0 is told, 3.x gets the usual answer because it has no other (MQTT-3.3.5-2 of 3.1.1).
+    fn deny(&mut self, slot: usize, delivery: Delivery, topic: &Arc<str>, fx: &mut impl Effects) -> Result<(), Stop> {
+        self.core.counters.denied += 1;
+        let denied = EventKind::Denied { what: Denial::Publish, topic: Arc::clone(topic) };
+        fx.event(self.sessions[slot].event(denied));
+        self.answer_publish(slot, delivery, (ReasonCode::NotAuthorized, None), fx)
+    }
+
+    fn answer_publish(
+        &mut self,
+        slot: usize,
+        delivery: Delivery,
+        (reason, position): (ReasonCode, Option<Position>),
+        fx: &mut impl Effects,
+    ) -> Result<(), Stop> {
+        match delivery {
+            Delivery::AtMostOnce => Ok(()),
+            Delivery::AtLeastOnce { id, .. } => self.answer(slot, Answer::PubAck(id, reason), position, fx),
+            Delivery::ExactlyOnce { id, .. } => {
+                self.remember_received(slot, id, reason);
+                self.answer(slot, Answer::PubRec(id, reason), position, fx)
+            }
+        }
+    }
+
+    /// Holds the identifier until PUBREL. A 5.0 client that is told of a failure sends none (MQTT-4.3.3-9).
+    fn remember_received(&mut self, slot: usize, id: PacketId, reason: ReasonCode) {
+        let session = &mut self.sessions[slot];
+        let told = session.link.as_ref().map_or(reason, |link| link.told(reason));
+        if !told.is_error() {
+            session.received.insert(id);
+        }
+    }
+
+    /// Publishes a message that policy has let pass: keeps what must be kept, then gives it to all targets. The position
+    /// is that of its record; the error is what a 5.0 publisher is told.
+    fn publish(
+        &mut self,
+        mut message: Message,
+        route: &Route,
+        now: Millis,
+        fx: &mut impl Effects,
+    ) -> Result<Option<Position>, ReasonCode> {
+        let chosen: Chosen = route.groups.iter().map(|group| group.choose().clone()).collect();
+        let position = self.record_publish(&mut message, route, &chosen);
+        let message = Arc::new(message);
+        if message.retain && self.core.shared.retained.put(&message, &self.core.limits, now).is_err() {
+            self.core.counters.dropped += 1;
+            self.core.counters.routed += 1;
+            fx.event(event_about(&message.publisher, EventKind::Dropped { messages: 1 }));
+        }
+        self.core.counters.routed += route.withheld;
+        self.core.counters.withheld += route.withheld;
+        self.core.counters.denied += route.withheld;
+        for (shard, targets) in route.direct.iter().chain(&chosen) {
+            self.send_to(*shard, &message, targets, now, fx);
+        }
+        Ok(position)
+    }
+
+    /// One record for a message that a durable session is owed or that is retained.
+    fn record_publish(
+        &mut self,
+        message: &mut Message,
+        route: &Route,
+        chosen: &[(ShardId, Arc<[Target]>)],
+    ) -> Option<Position> {
+        let targets = DurableTargets { route, chosen, qos: message.qos };
+        if !message.retain && targets.iter().next().is_none() {
+            return None;
+        }
+        let position = self.journal.append(&Record::Published { message, targets });
+        self.core.last_position = Some(position);
+        message.origin = Some(Origin { shard: self.core.id, position });
+        Some(position)
+    }
+
+    fn send_to(
+        &mut self,
+        shard: ShardId,
+        message: &Arc<Message>,
+        targets: &Arc<[Target]>,
+        now: Millis,
+        fx: &mut impl Effects,
+    ) {
+        let epoch = self.core.epoch;
+        if shard == self.core.id {
+            self.deliver(message, targets, epoch, now, fx);
+        } else {
+            let (message, targets) = (Arc::clone(message), Arc::clone(targets));
+            fx.post(shard, Letter { content: LetterContent::Deliver { message, targets, epoch } });
+        }
+    }
+
+    /// Publishes the will of a session, if policy lets its owner publish it now (K15).
+    pub(crate) fn publish_will(&mut self, slot: usize, now: Millis, fx: &mut impl Effects) {
+        let session = &mut self.sessions[slot];
+        let Some(will) = session.will.take() else { return };
+        let owner = session.facts.subject.clone();
+        if session.is_recorded {
+            self.journal.append(&Record::WillCleared { client_id: &owner.client_id.0 });
+        }
+        let message = will.into_message(owner.clone(), now);
+        let topic = Arc::clone(&message.topic);
+        let policy = Arc::clone(&self.core.policy);
+        if !policy.allows(&owner, Action::Publish, &topic) {
+            self.core.counters.denied += 1;
+            fx.event(event_about(&owner, EventKind::Denied { what: Denial::Will, topic }));
+            return;
+        }
+        fx.event(event_about(&owner, EventKind::WillPublished { topic: Arc::clone(&topic) }));
+        let may_receive = |who: &motte_policy::Subject| policy.allows(who, Action::Receive, &topic);
+        let route = self.core.shared.routes.resolve(&topic, &owner, may_receive);
+        // A full retained store has been counted and reported; there is nobody to tell.
+        let _ = self.publish(message, &route, now, fx);
+    }
+}
+
+fn unknown_alias() -> Stop {
+    Stop::protocol(ReasonCode::ProtocolError, "topic alias that was never set")
+}

@@ -1,0 +1,146 @@
+//! SUBSCRIBE and UNSUBSCRIBE: each filter on its own, one answer for all.
+//!
+//! A filter of which nothing may be received is refused; what is granted is judged again at each delivery (K18).
+
+use std::sync::Arc;
+
+use motte_audit::{Denial, EventKind};
+use motte_mqtt::{ProtocolVersion, ReasonCode, RetainHandling, Subscribe, SubscriptionFilter, Unsubscribe};
+use motte_policy::SubscribeVerdict;
+
+use super::Stop;
+use crate::effects::Effects;
+use crate::journal::{Journal, Position, Record};
+use crate::link::Answer;
+use crate::routes::Subscription;
+use crate::session::Subscribed;
+use crate::shard::{Millis, Shard};
+
+impl<J: Journal> Shard<J> {
+    pub(crate) fn on_subscribe(
+        &mut self,
+        slot: usize,
+        subscribe: &Subscribe<'_>,
+        now: Millis,
+        fx: &mut impl Effects,
+    ) -> Result<(), Stop> {
+        let mut codes = Vec::new();
+        let mut position = None;
+        for (text, options) in subscribe.filters.iter() {
+            let asked = Subscribed { options, id: subscribe.subscription_id };
+            let (code, at) = self.subscribe(slot, text, asked, fx)?;
+            codes.push(code.as_u8());
+            position = at.or(position);
+        }
+        self.answer(slot, Answer::SubAck(subscribe.id, codes), position, fx)?;
+        self.pump(slot, now, fx);
+        Ok(())
+    }
+
+    /// Makes or replaces one subscription (MQTT-3.8.4-3).
+    fn subscribe(
+        &mut self,
+        slot: usize,
+        text: &str,
+        asked: Subscribed,
+        fx: &mut impl Effects,
+    ) -> Result<(ReasonCode, Option<Position>), Stop> {
+        let Ok(filter) = SubscriptionFilter::parse(text, self.core.limits.topic_levels_max) else {
+            return self.refuse(slot, ReasonCode::TopicFilterInvalid);
+        };
+        if filter.share.is_some() && asked.options.no_local {
+            return Err(Stop::protocol(ReasonCode::ProtocolError, "No Local on a shared subscription"));
+        }
+        let session = &self.sessions[slot];
+        let verdict = self.core.policy.may_subscribe(&session.facts.subject, filter.filter.as_str());
+        if verdict == SubscribeVerdict::Refused {
+            self.core.counters.denied += 1;
+            fx.event(session.event(EventKind::Denied { what: Denial::Subscribe, topic: text.into() }));
+            return self.refuse(slot, ReasonCode::NotAuthorized);
+        }
+        let is_new = !session.subscriptions.contains_key(text);
+        if is_new && session.subscriptions.len() >= self.core.limits.subscriptions_max {
+            return self.refuse(slot, ReasonCode::QuotaExceeded);
+        }
+        let position = self.insert(slot, text, &filter, asked);
+        let replays = match asked.options.retain_handling {
+            RetainHandling::Always => true,
+            RetainHandling::IfNew => is_new,
+            RetainHandling::Never => false,
+        };
+        if replays && filter.share.is_none() {
+            let qos = asked.options.qos;
+            self.sessions[slot].begin_replay(filter.filter.as_str(), qos, asked.id);
+        }
+        let granted = ReasonCode::from_u8(asked.options.qos.as_u8()).unwrap_or(ReasonCode::Success);
+        Ok((granted, position))
+    }
+
+    /// 3.1 has no code for a refusal, and granting what will not be delivered would hide it: the link ends.
+    fn refuse(&self, slot: usize, reason: ReasonCode) -> Result<(ReasonCode, Option<Position>), Stop> {
+        if self.version(slot) == ProtocolVersion::V31 {
+            return Err(Stop::protocol(reason, "a subscription was refused and MQTT 3.1 cannot be told"));
+        }
+        Ok((reason, None))
+    }
+
+    fn insert(
+        &mut self,
+        slot: usize,
+        text: &str,
+        filter: &SubscriptionFilter<'_>,
+        asked: Subscribed,
+    ) -> Option<Position> {
+        let session_ref = self.session_ref(slot);
+        let session = &mut self.sessions[slot];
+        let Subscribed { options, id } = asked;
+        let subscription = Subscription { options, id, facts: Arc::clone(&session.facts) };
+        self.core.shared.routes.insert(filter, session_ref, subscription);
+        session.subscriptions.insert(text.into(), asked);
+        if !session.is_durable() {
+            return None;
+        }
+        let client_id = session.client_id();
+        Some(self.journal.append(&Record::Subscribed { client_id, filter: text, options, id }))
+    }
+
+    pub(crate) fn on_unsubscribe(
+        &mut self,
+        slot: usize,
+        unsubscribe: &Unsubscribe<'_>,
+        now: Millis,
+        fx: &mut impl Effects,
+    ) -> Result<(), Stop> {
+        let mut codes = Vec::new();
+        let mut position = None;
+        for text in unsubscribe.filters.iter() {
+            let (code, at) = self.unsubscribe(slot, text);
+            codes.push(code.as_u8());
+            position = at.or(position);
+        }
+        self.answer(slot, Answer::UnsubAck(unsubscribe.id, codes), position, fx)?;
+        self.pump(slot, now, fx);
+        Ok(())
+    }
+
+    /// Removes one subscription; what is on its way goes on (MQTT-3.10.4-3).
+    pub(crate) fn unsubscribe(&mut self, slot: usize, text: &str) -> (ReasonCode, Option<Position>) {
+        let Ok(filter) = SubscriptionFilter::parse(text, usize::MAX) else {
+            return (ReasonCode::TopicFilterInvalid, None);
+        };
+        let session_ref = self.session_ref(slot);
+        let session = &mut self.sessions[slot];
+        if session.subscriptions.remove(text).is_none() {
+            return (ReasonCode::NoSubscriptionExisted, None);
+        }
+        self.core.shared.routes.remove(&filter, session_ref);
+        if filter.share.is_none() {
+            session.cancel_replay(filter.filter.as_str());
+        }
+        if !session.is_durable() {
+            return (ReasonCode::Success, None);
+        }
+        let client_id = session.client_id();
+        (ReasonCode::Success, Some(self.journal.append(&Record::Unsubscribed { client_id, filter: text })))
+    }
+}

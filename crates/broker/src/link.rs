@@ -1,0 +1,165 @@
+//! One online connection's protocol state: codec, aliases, windows, acknowledgements that wait for the journal.
+//!
+//! Held by a session while it is online, used by `handle`. Forgotten as a whole when the connection ends, so nothing in
+//! here survives one (MQTT-3.3.2-7).
+
+use std::collections::VecDeque;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use motte_mqtt::{
+    Ack, Decoder, Disconnect, Encoder, Packet, PacketId, ProtocolVersion, ReasonCode, Sender, SubAck, UnsubAck,
+    UserProperties,
+};
+
+use crate::admission::Admission;
+use crate::effects::Effects;
+use crate::journal::Position;
+use crate::limits::Limits;
+use crate::routes::RouteCache;
+use crate::shard::{LinkId, Millis};
+
+/// An acknowledgement and the record it promises.
+#[derive(Debug)]
+pub(crate) struct PendingAck {
+    pub(crate) position: Position,
+    pub(crate) answer: Answer,
+}
+
+/// What answers a packet of the client.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    PubAck(PacketId, ReasonCode),
+    PubRec(PacketId, ReasonCode),
+    SubAck(PacketId, Vec<u8>),
+    UnsubAck(PacketId, Vec<u8>),
+}
+
+/// The state of a connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) decoder: Decoder,
+    pub(crate) encoder: Encoder,
+    /// Silence after which the connection ends: one and a half times the keep alive. `None` for never.
+    pub(crate) silence_ms_max: Option<u64>,
+    pub(crate) heard: Millis,
+    /// Unacknowledged QoS 1 and 2 messages the client takes at once.
+    pub(crate) window: usize,
+    /// Whether the CONNECT asked for a session that ends with the connection; a DISCONNECT may not change that.
+    pub(crate) expiry_was_zero: bool,
+    pub(crate) cache: RouteCache,
+    pending: VecDeque<PendingAck>,
+    /// QoS 1 publishes among `pending`: they count against our Receive Maximum.
+    pub(crate) pending_publishes: usize,
+    /// Topic of each alias the client has set, by alias less one.
+    aliases: Vec<Option<Arc<str>>>,
+    aliases_max: u16,
+}
+
+impl Link {
+    /// The state after CONNECT. `keep_alive_s` is the one in force.
+    pub(crate) fn new(id: LinkId, admission: &Admission, keep_alive_s: u16, limits: &Limits, now: Millis) -> Self {
+        let version = admission.version;
+        Self {
+            id,
+            version,
+            decoder: Decoder::new(Sender::Client, version, limits.packet_size_bytes_max),
+            encoder: Encoder::new(version, admission.packet_size_max),
+            silence_ms_max: NonZeroU16::new(keep_alive_s).map(|s| u64::from(s.get()) * 1_500),
+            heard: now,
+            window: usize::from(admission.receive_maximum.get().min(limits.inflight_max.max(1))),
+            expiry_was_zero: admission.session_expiry_s == 0,
+            cache: RouteCache::default(),
+            pending: VecDeque::new(),
+            pending_publishes: 0,
+            aliases: Vec::new(),
+            aliases_max: if version == ProtocolVersion::V5 { limits.topic_alias_maximum } else { 0 },
+        }
+    }
+
+    /// Whether reason codes can be told.
+    pub(crate) fn is_v5(&self) -> bool {
+        self.version == ProtocolVersion::V5
+    }
+
+    /// When the connection ends if nothing more is heard.
+    pub(crate) fn silent_until(&self) -> Option<Millis> {
+        self.silence_ms_max.map(|ms| self.heard.plus_ms(ms))
+    }
+
+    /// Remembers a topic under an alias, and tells whether the alias is allowed (MQTT-3.3.2-12).
+    pub(crate) fn set_alias(&mut self, alias: NonZeroU16, topic: &Arc<str>) -> bool {
+        if alias.get() > self.aliases_max {
+            return false;
+        }
+        let at = usize::from(alias.get()) - 1;
+        if self.aliases.len() <= at {
+            self.aliases.resize(at + 1, None);
+        }
+        self.aliases[at] = Some(Arc::clone(topic));
+        true
+    }
+
+    /// The topic of an alias; `None` when it was not set.
+    pub(crate) fn alias(&self, alias: NonZeroU16) -> Option<&Arc<str>> {
+        self.aliases.get(usize::from(alias.get()) - 1)?.as_ref()
+    }
+
+    /// Lets an acknowledgement wait for its record, behind those that wait already; tells how many wait.
+    pub(crate) fn wait(&mut self, ack: PendingAck) -> usize {
+        self.pending_publishes += usize::from(matches!(ack.answer, Answer::PubAck(..)));
+        self.pending.push_back(ack);
+        self.pending.len()
+    }
+
+    /// The next acknowledgement in order, if its record is durable.
+    pub(crate) fn take_durable(&mut self, durable: Position) -> Option<PendingAck> {
+        let ack = self.pending.pop_front_if(|ack| ack.position <= durable)?;
+        self.pending_publishes -= usize::from(matches!(ack.answer, Answer::PubAck(..)));
+        Some(ack)
+    }
+
+    /// Whether acknowledgements wait.
+    pub(crate) fn waits(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Writes a packet; what the client does not accept is left out (MQTT-3.1.2-24).
+    pub(crate) fn write(&self, packet: &Packet<'_>, fx: &mut impl Effects) {
+        if let Some(out) = fx.outbox(self.id) {
+            // An error leaves the buffer as it was: the packet is too large for the client, or does not exist in its
+            // version, and then must not be sent.
+            let _ = self.encoder.encode(packet, out);
+        }
+    }
+
+    /// Writes a DISCONNECT, where the version has one from servers.
+    pub(crate) fn write_disconnect(&self, reason: ReasonCode, fx: &mut impl Effects) {
+        if self.is_v5() {
+            self.write(&Packet::Disconnect(Disconnect::new(reason)), fx);
+        }
+    }
+
+    /// Writes an answer.
+    pub(crate) fn write_answer(&self, answer: &Answer, fx: &mut impl Effects) {
+        let packet = match answer {
+            Answer::PubAck(id, reason) => Packet::PubAck(Ack::new(*id, self.told(*reason))),
+            Answer::PubRec(id, reason) => Packet::PubRec(Ack::new(*id, self.told(*reason))),
+            Answer::SubAck(id, codes) => {
+                Packet::SubAck(SubAck { id: *id, reason_string: None, user: UserProperties::EMPTY, codes })
+            }
+            Answer::UnsubAck(id, codes) => {
+                let codes = if self.is_v5() { codes.as_slice() } else { &[] };
+                Packet::UnsubAck(UnsubAck { id: *id, reason_string: None, user: UserProperties::EMPTY, codes })
+            }
+        };
+        self.write(&packet, fx);
+    }
+
+    /// The reason code this version can be told: 3.x acknowledgements have none.
+    pub(crate) fn told(&self, reason: ReasonCode) -> ReasonCode {
+        if self.is_v5() { reason } else { ReasonCode::Success }
+    }
+}

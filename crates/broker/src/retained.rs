@@ -1,0 +1,160 @@
+//! Retained messages: the last one of each topic, shared by all shards, bounded in number and bytes.
+//!
+//! Called by `handle/publish` to keep and clear and by `session/deliver` to replay, a page at a time. Judges nothing:
+//! the reader asks policy about publisher and receiver at every replay (K21).
+
+mod tree;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use thiserror::Error;
+
+use crate::limits::Limits;
+use crate::lock::Lock;
+use crate::message::Message;
+use crate::routes::first_level;
+use crate::shard::{Millis, fnv1a};
+use tree::Tree;
+
+const STRIPES: usize = 64;
+/// Levels looked at in one page: bounds the time a page may take.
+const PAGE_STEPS: usize = 4_096;
+
+/// The retained messages or their bytes are at their limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("no room for another retained message")]
+pub(crate) struct Full;
+
+/// A part of what matches a filter.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) messages: Vec<Arc<Message>>,
+    /// Where the next page begins: after this topic. `None` when this was the last.
+    pub(crate) next: Option<Arc<str>>,
+}
+
+#[derive(Debug, Default)]
+struct Stripe {
+    tree: Tree,
+    /// Messages that expire, soonest first.
+    expiring: BTreeSet<(Millis, Arc<str>)>,
+}
+
+/// The store.
+#[derive(Debug)]
+pub(crate) struct Retained {
+    stripes: Vec<Lock<Stripe>>,
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Retained {
+    pub(crate) fn new() -> Self {
+        let stripes = std::iter::repeat_with(Lock::default).take(STRIPES).collect();
+        Self { stripes, messages: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+    }
+
+    /// Messages and bytes now.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Keeps `message` as the one of its topic, or clears the topic when the payload is empty (MQTT-3.3.1-5 to -7).
+    pub(crate) fn put(&self, message: &Arc<Message>, limits: &Limits, now: Millis) -> Result<(), Full> {
+        if message.payload.is_empty() {
+            self.change(&message.topic, None);
+            return Ok(());
+        }
+        if self.has_room(message, limits) || (self.sweep(now) && self.has_room(message, limits)) {
+            self.change(&message.topic, Some(Arc::clone(message)));
+            return Ok(());
+        }
+        Err(Full)
+    }
+
+    /// Whether `message` fits. Shards that ask at the same moment may each be told yes, so the limit may be passed by as
+    /// many messages as there are shards.
+    fn has_room(&self, message: &Message, limits: &Limits) -> bool {
+        let (messages, bytes) = self.totals();
+        let stripe = self.stripes[stripe_of(&message.topic)].read();
+        let (old_messages, old_bytes) = stripe.tree.find(&message.topic).map_or((0, 0), |old| (1, weight(old)));
+        drop(stripe);
+        (messages + 1).saturating_sub(old_messages) <= limits.retained_messages_max as u64
+            && (bytes + weight(message)).saturating_sub(old_bytes) <= limits.retained_bytes_max as u64
+    }
+
+    fn change(&self, topic: &Arc<str>, message: Option<Arc<Message>>) {
+        let mut stripe = self.stripes[stripe_of(topic)].write();
+        self.replace(&mut stripe, topic, message);
+    }
+
+    fn replace(&self, stripe: &mut Stripe, topic: &Arc<str>, message: Option<Arc<Message>>) {
+        if let Some(new) = &message {
+            self.messages.fetch_add(1, Ordering::Relaxed);
+            self.bytes.fetch_add(weight(new), Ordering::Relaxed);
+            stripe.expiring.extend(new.expires.map(|at| (at, Arc::clone(topic))));
+        }
+        let old = match message {
+            Some(new) => stripe.tree.insert(topic, new),
+            None => stripe.tree.remove(topic),
+        };
+        if let Some(old) = old {
+            self.messages.fetch_sub(1, Ordering::Relaxed);
+            self.bytes.fetch_sub(weight(&old), Ordering::Relaxed);
+            let still = stripe.tree.find(topic).and_then(|m| m.expires);
+            if let Some(at) = old.expires.filter(|&at| Some(at) != still) {
+                stripe.expiring.remove(&(at, Arc::clone(topic)));
+            }
+        }
+    }
+
+    /// Drops what has expired; tells whether anything was.
+    pub(crate) fn sweep(&self, now: Millis) -> bool {
+        let mut swept = false;
+        for stripe in &self.stripes {
+            let mut stripe = stripe.write();
+            while let Some((at, topic)) = stripe.expiring.first().cloned() {
+                if at > now {
+                    break;
+                }
+                stripe.expiring.pop_first();
+                self.replace(&mut stripe, &topic, None);
+                swept = true;
+            }
+        }
+        swept
+    }
+
+    /// Up to `messages_max` messages that match `filter` and come after the topic `after`, in a stable order.
+    pub(crate) fn page(&self, filter: &str, after: Option<&str>, messages_max: usize, now: Millis) -> Page {
+        let mut page = Page::default();
+        let mut steps = PAGE_STEPS;
+        let first = first_level(filter);
+        let stripes = match (first, after) {
+            ("+" | "#", None) => 0..STRIPES,
+            ("+" | "#", Some(topic)) => stripe_of(topic)..STRIPES,
+            _ => stripe_of(filter)..stripe_of(filter) + 1,
+        };
+        let mut cursor = after;
+        for at in stripes {
+            let stripe = self.stripes[at].read();
+            let mut walk = tree::Walk { filter, after: cursor.take(), steps: &mut steps, messages_max, now };
+            page.next = stripe.tree.walk(&mut walk, &mut page.messages);
+            if page.next.is_some() {
+                break;
+            }
+        }
+        page
+    }
+}
+
+fn weight(message: &Message) -> u64 {
+    message.weight_bytes() as u64
+}
+
+fn stripe_of(topic: &str) -> usize {
+    let at = fnv1a(first_level(topic).as_bytes()) % STRIPES as u64;
+    usize::try_from(at).expect("less than the number of stripes")
+}

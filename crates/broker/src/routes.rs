@@ -1,0 +1,237 @@
+//! The route map: which sessions are given a topic, read-mostly and shared by all shards.
+//!
+//! Striped by the first topic level, with a generation per stripe, so that a publisher may keep what it looked up for as
+//! long as two generations stand. Called by `handle/{publish,subscribe,connect}`; never calls a session.
+
+mod cache;
+mod group;
+mod trie;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use motte_mqtt::{Qos, SubscriptionFilter, SubscriptionId, SubscriptionOptions};
+use motte_policy::Subject;
+use smallvec::SmallVec;
+
+pub(crate) use cache::{Cached, RouteCache};
+pub(crate) use group::GroupRoute;
+use trie::{Node, Trie};
+
+use crate::lock::Lock;
+use crate::shard::ShardId;
+
+/// Stripes for filters that begin with a literal level; filters that begin with a wildcard have one of their own.
+const LITERAL_STRIPES: usize = 63;
+
+/// A session within its shard: the slot it stands in and a serial number that is never used again, so that a late letter
+/// cannot reach the session that took the slot over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SessionKey {
+    pub(crate) slot: usize,
+    pub(crate) serial: u64,
+}
+
+/// A session of any shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SessionRef {
+    pub(crate) shard: ShardId,
+    pub(crate) key: SessionKey,
+}
+
+/// What other shards may know of a session while it lives.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) subject: Subject,
+    /// Whether a connection stands: shared subscriptions prefer such members.
+    pub(crate) online: AtomicBool,
+    /// Whether the session outlives its connection: messages for it go into the journal.
+    pub(crate) durable: AtomicBool,
+}
+
+/// One subscription as the map keeps it.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscription {
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) id: Option<SubscriptionId>,
+    pub(crate) facts: Arc<Facts>,
+}
+
+/// A session that is given a topic, and how: overlapping subscriptions make one target with the highest QoS and all
+/// identifiers (MQTT-3.3.4-2, MQTT-3.3.4-4).
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) key: SessionKey,
+    pub(crate) qos: Qos,
+    pub(crate) retain_as_published: bool,
+    pub(crate) ids: SmallVec<[SubscriptionId; 1]>,
+    pub(crate) facts: Arc<Facts>,
+}
+
+impl Target {
+    /// Whether a message of `qos` for this target must survive a crash.
+    pub(crate) fn is_owed(&self, qos: Qos) -> bool {
+        qos.min(self.qos) > Qos::AtMostOnce && self.facts.durable.load(Ordering::Acquire)
+    }
+
+    fn add(&mut self, subscription: &Subscription) {
+        self.qos = self.qos.max(subscription.options.qos);
+        self.retain_as_published |= subscription.options.retain_as_published;
+        self.ids.extend(subscription.id);
+    }
+
+    fn new(key: SessionKey, subscription: &Subscription) -> Self {
+        let ids = subscription.id.into_iter().collect();
+        let SubscriptionOptions { qos, retain_as_published, .. } = subscription.options;
+        Self { key, qos, retain_as_published, ids, facts: Arc::clone(&subscription.facts) }
+    }
+}
+
+/// All who are given one topic when one publisher publishes it.
+#[derive(Debug, Default)]
+pub(crate) struct Route {
+    /// Sessions by shard, in order of shard and slot.
+    pub(crate) direct: Vec<(ShardId, Arc<[Target]>)>,
+    /// Groups of shared subscriptions: one member each.
+    pub(crate) groups: Vec<GroupRoute>,
+    /// Subscribers left out because policy does not let them receive the topic.
+    pub(crate) withheld: u64,
+}
+
+impl Route {
+    /// Whether nobody is given the topic.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.direct.is_empty() && self.groups.is_empty()
+    }
+
+    /// Number of targets kept, to bound caches.
+    fn size(&self) -> usize {
+        let direct: usize = self.direct.iter().map(|(_, targets)| targets.len()).sum();
+        direct + self.groups.iter().map(GroupRoute::size).sum::<usize>()
+    }
+}
+
+/// The generations a looked-up route is valid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generations {
+    wild: u64,
+    literal: u64,
+}
+
+#[derive(Debug, Default)]
+struct Stripe {
+    generation: AtomicU64,
+    trie: Lock<Trie>,
+}
+
+/// The map.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    wild: Stripe,
+    literal: Vec<Stripe>,
+}
+
+impl Routes {
+    pub(crate) fn new() -> Self {
+        Self {
+            wild: Stripe::default(),
+            literal: std::iter::repeat_with(Stripe::default).take(LITERAL_STRIPES).collect(),
+        }
+    }
+
+    /// Adds or replaces a subscription.
+    pub(crate) fn insert(&self, filter: &SubscriptionFilter<'_>, session: SessionRef, subscription: Subscription) {
+        self.change(filter, |trie, share, text| trie.insert(text, share, session, subscription));
+    }
+
+    /// Removes a subscription, if it is there.
+    pub(crate) fn remove(&self, filter: &SubscriptionFilter<'_>, session: SessionRef) {
+        self.change(filter, |trie, share, text| trie.remove(text, share, session));
+    }
+
+    fn change(&self, filter: &SubscriptionFilter<'_>, act: impl FnOnce(&mut Trie, Option<&str>, &str)) {
+        let text = filter.filter.as_str();
+        let first = first_level(text);
+        let stripe = if matches!(first, "+" | "#") { &self.wild } else { self.stripe(first) };
+        let mut trie = stripe.trie.write();
+        act(&mut trie, filter.share.map(|s| s.as_str()), text);
+        // Still under the lock: whoever reads the new generation finds the new trie.
+        stripe.generation.fetch_add(1, Ordering::Release);
+    }
+
+    fn stripe(&self, first_level: &str) -> &Stripe {
+        let at = crate::shard::fnv1a(first_level.as_bytes()) % LITERAL_STRIPES as u64;
+        &self.literal[usize::try_from(at).expect("less than the number of stripes")]
+    }
+
+    /// The generations that decide about `topic`.
+    pub(crate) fn generations(&self, topic: &str) -> Generations {
+        Generations {
+            wild: self.wild.generation.load(Ordering::Acquire),
+            literal: self.stripe(first_level(topic)).generation.load(Ordering::Acquire),
+        }
+    }
+
+    /// Who is given `topic` when `publisher` publishes it. `may_receive` is policy's answer for a subscriber.
+    pub(crate) fn resolve(&self, topic: &str, publisher: &Subject, may_receive: impl Fn(&Subject) -> bool) -> Route {
+        let mut gathering = Gathering { publisher, may_receive, direct: BTreeMap::new(), route: Route::default() };
+        let literal = self.stripe(first_level(topic)).trie.read();
+        literal.visit(topic, |node| gathering.add(node));
+        drop(literal);
+        // A filter that begins with a wildcard never matches a topic that begins with `$` (MQTT-4.7.2-1).
+        if !topic.starts_with('$') {
+            let wild = self.wild.trie.read();
+            wild.visit(topic, |node| gathering.add(node));
+        }
+        gathering.finish()
+    }
+}
+
+struct Gathering<'a, F> {
+    publisher: &'a Subject,
+    may_receive: F,
+    direct: BTreeMap<SessionRef, Target>,
+    route: Route,
+}
+
+impl<F: Fn(&Subject) -> bool> Gathering<'_, F> {
+    fn add(&mut self, node: &Node) {
+        for (&session, subscription) in &node.direct {
+            let own = subscription.facts.subject.client_id == self.publisher.client_id;
+            if subscription.options.no_local && own {
+                continue;
+            }
+            let target = self.direct.entry(session);
+            target.and_modify(|t| t.add(subscription)).or_insert_with(|| Target::new(session.key, subscription));
+        }
+        for group in node.groups.values() {
+            match group.route(&self.may_receive) {
+                Some(route) => self.route.groups.push(route),
+                None => self.route.withheld += 1,
+            }
+        }
+    }
+
+    fn finish(self) -> Route {
+        let Self { may_receive, direct, mut route, .. } = self;
+        let mut by_shard: Vec<(ShardId, Vec<Target>)> = Vec::new();
+        for (session, target) in direct {
+            if !may_receive(&target.facts.subject) {
+                route.withheld += 1;
+                continue;
+            }
+            match by_shard.last_mut() {
+                Some((shard, targets)) if *shard == session.shard => targets.push(target),
+                _ => by_shard.push((session.shard, vec![target])),
+            }
+        }
+        route.direct = by_shard.into_iter().map(|(shard, targets)| (shard, targets.into())).collect();
+        route
+    }
+}
+
+/// The first level of a topic name or filter.
+pub(crate) fn first_level(text: &str) -> &str {
+    text.split('/').next().unwrap_or_default()
+}

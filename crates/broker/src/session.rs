@@ -1,0 +1,142 @@
+//! One session: subscriptions, what is owed to the client and what it has sent, online or not.
+//!
+//! Held by the shard its client id lives on, driven by `handle`. Bound to its owner for life (K25). Never touches
+//! another session.
+
+pub(crate) mod deliver;
+pub(crate) mod flight;
+pub(crate) mod ids;
+pub(crate) mod queue;
+pub(crate) mod replay;
+pub(crate) mod will;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use motte_audit::{Event, EventKind};
+use motte_mqtt::{SubscriptionId, SubscriptionOptions};
+use motte_policy::Subject;
+
+use crate::admission::WillMessage;
+use crate::link::Link;
+use crate::routes::{Facts, SessionKey};
+use crate::timer::Armed;
+use flight::InFlight;
+use ids::IdSet;
+use queue::Queue;
+use replay::Replay;
+
+/// A subscription as its session keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Subscribed {
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) id: Option<SubscriptionId>,
+}
+
+/// A session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) key: SessionKey,
+    pub(crate) facts: Arc<Facts>,
+    /// Seconds it outlives its connection; `u32::MAX` is for ever.
+    pub(crate) expiry_s: u32,
+    pub(crate) link: Option<Link>,
+    /// By filter as the client wrote it, with any `$share/NAME/`.
+    pub(crate) subscriptions: BTreeMap<Box<str>, Subscribed>,
+    /// QoS 2 identifiers received and not released: what makes them exactly once (MQTT-4.3.3-10).
+    pub(crate) received: IdSet,
+    pub(crate) will: Option<WillMessage>,
+    pub(crate) armed: Armed,
+    /// Whether the journal knows the session.
+    pub(crate) is_recorded: bool,
+    /// Sent and not finished, in the order of first sending; the first `sent` of them went out on this connection.
+    in_flight: VecDeque<InFlight>,
+    sent: usize,
+    /// Identifiers of `in_flight`.
+    ids_used: IdSet,
+    last_id: u16,
+    queue: Queue,
+    replays: VecDeque<Replay>,
+    missed: Missed,
+}
+
+/// Messages dropped and not yet reported.
+#[derive(Debug, Default)]
+struct Missed {
+    /// Whether the burst was reported at its beginning.
+    in_burst: bool,
+    messages: u64,
+}
+
+impl Session {
+    /// A new session of `owner`.
+    pub(crate) fn new(key: SessionKey, owner: Subject, expiry_s: u32) -> Self {
+        let (online, durable) = (AtomicBool::new(false), AtomicBool::new(expiry_s > 0));
+        Self {
+            key,
+            facts: Arc::new(Facts { subject: owner, online, durable }),
+            expiry_s,
+            link: None,
+            subscriptions: BTreeMap::new(),
+            received: IdSet::default(),
+            will: None,
+            armed: Armed::default(),
+            is_recorded: false,
+            in_flight: VecDeque::new(),
+            sent: 0,
+            ids_used: IdSet::default(),
+            last_id: 0,
+            queue: Queue::default(),
+            replays: VecDeque::new(),
+            missed: Missed::default(),
+        }
+    }
+
+    /// Changes how long the session outlives its connection.
+    pub(crate) fn set_expiry(&mut self, expiry_s: u32) {
+        self.expiry_s = expiry_s;
+        self.facts.durable.store(expiry_s > 0, Ordering::Release);
+    }
+
+    /// Whether the session outlives its connection.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.expiry_s > 0
+    }
+
+    /// The client identifier.
+    pub(crate) fn client_id(&self) -> &Arc<str> {
+        &self.facts.subject.client_id.0
+    }
+
+    /// A connection stands for this session: everything unfinished will be sent again on it.
+    pub(crate) fn attach(&mut self, link: Link) {
+        self.facts.online.store(true, Ordering::Release);
+        self.sent = 0;
+        self.link = Some(link);
+    }
+
+    /// The connection is gone.
+    pub(crate) fn detach(&mut self) -> Option<Link> {
+        self.facts.online.store(false, Ordering::Release);
+        self.sent = 0;
+        self.link.take()
+    }
+
+    /// An event about this session's client.
+    pub(crate) fn event(&self, kind: EventKind) -> Event {
+        event_about(&self.facts.subject, kind)
+    }
+}
+
+/// An event about a subject.
+pub(crate) fn event_about(subject: &Subject, kind: EventKind) -> Event {
+    Event {
+        client_id: Some(Arc::clone(&subject.client_id.0)),
+        user_name: match &subject.identity {
+            motte_policy::Identity::User(name) => Some(Arc::clone(&name.0)),
+            motte_policy::Identity::Anonymous => None,
+        },
+        kind,
+    }
+}

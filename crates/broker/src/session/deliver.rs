@@ -1,0 +1,257 @@
+//! Giving messages to one session: at once, from its queue, again after a resume, and from the retained store.
+//!
+//! Called by `handle`. Asks policy whenever a message changes hands under another policy than it was last judged by
+//! (K20, K21, K22). Never closes a link and never waits.
+
+use std::sync::Arc;
+
+use motte_audit::{Denial, EventKind};
+use motte_mqtt::{Delivery, Packet, PacketId, Publish, Qos, SubscriptionIds};
+use motte_policy::{Action, Policy};
+
+use super::Session;
+use super::flight::InFlight;
+use super::queue::{Owed, Queue};
+use crate::effects::Effects;
+use crate::limits::Limits;
+use crate::message::{Message, Origin};
+use crate::retained::Retained;
+use crate::routes::Facts;
+use crate::shard::{Counters, Millis};
+
+/// What one step of a session is given.
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Millis,
+    pub(crate) limits: &'a Limits,
+    pub(crate) policy: &'a Policy,
+    pub(crate) epoch: u64,
+    pub(crate) retained: &'a Retained,
+    pub(crate) counters: &'a mut Counters,
+    pub(crate) settled: &'a mut Vec<Settlement>,
+}
+
+/// A message a session no longer needs.
+#[derive(Debug)]
+pub(crate) struct Settlement {
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) origin: Origin,
+}
+
+pub(super) enum Written {
+    Sent,
+    /// No room or no transport: it has to wait.
+    NotNow,
+    /// The client does not accept a packet of this size (MQTT-3.1.2-25).
+    TooLarge,
+}
+
+impl Session {
+    /// Takes a message that is owed to this session.
+    pub(crate) fn offer(&mut self, mut owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
+        turn.counters.routed += 1;
+        if !self.judge(&mut owed, turn) {
+            self.withhold(&owed, turn);
+        } else if owed.qos == Qos::AtMostOnce {
+            self.offer_at_most_once(&owed, turn, fx);
+        } else if self.must_wait() {
+            self.enqueue(owed, turn, fx);
+        } else {
+            self.send_first(owed, turn, fx);
+        }
+    }
+
+    /// Whether a new message has to go behind others, or the window is full.
+    fn must_wait(&self) -> bool {
+        let window = self.link.as_ref().map_or(0, |link| link.window);
+        self.sent < self.in_flight.len() || !self.queue.is_empty() || self.in_flight.len() >= window
+    }
+
+    fn offer_at_most_once(&mut self, owed: &Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
+        match self.write(owed, Delivery::AtMostOnce, turn, fx) {
+            Written::Sent | Written::TooLarge => turn.counters.sent += 1,
+            Written::NotNow => {
+                turn.counters.dropped += 1;
+                if self.link.is_some() {
+                    self.miss(fx);
+                }
+            }
+        }
+    }
+
+    fn enqueue(&mut self, owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
+        match self.queue.push(owed, turn.limits) {
+            Ok(()) => turn.counters.queued += 1,
+            Err(owed) => {
+                turn.counters.dropped += 1;
+                self.settle(&owed, turn);
+                self.miss(fx);
+            }
+        }
+    }
+
+    /// Sends a QoS 1 or 2 message for the first time; it waits when the transport has no room.
+    fn send_first(&mut self, owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
+        let id = self.free_id();
+        match self.write(&owed, delivery(&owed, id, false), turn, fx) {
+            Written::Sent => {
+                turn.counters.sent += 1;
+                self.ids_used.insert(id);
+                self.last_id = id.value();
+                self.in_flight.push_back(InFlight::new(id, owed));
+                self.sent = self.in_flight.len();
+            }
+            Written::TooLarge => {
+                turn.counters.sent += 1;
+                self.settle(&owed, turn);
+            }
+            Written::NotNow => self.enqueue(owed, turn, fx),
+        }
+    }
+
+    /// The next identifier not in use (MQTT-2.2.1-4). The window is smaller than the number of identifiers.
+    fn free_id(&self) -> PacketId {
+        let mut value = self.last_id;
+        loop {
+            value = value.wrapping_add(1);
+            if let Some(id) = PacketId::new(value).filter(|&id| !self.ids_used.contains(id)) {
+                return id;
+            }
+        }
+    }
+
+    pub(super) fn write(&self, owed: &Owed, delivery: Delivery, turn: &Turn<'_>, fx: &mut impl Effects) -> Written {
+        let Some(link) = &self.link else { return Written::NotNow };
+        let Some(out) = fx.outbox(link.id) else { return Written::NotNow };
+        if out.len() >= turn.limits.outbox_bytes_max {
+            return Written::NotNow;
+        }
+        let message = &owed.message;
+        let packet = Packet::Publish(Publish {
+            delivery,
+            retain: owed.retain,
+            topic: &message.topic,
+            topic_alias: None,
+            message_expiry_s: message.remaining_s(turn.now),
+            subscription_ids: SubscriptionIds::from_slice(&owed.ids),
+            properties: message.properties.as_ref(),
+            payload: &message.payload,
+        });
+        match link.encoder.encode(&packet, out) {
+            Ok(()) => Written::Sent,
+            Err(_) => Written::TooLarge,
+        }
+    }
+
+    /// Sends whatever may go now: what was unfinished on an earlier connection, what waits, what is being replayed.
+    /// Tells whether a replay used up its share and wants to go on later.
+    pub(crate) fn pump(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) -> bool {
+        if !self.resend(turn, fx) {
+            return false;
+        }
+        while let Some(mut owed) = self.next_waiting() {
+            turn.counters.queued -= 1;
+            if owed.message.is_expired(turn.now) {
+                turn.counters.dropped += 1;
+                self.settle(&owed, turn);
+            } else if !self.judge(&mut owed, turn) {
+                self.withhold(&owed, turn);
+            } else if self.has_room(turn, fx) {
+                self.send_first(owed, turn, fx);
+            } else {
+                turn.counters.queued += 1;
+                self.queue.push_front(owed);
+                return false;
+            }
+        }
+        self.replay(turn, fx)
+    }
+
+    fn next_waiting(&mut self) -> Option<Owed> {
+        let window = self.link.as_ref()?.window;
+        if self.in_flight.len() >= window { None } else { self.queue.pop() }
+    }
+
+    pub(super) fn has_room(&self, turn: &Turn<'_>, fx: &mut impl Effects) -> bool {
+        let Some(link) = &self.link else { return false };
+        fx.outbox(link.id).is_some_and(|out| out.len() < turn.limits.outbox_bytes_max)
+    }
+
+    /// Whether policy still lets the publisher publish and this client receive; asked only when the policy is another
+    /// than at the last time.
+    pub(super) fn judge(&self, owed: &mut Owed, turn: &Turn<'_>) -> bool {
+        if owed.epoch == Some(turn.epoch) {
+            return true;
+        }
+        let Message { publisher, topic, .. } = &*owed.message;
+        owed.epoch = Some(turn.epoch);
+        turn.policy.allows(publisher, Action::Publish, topic)
+            && turn.policy.allows(&self.facts.subject, Action::Receive, topic)
+    }
+
+    /// Counts a delivery that policy denies.
+    fn withhold(&self, owed: &Owed, turn: &mut Turn<'_>) {
+        turn.counters.withheld += 1;
+        turn.counters.denied += 1;
+        self.settle(owed, turn);
+    }
+
+    /// Lets the journal forget a message this session no longer needs.
+    pub(super) fn settle(&self, owed: &Owed, turn: &mut Turn<'_>) {
+        if let Some(origin) = owed.message.origin.filter(|_| self.is_durable() && owed.qos > Qos::AtMostOnce) {
+            turn.settled.push(Settlement { facts: Arc::clone(&self.facts), origin });
+        }
+    }
+
+    /// Reports the first message of a burst that was dropped, and counts the others.
+    fn miss(&mut self, fx: &mut impl Effects) {
+        if self.missed.in_burst {
+            self.missed.messages += 1;
+        } else {
+            self.missed.in_burst = true;
+            fx.event(self.event(EventKind::Dropped { messages: 1 }));
+        }
+    }
+
+    /// The transport took everything: a burst of dropped messages is over once nothing waits.
+    pub(crate) fn on_room(&mut self, fx: &mut impl Effects) {
+        if !self.missed.in_burst || !self.queue.is_empty() {
+            return;
+        }
+        let messages = std::mem::take(&mut self.missed).messages;
+        if messages > 0 {
+            fx.event(self.event(EventKind::Dropped { messages }));
+        }
+    }
+
+    /// Judges what waits under a new policy and drops what it denies (K20, K22).
+    pub(crate) fn judge_queue(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) {
+        let mut queue = std::mem::take(&mut self.queue);
+        let denied = queue.take_failing(|owed| self.judge(owed, turn));
+        self.queue = queue;
+        turn.counters.queued -= denied.len() as u64;
+        for owed in &denied {
+            self.withhold(owed, turn);
+        }
+        if let Some(owed) = denied.first() {
+            let topic = Arc::clone(&owed.message.topic);
+            fx.event(self.event(EventKind::Denied { what: Denial::Receive, topic }));
+        }
+    }
+
+    /// The session ends: what waits is dropped.
+    pub(crate) fn discard(&mut self, turn: &mut Turn<'_>) {
+        let waiting = self.queue.len() as u64;
+        turn.counters.queued -= waiting;
+        turn.counters.dropped += waiting;
+        self.queue = Queue::default();
+    }
+}
+
+/// QoS, identifier and DUP of a message on the wire.
+pub(super) fn delivery(owed: &Owed, id: PacketId, dup: bool) -> Delivery {
+    match owed.qos {
+        Qos::AtMostOnce => Delivery::AtMostOnce,
+        Qos::AtLeastOnce => Delivery::AtLeastOnce { id, dup },
+        Qos::ExactlyOnce => Delivery::ExactlyOnce { id, dup },
+    }
+}

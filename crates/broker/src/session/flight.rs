@@ -1,0 +1,140 @@
+//! Messages sent at QoS 1 and 2 and not finished: their acknowledgements, and sending them again after a resume.
+//!
+//! Called by `handle/ack` and `session/deliver`. The window is counted in entries, from PUBLISH to PUBACK or PUBCOMP.
+
+use motte_mqtt::{Ack, Packet, PacketId, Qos, ReasonCode};
+
+use super::Session;
+use super::deliver::{Turn, Written, delivery};
+use super::queue::Owed;
+use crate::effects::Effects;
+
+/// A message sent at QoS 1 or 2 and not finished.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    id: PacketId,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// PUBLISH was sent; PUBACK or PUBREC is awaited.
+    Published(Owed),
+    /// PUBREC came and PUBREL was sent; PUBCOMP is awaited (MQTT-4.3.3-5).
+    Released,
+}
+
+impl InFlight {
+    /// A message whose PUBLISH was just sent.
+    pub(super) fn new(id: PacketId, owed: Owed) -> Self {
+        Self { id, stage: Stage::Published(owed) }
+    }
+}
+
+/// What an acknowledgement of the client meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acked {
+    /// It fits: a slot became free, or the flow went on.
+    Fits,
+    /// Nothing is in flight under this identifier.
+    Unknown,
+    /// The identifier is in flight, but at another QoS or stage.
+    Mismatch,
+}
+
+impl Session {
+    /// PUBACK: a QoS 1 message is finished, whatever the reason code (MQTT-4.4.0-2).
+    pub(crate) fn on_puback(&mut self, id: PacketId, turn: &mut Turn<'_>) -> Acked {
+        let Some(at) = self.in_flight_at(id) else { return Acked::Unknown };
+        match &self.in_flight[at].stage {
+            Stage::Published(owed) if owed.qos == Qos::AtLeastOnce => {
+                self.forget(at, turn);
+                Acked::Fits
+            }
+            _ => Acked::Mismatch,
+        }
+    }
+
+    /// PUBREC: a QoS 2 message has arrived, or was refused.
+    pub(crate) fn on_pubrec(&mut self, id: PacketId, reason: ReasonCode, turn: &mut Turn<'_>) -> Acked {
+        let Some(at) = self.in_flight_at(id) else { return Acked::Unknown };
+        match &self.in_flight[at].stage {
+            Stage::Published(owed) if owed.qos == Qos::ExactlyOnce && reason.is_error() => {
+                self.forget(at, turn);
+                Acked::Fits
+            }
+            Stage::Published(owed) if owed.qos == Qos::ExactlyOnce => {
+                self.settle(owed, turn);
+                self.in_flight[at].stage = Stage::Released;
+                Acked::Fits
+            }
+            Stage::Released => Acked::Fits,
+            Stage::Published(_) => Acked::Mismatch,
+        }
+    }
+
+    /// PUBCOMP: a QoS 2 message is finished.
+    pub(crate) fn on_pubcomp(&mut self, id: PacketId, turn: &mut Turn<'_>) -> Acked {
+        let Some(at) = self.in_flight_at(id) else { return Acked::Unknown };
+        match &self.in_flight[at].stage {
+            Stage::Released => {
+                self.forget(at, turn);
+                Acked::Fits
+            }
+            Stage::Published(_) => Acked::Mismatch,
+        }
+    }
+
+    /// Clients acknowledge in order, so the search ends at the front.
+    fn in_flight_at(&self, id: PacketId) -> Option<usize> {
+        if !self.ids_used.contains(id) {
+            return None;
+        }
+        self.in_flight.iter().position(|entry| entry.id == id)
+    }
+
+    fn forget(&mut self, at: usize, turn: &mut Turn<'_>) {
+        let Some(entry) = self.in_flight.remove(at) else { return };
+        self.ids_used.remove(entry.id);
+        self.sent -= usize::from(at < self.sent);
+        if let Stage::Published(owed) = &entry.stage {
+            self.settle(owed, turn);
+        }
+    }
+
+    /// Sends again what an earlier connection left unfinished, in the first order and with the first identifiers
+    /// (MQTT-4.4.0-1); tells whether all of it is out.
+    pub(super) fn resend(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) -> bool {
+        while self.sent < self.in_flight.len() {
+            let window = self.link.as_ref().map_or(0, |link| link.window);
+            if self.sent >= window || !self.has_room(turn, fx) {
+                return false;
+            }
+            if self.send_again(self.sent, turn, fx) {
+                self.sent += 1;
+            } else {
+                self.forget(self.sent, turn);
+            }
+        }
+        true
+    }
+
+    /// Sends one entry again, or tells that it must not be sent any more.
+    fn send_again(&self, at: usize, turn: &mut Turn<'_>, fx: &mut impl Effects) -> bool {
+        let InFlight { id, stage } = &self.in_flight[at];
+        let mut owed = match stage {
+            Stage::Published(owed) => owed.clone(),
+            Stage::Released => {
+                if let Some(link) = &self.link {
+                    link.write(&Packet::PubRel(Ack::new(*id, ReasonCode::Success)), fx);
+                }
+                return true;
+            }
+        };
+        if !self.judge(&mut owed, turn) {
+            turn.counters.denied += 1;
+            return false;
+        }
+        matches!(self.write(&owed, delivery(&owed, *id, true), turn, fx), Written::Sent)
+    }
+}

@@ -1,0 +1,80 @@
+//! Messages waiting for a session: for its client to come, to acknowledge, or to read.
+//!
+//! Called by `session/deliver`. Holds references; bounded in messages and in bytes, and drops the newest when full.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use motte_mqtt::{Qos, SubscriptionId};
+use smallvec::SmallVec;
+
+use crate::limits::Limits;
+use crate::message::Message;
+
+/// A message owed to one session, and how it is to be sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Owed {
+    pub(crate) message: Arc<Message>,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) ids: SmallVec<[SubscriptionId; 1]>,
+    /// The policy epoch under which publisher and receiver were last judged; `None` for not yet.
+    pub(crate) epoch: Option<u64>,
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    waiting: VecDeque<Owed>,
+    bytes: usize,
+}
+
+impl Queue {
+    /// Adds at the end, or gives the message back when there is no room.
+    pub(crate) fn push(&mut self, owed: Owed, limits: &Limits) -> Result<(), Owed> {
+        let bytes = self.bytes + owed.message.weight_bytes();
+        if self.waiting.len() >= limits.queue_messages_max || bytes > limits.queue_bytes_max {
+            return Err(owed);
+        }
+        self.bytes = bytes;
+        self.waiting.push_back(owed);
+        Ok(())
+    }
+
+    /// Takes the oldest.
+    pub(crate) fn pop(&mut self) -> Option<Owed> {
+        let owed = self.waiting.pop_front()?;
+        self.bytes -= owed.message.weight_bytes();
+        Some(owed)
+    }
+
+    /// Puts back what [`Queue::pop`] gave and could not be sent.
+    pub(crate) fn push_front(&mut self, owed: Owed) {
+        self.bytes += owed.message.weight_bytes();
+        self.waiting.push_front(owed);
+    }
+
+    /// Takes out what does not pass, in order.
+    pub(crate) fn take_failing(&mut self, mut passes: impl FnMut(&mut Owed) -> bool) -> Vec<Owed> {
+        let mut failing = Vec::new();
+        for mut owed in std::mem::take(&mut self.waiting) {
+            if passes(&mut owed) {
+                self.waiting.push_back(owed);
+            } else {
+                self.bytes -= owed.message.weight_bytes();
+                failing.push(owed);
+            }
+        }
+        failing
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}

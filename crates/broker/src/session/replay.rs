@@ -1,0 +1,81 @@
+//! Replaying retained messages to a new subscription, a page at a time.
+//!
+//! Called by `handle/subscribe` to begin and by `session/deliver` to go on. Reads only as fast as the client takes, so a
+//! filter that matches everything holds nothing in memory (K10).
+
+use std::sync::Arc;
+
+use motte_mqtt::{Qos, SubscriptionId};
+
+use super::Session;
+use super::deliver::Turn;
+use super::queue::Owed;
+use crate::effects::Effects;
+
+/// Retained messages fetched at once.
+const PAGE_MESSAGES: usize = 32;
+/// Pages fetched in one turn.
+const PAGES_PER_TURN: usize = 16;
+
+/// A replay under way for one subscription.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    filter: Box<str>,
+    qos: Qos,
+    id: Option<SubscriptionId>,
+    /// Replayed up to this topic.
+    after: Option<Arc<str>>,
+}
+
+impl Session {
+    /// Begins a replay; one under way for the same filter starts anew.
+    pub(crate) fn begin_replay(&mut self, filter: &str, qos: Qos, id: Option<SubscriptionId>) {
+        self.cancel_replay(filter);
+        self.replays.push_back(Replay { filter: filter.into(), qos, id, after: None });
+    }
+
+    /// Ends the replay of a filter.
+    pub(crate) fn cancel_replay(&mut self, filter: &str) {
+        self.replays.retain(|replay| *replay.filter != *filter);
+    }
+
+    /// Goes on with replays while the client takes them; tells whether the share of this turn is used up.
+    pub(super) fn replay(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) -> bool {
+        for _ in 0..PAGES_PER_TURN {
+            let Some(replay) = self.replays.front() else { return false };
+            if !self.may_replay(turn, fx) {
+                return false;
+            }
+            let (qos, id) = (replay.qos, replay.id);
+            let page = turn.retained.page(&replay.filter, replay.after.as_deref(), PAGE_MESSAGES, turn.now);
+            for message in page.messages {
+                if !self.may_replay(turn, fx) {
+                    return false;
+                }
+                self.replayed_up_to(Some(Arc::clone(&message.topic)));
+                let ids = id.into_iter().collect();
+                let qos = qos.min(message.qos);
+                self.offer(Owed { message, qos, retain: true, ids, epoch: None }, turn, fx);
+            }
+            match page.next {
+                Some(topic) => self.replayed_up_to(Some(topic)),
+                None => {
+                    self.replays.pop_front();
+                }
+            }
+        }
+        !self.replays.is_empty()
+    }
+
+    fn replayed_up_to(&mut self, topic: Option<Arc<str>>) {
+        if let Some(replay) = self.replays.front_mut() {
+            replay.after = topic;
+        }
+    }
+
+    /// Whether the next message would go out at once.
+    fn may_replay(&self, turn: &Turn<'_>, fx: &mut impl Effects) -> bool {
+        let window = self.link.as_ref().map_or(0, |link| link.window);
+        self.queue.is_empty() && self.in_flight.len() < window && self.has_room(turn, fx)
+    }
+}
