@@ -3,6 +3,7 @@
 //! Called by the command line and by tests. Reads all files and binds all sockets before the first thread starts, so that
 //! a node either stands as configured or does not start.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -48,11 +49,11 @@ pub enum StartError {
         /// Its address.
         address: SocketAddr,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The system gave no thread or no event queue.
     #[error("cannot start: {0}")]
-    System(#[from] std::io::Error),
+    System(#[from] io::Error),
     /// A certificate renewal that was cut short could not be finished.
     #[error(transparent)]
     Renewal(#[from] RenewalError),
@@ -96,6 +97,9 @@ pub fn serve(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Start
 /// Nothing was started, or a shard ended by itself.
 pub fn serve_with(settings: Settings, control: Control, ready: impl FnOnce(&Ready)) -> Result<(), StartError> {
     log::init(settings.log);
+    if control.signals {
+        log::take_over_panics();
+    }
     renewal::finish_interrupted(&settings.tls)?;
     let snapshot = Snapshot::build(settings).map_err(StartError::Files)?;
     let (listening, sockets) = bind_all(&snapshot.settings.listeners)?;
@@ -175,11 +179,22 @@ impl Node {
             clock,
             reporter: reporter.clone(),
         };
-        let shards = (0..settings.shards.get()).map(|id| start_shard(seat(id), control.clone()));
-        let shards = shards.collect::<Result<Vec<_>, _>>()?;
-        let gate = Arc::new(Gate::new(snapshot, mailboxes, reporter.clone()));
-        let runtime = start_gate(&gate, &settings, sockets)?;
-        Ok(Self { runtime, shards, reloader })
+        let runtime = gate_runtime(&settings)?;
+        let mut node = Self { runtime, shards: Vec::new(), reloader };
+        let gate = Arc::new(Gate::new(Arc::clone(&snapshot), Arc::clone(&mailboxes), reporter.clone()));
+        let started = (0..settings.shards.get())
+            .try_for_each(|id| {
+                node.shards.push(start_shard(seat(id), control.clone())?);
+                Ok(())
+            })
+            .and_then(|()| open_doors(&node.runtime, &gate, &settings.listeners, sockets));
+        match started {
+            Ok(()) => Ok(node),
+            Err(error) => {
+                node.stop();
+                Err(error.into())
+            }
+        }
     }
 
     /// Closes the doors first, then the sessions.
@@ -205,31 +220,37 @@ impl Drop for Farewell {
     }
 }
 
-fn start_shard(seat: Seat, control: UnboundedSender<Command>) -> Result<JoinHandle<()>, StartError> {
+fn start_shard(seat: Seat, control: UnboundedSender<Command>) -> io::Result<JoinHandle<()>> {
     let number = usize::from(seat.id.0);
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-    let thread = std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
+    std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
         let _farewell = Farewell(number, control);
         tokio::task::LocalSet::new().block_on(&runtime, worker::run(seat));
-    })?;
-    Ok(thread)
+    })
 }
 
-/// Starts the gate's runtime and one accepting task for each listener.
-fn start_gate(gate: &Arc<Gate>, settings: &Settings, sockets: Vec<TcpListener>) -> Result<Runtime, StartError> {
-    let runtime = Builder::new_multi_thread()
+fn gate_runtime(settings: &Settings) -> io::Result<Runtime> {
+    Builder::new_multi_thread()
         .worker_threads(GATE_THREADS)
         .max_blocking_threads(settings.gate.hashes_at_once_max.max(1) + FILE_THREADS)
         .thread_name("gate")
         .enable_all()
-        .build()?;
-    let entered = runtime.enter();
-    for (index, (socket, listener)) in sockets.into_iter().zip(&settings.listeners).enumerate() {
+        .build()
+}
+
+/// Starts one accepting task for each listener.
+fn open_doors(
+    runtime: &Runtime,
+    gate: &Arc<Gate>,
+    listeners: &[ListenerSettings],
+    sockets: Vec<TcpListener>,
+) -> io::Result<()> {
+    let _entered = runtime.enter();
+    for (index, (socket, listener)) in sockets.into_iter().zip(listeners).enumerate() {
         let socket = tokio::net::TcpListener::from_std(socket)?;
         let name = Arc::from(listener.name.as_str());
         let entrance = Arc::new(Entrance { index, name, transport: listener.transport.clone() });
         runtime.spawn(listener::accept_all(Arc::clone(gate), entrance, socket));
     }
-    drop(entered);
-    Ok(runtime)
+    Ok(())
 }

@@ -44,6 +44,16 @@ pub(crate) fn init(settings: LogSettings) {
     };
 }
 
+/// Has a defect written as a line of the log that says where it is. The message of a panic may hold what a peer sent, so
+/// it is not shown. For a process that is a broker and nothing else.
+pub(crate) fn take_over_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(tracing::field::display);
+        let thread = std::thread::current();
+        tracing::error!(place, thread = thread.name(), "a defect was met; please report it");
+    }));
+}
+
 /// An event with what the node knows beside it.
 #[derive(Debug)]
 pub(crate) struct Entry {

@@ -87,6 +87,7 @@ fn read_again(old: &Settings) -> Result<Settings, Vec<ConfigError>> {
         ("shards", next.shards != old.shards),
         ("limits of shards", format!("{:?}", next.limits) != format!("{:?}", old.limits)),
         ("log", next.log != old.log),
+        ("bounds of password checks", hash_bounds(&next) != hash_bounds(old)),
     ] {
         if differs {
             tracing::warn!(what, "changed in the configuration; takes effect after a restart");
@@ -97,4 +98,8 @@ fn read_again(old: &Settings) -> Result<Settings, Vec<ConfigError>> {
     next.limits = old.limits.clone();
     next.log = old.log;
     Ok(next)
+}
+
+fn hash_bounds(settings: &Settings) -> (usize, usize) {
+    (settings.gate.hashes_at_once_max, settings.gate.hashes_waiting_max)
 }

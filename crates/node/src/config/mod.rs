@@ -1,11 +1,25 @@
 //! `motte.toml`: read, checked as a whole, turned into [`Settings`].
 //!
-//! Called by `serve`, `serve --check`, `quickstart` and reload. All errors are reported at once.
+//! Called by `serve`, `serve --check`, `quickstart` and reload. All errors are reported at once, those of the files it
+//! names too; a file with any error gives no settings at all.
+
+mod catalogue;
+mod files;
+mod parse;
+mod reader;
+mod sample;
+mod suggest;
 
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+pub use sample::{SampleListener, sample};
 
 use crate::settings::Settings;
+use reader::Problems;
 
 /// One error of a configuration file. Shown as `file:line: what — hint: what to do`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,17 +45,65 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// A configuration file and where it stands: relative paths in it are relative to its folder.
-#[derive(Clone, Debug)]
-pub struct ConfigFile {
-    /// Its path.
-    pub path: PathBuf,
-}
+/// A configuration file.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigFile;
 
 impl ConfigFile {
-    /// Reads and checks the file, including that the files it names can be read and parsed. Gives all errors.
+    /// Reads and checks the file, including that the files it names can be read, parsed and trusted. Relative paths in it
+    /// are relative to its folder.
+    ///
+    /// # Errors
+    /// All that is wrong, in the order of the lines.
     pub fn load(path: &Path) -> Result<Settings, Vec<ConfigError>> {
-        let _ = path;
-        todo!()
+        Self::load_at(path, SystemTime::now())
+    }
+
+    /// [`Self::load`] as at another time, which decides whether certificates are in force.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_at(path: &Path, now: SystemTime) -> Result<Settings, Vec<ConfigError>> {
+        let whole = |line, what: &str, hint: &str| {
+            vec![ConfigError { file: path.to_path_buf(), line, what: what.to_owned(), hint: hint.to_owned() }]
+        };
+        let hint = "name the file with -c; `motte quickstart` makes one in motte-data/motte.toml";
+        let bytes = fs::read(path).map_err(|error| whole(0, &format!("cannot be read: {error}"), hint))?;
+        let mode = fs::metadata(path).map_or(0, |found| found.permissions().mode());
+        let text = text_of(&bytes).map_err(|(line, what, hint)| whole(line, what, hint))?;
+        let mut problems = Problems::new(path, text);
+        if mode & WRITABLE_BY_OTHERS != 0 {
+            let what = format!("other users can change the file (mode {:o})", mode & 0o777);
+            problems.at(0, what, format!("run `chmod go-w {}`", path.display()));
+        }
+        let draft = parse::parse(text, &mut problems);
+        if let Some(draft) = &draft {
+            files::check(draft, now, &mut problems);
+        }
+        match draft {
+            Some(draft) if problems.is_empty() => Ok(draft.finish(path.to_path_buf())),
+            _ => Err(problems.into_errors()),
+        }
     }
 }
+
+/// Permission bits of a file that its group or all users can change.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// The text of a file, or line, sentence and hint of why it is none.
+fn text_of(bytes: &[u8]) -> Result<&str, (usize, &'static str, &'static str)> {
+    const SAVE: &str = "save it as UTF-8 without a byte order mark";
+    if bytes.is_empty() {
+        return Err((0, "the file is empty", "was it cut short? restore it, or make it again"));
+    }
+    if bytes.starts_with(b"\xef\xbb\xbf") || bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err((1, "the file begins with a byte order mark", SAVE));
+    }
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = bytes.iter().take(error.valid_up_to());
+        (before.filter(|byte| **byte == b'\n').count() + 1, "the file is not UTF-8 here", SAVE)
+    })
+}
+
+#[cfg(test)]
+mod tests;

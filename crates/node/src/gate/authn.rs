@@ -10,7 +10,7 @@ use motte_audit::RefusalReason;
 use motte_mqtt::{Connect, ProtocolVersion, ReasonCode};
 use motte_policy::{Authenticated, UserName};
 use rustls_pki_types::CertificateDer;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 use super::{Refusal, tls};
@@ -78,6 +78,18 @@ impl Hashes {
         Err(refused(RefusalReason::NoCredentials, ReasonCode::NotAuthorized))
     }
 
+    /// A turn to compute a hash: at once, or after others; `None` when too many wait already.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(turn) = Arc::clone(&self.at_once).try_acquire_owned() {
+            return Some(turn);
+        }
+        let _waiting = Waiting(&self.waiting);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.waiting_max {
+            return None;
+        }
+        Arc::clone(&self.at_once).acquire_owned().await.ok()
+    }
+
     async fn check_password(
         &self,
         snapshot: &Snapshot,
@@ -88,12 +100,7 @@ impl Hashes {
         let wrong = || Refusal::answered(RefusalReason::BadCredentials, version, ReasonCode::BadUserNameOrPassword);
         let busy = || Refusal::answered(RefusalReason::Overloaded, version, ReasonCode::ServerBusy);
         let (Some(file), Some(password)) = (&snapshot.passwords, password) else { return Err(wrong()) };
-        let waiting = Waiting(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.waiting_max {
-            return Err(busy());
-        }
-        let turn = Arc::clone(&self.at_once).acquire_owned().await.map_err(|_| busy())?;
-        drop(waiting);
+        let turn = self.turn().await.ok_or_else(busy)?;
         let file = Arc::clone(file);
         let (user, password) = (user.to_owned(), Zeroizing::new(password.to_vec()));
         // The turn travels with the work: a hash that outlives its connection still counts.

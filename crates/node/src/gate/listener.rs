@@ -49,7 +49,7 @@ pub(crate) async fn accept_all(gate: Arc<Gate>, entrance: Arc<Entrance>, listene
 fn open(gate: &Arc<Gate>, entrance: &Arc<Entrance>, socket: TcpStream, peer: SocketAddr) {
     let snapshot = gate.snapshot.load();
     let Some((handshake, connection)) = gate.places.take(peer.ip(), &snapshot.settings.gate) else {
-        return gate.report(entrance, peer, Claim::default(), RefusalReason::TooManyConnections, None);
+        return gate.report(entrance, peer, &Claim::default(), RefusalReason::TooManyConnections, None);
     };
     // Without it a small packet may wait for an acknowledgement; the connection works all the same.
     let _ = socket.set_nodelay(true);

@@ -79,10 +79,12 @@ impl Refusal {
 }
 
 /// Whom a refusal is about, as far as they said so.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Claim {
     client_id: Option<Arc<str>>,
     user_name: Option<Arc<str>>,
+    /// Whether it is decided and told.
+    judged: bool,
 }
 
 /// The places a connection holds while it is on its way in.
@@ -108,14 +110,12 @@ impl Gate {
         let way = self.lead(entrance, &snapshot, Visitor::new(socket, peer), connection, &mut claim);
         let outcome = tokio::time::timeout_at(deadline, way).await;
         drop(handshake);
-        match outcome {
-            Ok(None) => {}
-            Ok(Some(refusal)) => self.report(entrance, peer, claim, refusal.reason, refusal.detail),
-            Err(_) => self.report(entrance, peer, claim, RefusalReason::Deadline, None),
+        if outcome.is_err() && !claim.judged {
+            self.report(entrance, peer, &claim, RefusalReason::Deadline, None);
         }
     }
 
-    /// The way in; gives the refusal when it ended before the shard, `None` when nothing is to be told.
+    /// The way in, to its end at the shard or outside.
     async fn lead(
         &self,
         entrance: &Entrance,
@@ -123,24 +123,30 @@ impl Gate {
         mut visitor: Visitor,
         place: ConnectionPlace,
         claim: &mut Claim,
-    ) -> Option<Refusal> {
+    ) {
+        let peer = visitor.peer;
         let refusal = match self.admit(entrance, snapshot, &mut visitor, claim).await {
             Ok((admission, proof, early)) => {
-                let peer = visitor.peer;
+                claim.judged = true;
                 return match visitor.leave() {
                     Ok((socket, wire)) => {
                         let snapshot = Arc::clone(snapshot);
                         let arrival = Arrival { socket, wire, early, admission, proof, snapshot, peer, place };
                         self.send_home(arrival);
-                        None
                     }
-                    Err(error) => Some(Refusal::silent(RefusalReason::Overloaded, error.to_string())),
+                    Err(error) => {
+                        self.report(entrance, peer, claim, RefusalReason::Overloaded, Some(error.to_string()));
+                    }
                 };
             }
             Err(refusal) => refusal,
         };
+        // The verdict stands from here on; what follows is only how the peer is told.
+        claim.judged = true;
+        if !visitor.was_answered_in_http() {
+            self.report(entrance, peer, claim, refusal.reason, refusal.detail);
+        }
         visitor.refuse(refusal.answer).await;
-        (!visitor.was_answered_in_http()).then_some(refusal)
     }
 
     /// Transport, CONNECT, identity, policy: each step needs the one before.
@@ -198,12 +204,12 @@ impl Gate {
         &self,
         entrance: &Entrance,
         peer: SocketAddr,
-        claim: Claim,
+        claim: &Claim,
         reason: RefusalReason,
         detail: Option<String>,
     ) {
         let kind = EventKind::Refused { reason };
-        let event = Event { client_id: claim.client_id, user_name: claim.user_name, kind };
+        let event = Event { client_id: claim.client_id.clone(), user_name: claim.user_name.clone(), kind };
         let listener = Some(Arc::clone(&entrance.name));
         self.reporter.report(Entry { event, peer: Some(peer), listener, detail });
     }

@@ -138,6 +138,10 @@ impl Link {
         if full && self.stall.is_some() {
             return Poll::Pending;
         }
+        if worker.outlets.is_congested() {
+            worker.paused.push(cx.waker().clone());
+            return Poll::Pending;
+        }
         let mut buffer = ReadBuf::new(&mut worker.network);
         match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
             Poll::Pending => Poll::Pending,
@@ -180,6 +184,7 @@ impl Link {
             self.rest.append(plain);
             &mut self.rest
         };
+        worker.outlets.turn_bytes = whole.len();
         let taken = worker.guarded(Some(id), |shard, now, outlets| shard.on_bytes(id, whole, now, outlets));
         if self.rest.is_empty() {
             self.rest.extend_from_slice(&plain[taken..]);

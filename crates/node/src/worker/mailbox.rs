@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use motte_broker::{Admission, Letter};
@@ -68,6 +69,7 @@ pub(crate) enum Mail {
 pub(crate) struct Mailbox {
     queue: Mutex<Vec<Mail>>,
     posted: Notify,
+    parcel_bytes: AtomicUsize,
 }
 
 impl Mailbox {
@@ -82,11 +84,24 @@ impl Mailbox {
         }
     }
 
+    /// Puts in what one turn wrote, which came out of `bytes` bytes of clients; tells how many such bytes wait in all.
+    pub(crate) fn post_letters(&self, letters: Vec<Letter>, bytes: usize) -> usize {
+        let waiting = self.parcel_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        self.post(Mail::Letters(letters));
+        waiting
+    }
+
+    /// Bytes of clients behind the letters that wait.
+    pub(crate) fn parcel_bytes(&self) -> usize {
+        self.parcel_bytes.load(Ordering::Relaxed)
+    }
+
     /// Waits until something is there and takes all of it, in the order it was posted. Only the owning shard may call it.
     pub(crate) async fn collect(&self) -> Vec<Mail> {
         loop {
             let mail = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
             if !mail.is_empty() {
+                self.parcel_bytes.store(0, Ordering::Relaxed);
                 return mail;
             }
             self.posted.notified().await;

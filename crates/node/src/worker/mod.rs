@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -70,9 +71,13 @@ struct Worker {
     message_bytes_max: usize,
     /// When the timer task wakes; a turn that needs it sooner rings `rearm`.
     armed: Option<Millis>,
+    /// Whether the timer task knows that another shard is behind.
+    watching: bool,
     rearm: Rc<Notify>,
     /// A link task ended.
     left: Rc<Notify>,
+    /// Tasks of links that are not read while another shard is behind.
+    paused: Vec<Waker>,
     /// Bytes from a socket, lent to one link for one turn.
     network: Box<[u8]>,
     /// What they carry, lent likewise.
@@ -106,6 +111,7 @@ pub(crate) async fn run(seat: Seat) {
             () = timer => worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_timer(now, outlets)),
             () = rearm.notified() => {}
         }
+        worker.borrow_mut().relieve();
     }
 }
 
@@ -178,8 +184,10 @@ impl Worker {
             outbox_bytes_max,
             message_bytes_max: packet_bytes_max.saturating_add(READ_BUDGET_BYTES),
             armed: None,
+            watching: false,
             rearm: Rc::default(),
             left: Rc::default(),
+            paused: Vec::new(),
             network: vec![0; READ_BUDGET_BYTES].into_boxed_slice(),
             plain: Vec::new(),
         }
@@ -189,6 +197,10 @@ impl Worker {
     fn turn<R>(&mut self, f: impl FnOnce(&mut Shard<MemoryJournal>, Millis, &mut Outlets) -> R) -> R {
         let result = f(&mut self.shard, self.clock.now(), &mut self.outlets);
         self.outlets.end_turn();
+        if self.outlets.is_congested() && !self.watching {
+            self.watching = true;
+            self.rearm.notify_one();
+        }
         if let Some(due) = self.shard.next_timer()
             && self.armed.is_none_or(|armed| due < armed)
         {
@@ -221,9 +233,17 @@ impl Worker {
 
     /// When the timer is due next, never less than a millisecond ahead so that a late timer cannot spin.
     fn arm(&mut self) -> Option<Instant> {
-        self.armed = self.shard.next_timer();
         let soonest = Millis(self.clock.now().0.saturating_add(1));
+        self.watching = self.outlets.is_congested();
+        self.armed = if self.watching { Some(soonest) } else { self.shard.next_timer() };
         self.armed.and_then(|due| self.clock.instant(due.max(soonest)))
+    }
+
+    /// Reads the paused links again once the other shards caught up.
+    fn relieve(&mut self) {
+        if self.outlets.relieve() {
+            self.paused.drain(..).for_each(Waker::wake);
+        }
     }
 
     /// Ends the links whose proof of identity does not hold any more.

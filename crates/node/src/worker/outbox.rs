@@ -11,7 +11,7 @@ use motte_audit::{Event, EventKind};
 use motte_broker::{Effects, Letter, LinkId, ShardId};
 use slab::Slab;
 
-use super::mailbox::{Mail, Mailbox, Proof};
+use super::mailbox::{Mailbox, Proof};
 use crate::log::{Entry, Reporter};
 
 /// What a shard thread keeps of one connection, beside its task.
@@ -41,13 +41,30 @@ pub(crate) struct Outlets {
     reporter: Reporter,
     /// Address of the client that the present turn is about.
     pub(crate) peer: Option<SocketAddr>,
+    /// Bytes of a client that the present turn is made of.
+    pub(crate) turn_bytes: usize,
+    /// Whether another shard has fallen behind with what this one wrote: clients here are not read until it caught up.
+    congested: bool,
 }
+
+/// Bytes of clients that may wait at another shard before their senders are not read any more.
+const PARCEL_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 impl Outlets {
     /// Outlets of a shard among those with `mailboxes`.
     pub(crate) fn new(mailboxes: Arc<[Mailbox]>, reporter: Reporter) -> Self {
         let letters = mailboxes.iter().map(|_| Vec::new()).collect();
-        Self { slots: Slab::new(), generation: 0, stirred: Vec::new(), letters, mailboxes, reporter, peer: None }
+        Self {
+            slots: Slab::new(),
+            generation: 0,
+            stirred: Vec::new(),
+            letters,
+            mailboxes,
+            reporter,
+            peer: None,
+            turn_bytes: 0,
+            congested: false,
+        }
     }
 
     /// Makes room for a link and names it: a number that was never used before, whose lower half finds the slot.
@@ -96,11 +113,24 @@ impl Outlets {
             }
         }
         self.stirred = stirred;
+        let bytes = std::mem::take(&mut self.turn_bytes);
         for (letters, mailbox) in self.letters.iter_mut().zip(self.mailboxes.iter()) {
             if !letters.is_empty() {
-                mailbox.post(Mail::Letters(std::mem::take(letters)));
+                self.congested |= mailbox.post_letters(std::mem::take(letters), bytes) > PARCEL_BYTES_MAX;
             }
         }
+    }
+
+    /// Whether clients may be read.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.congested
+    }
+
+    /// Looks whether the other shards caught up; tells whether clients may be read again that could not be before.
+    pub(crate) fn relieve(&mut self) -> bool {
+        let was_congested = self.congested;
+        self.congested &= self.mailboxes.iter().any(|mailbox| mailbox.parcel_bytes() > PARCEL_BYTES_MAX / 2);
+        was_congested && !self.congested
     }
 
     /// Closes a link that the shard can no longer speak for.
@@ -141,5 +171,56 @@ impl Effects for Outlets {
         if let Some(letters) = self.letters.get_mut(usize::from(to.0)) {
             letters.push(letter);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::sync::Arc;
+
+    use motte_broker::Effects as _;
+
+    use super::{Outlets, PARCEL_BYTES_MAX};
+    use crate::log::Reporter;
+    use crate::worker::mailbox::{Mailbox, Proof};
+
+    fn outlets() -> Outlets {
+        let (reporter, _scribe) = Reporter::start().unwrap();
+        Outlets::new(Arc::from([Mailbox::default(), Mailbox::default()]), reporter)
+    }
+
+    #[test]
+    fn a_link_id_is_never_used_again_and_an_old_one_finds_nothing() {
+        let mut outlets = outlets();
+        let first = outlets.open(Proof::Nothing);
+        outlets.remove(first);
+        let second = outlets.open(Proof::Nothing);
+        assert_ne!(first, second);
+        assert!(outlets.outbox(first).is_none() && outlets.outbox(second).is_some());
+        assert_eq!(outlets.links(|_| true), [second]);
+    }
+
+    #[test]
+    fn a_closed_link_takes_no_more_bytes_and_keeps_those_it_has() {
+        let mut outlets = outlets();
+        let link = outlets.open(Proof::Nothing);
+        outlets.outbox(link).unwrap().extend_from_slice(b"last");
+        outlets.close(link);
+        assert!(outlets.outbox(link).is_none());
+        let slot = outlets.slot(link).unwrap();
+        assert!(slot.closing && slot.stirred && slot.outbox == b"last");
+    }
+
+    #[test]
+    fn clients_wait_while_another_shard_is_behind() {
+        let mut outlets = outlets();
+        let mailboxes = Arc::clone(&outlets.mailboxes);
+        assert!(mailboxes[1].post_letters(Vec::new(), PARCEL_BYTES_MAX + 1) > PARCEL_BYTES_MAX);
+        outlets.congested = true;
+        assert!(!outlets.relieve() && outlets.is_congested());
+        let emptied = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(mailboxes[1].collect());
+        assert_eq!((emptied.len(), mailboxes[1].parcel_bytes()), (1, 0));
+        assert!(outlets.relieve() && !outlets.is_congested());
     }
 }

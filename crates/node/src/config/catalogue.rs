@@ -1,0 +1,202 @@
+//! The one table of every key of `motte.toml`: its name, an example or its default, and what it means.
+//!
+//! Read by `parse` (which keys are known, bounds of numbers) and by `sample` (the commented file). The defaults of
+//! numbers are those of the types themselves, so that they are stated once.
+
+use std::ops::RangeInclusive;
+
+use motte_broker::Limits;
+
+use crate::settings::GateLimits;
+
+/// A section of the file.
+#[derive(Debug)]
+pub(super) struct SectionEntry {
+    /// As it stands in the file, without brackets.
+    pub(super) name: &'static str,
+    /// Comment above it.
+    pub(super) doc: &'static str,
+    /// Its keys; those of `[limits]` are [`BOUNDS`].
+    pub(super) keys: &'static [KeyEntry],
+}
+
+/// A key that is no bound.
+#[derive(Debug)]
+pub(super) struct KeyEntry {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// Its default, or an example where there is none, as TOML.
+    pub(super) value: &'static str,
+    /// Comment above it.
+    pub(super) doc: &'static str,
+}
+
+const fn key(name: &'static str, value: &'static str, doc: &'static str) -> KeyEntry {
+    KeyEntry { name, value, doc }
+}
+
+/// Every section in the order of the sample file.
+pub(super) static SECTIONS: &[SectionEntry] = &[
+    SectionEntry {
+        name: "node",
+        doc: "The process.",
+        keys: &[key("shards", "1", "Threads that hold sessions, 1 to 256. Default: one for each core.")],
+    },
+    SectionEntry {
+        name: "listener",
+        doc: "Where clients come in. Repeat the section for each address. Every listener here speaks TLS.",
+        keys: &[
+            key("name", "\"mqtts\"", "Its name in the log. Default: listener-1, listener-2, …"),
+            key("address", "\"127.0.0.1:8883\"", "IP address and port; 0.0.0.0 or [::] for all networks."),
+            key("transport", "\"tls\"", "\"tls\": MQTT over TLS; \"wss\": MQTT over WebSocket over TLS."),
+            key("path", "\"/mqtt\"", "Only for \"wss\": the path of the WebSocket."),
+            key("origins", "[]", "Only for \"wss\": web origins that may connect, beside the broker's own."),
+            key(
+                "client_certificates",
+                "\"optional\"",
+                "\"none\", \"optional\" (a certificate or a password is needed) or \"required\".\n\
+                 Default: optional if [tls] client_ca is set, else none.",
+            ),
+        ],
+    },
+    SectionEntry {
+        name: "tls",
+        doc: "The certificates of this broker (PEM). Read again on SIGHUP.",
+        keys: &[
+            key("certificate", "\"pki/server.pem\"", "Certificate of the server and those between it and the root."),
+            key("key", "\"pki/server.key\"", "Its key; only its owner may read it (mode 0600)."),
+            key("client_ca", "\"pki/ca.pem\"", "The CA whose client certificates count. Default: none."),
+            key("min", "\"1.2\"", "The lowest version of TLS: \"1.2\" or \"1.3\"."),
+        ],
+    },
+    SectionEntry {
+        name: "tls.renewal",
+        doc: "With a private CA the broker renews its own certificate in the last third of its life.",
+        keys: &[
+            key("ca_certificate", "\"pki/ca.pem\"", "Certificate of the CA."),
+            key("ca_key", "\"pki/ca.key\"", "Key of the CA (mode 0600)."),
+            key("days", "90", "Life of a new certificate, 1 to 90 days."),
+        ],
+    },
+    SectionEntry {
+        name: "identity",
+        doc: "How clients prove who they are. Nobody comes in without proof. Read again on SIGHUP.",
+        keys: &[
+            key("password_file", "\"passwords\"", "Written by `motte passwd`. Default: no passwords."),
+            key("certificate_common_name", "true", "Whether the common name of a client certificate is its user name."),
+        ],
+    },
+    SectionEntry {
+        name: "policy",
+        doc: "Who may do what; what no rule allows is denied. Read again on SIGHUP.",
+        keys: &[key("acl_file", "\"acl\"", "Access rules in the grammar of Mosquitto's acl_file.")],
+    },
+    SectionEntry { name: "limits", doc: "Bounds, all inclusive. Names end in their unit.", keys: &[] },
+    SectionEntry {
+        name: "log",
+        doc: "The log, on standard error.",
+        keys: &[
+            key("format", "\"auto\"", "\"auto\" (human on a terminal, JSON otherwise), \"human\" or \"json\"."),
+            key("level", "\"info\"", "\"error\", \"warn\", \"info\" or \"debug\"."),
+        ],
+    },
+    SectionEntry {
+        name: "danger",
+        doc: "What stands here weakens security, and the log names it at every start.",
+        keys: &[
+            key("allow_anonymous", "false", "Let clients in without any proof of who they are."),
+            key(
+                "plaintext_listeners",
+                "[]",
+                "Addresses for MQTT without TLS, such as \"127.0.0.1:1883\": all on the way can read and change it.",
+            ),
+        ],
+    },
+];
+
+/// The section of a name.
+pub(super) fn section(name: &str) -> &'static SectionEntry {
+    SECTIONS.iter().find(|section| section.name == name).expect("the catalogue holds every section that is read")
+}
+
+/// The names of all keys of a section, and of the sections below it.
+pub(super) fn known(name: &str) -> Vec<&'static str> {
+    let mut names: Vec<_> = section(name).keys.iter().map(|key| key.name).collect();
+    if name == "limits" {
+        names.extend(BOUNDS.iter().map(|bound| bound.name));
+    }
+    let below = SECTIONS.iter().filter_map(|section| section.name.strip_prefix(name)?.strip_prefix('.'));
+    names.extend(below);
+    names
+}
+
+/// Both kinds of limits, which share one section.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bounds {
+    pub(super) gate: GateLimits,
+    pub(super) shard: Limits,
+}
+
+/// One bound.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// Its key under `[limits]`, with the unit last.
+    pub(super) name: &'static str,
+    /// What it means.
+    pub(super) doc: &'static str,
+    /// What may be written.
+    pub(super) range: RangeInclusive<u64>,
+    /// Its value in a set of bounds.
+    pub(super) read: fn(&Bounds) -> u64,
+    /// Sets it; the number is within the range.
+    pub(super) write: fn(&mut Bounds, u64),
+}
+
+macro_rules! bound {
+    ($part:ident.$field:ident: $type:ty, $range:expr, $doc:literal) => {
+        Bound {
+            name: stringify!($field),
+            doc: $doc,
+            range: $range,
+            read: |bounds| bounds.$part.$field as u64,
+            write: |bounds, value| {
+                bounds.$part.$field = <$type>::try_from(value).expect("the range fits the type");
+            },
+        }
+    };
+}
+
+const MIB: u64 = 1024 * 1024;
+const GIB: u64 = 1024 * MIB;
+
+/// Every bound in the order of the sample file.
+pub(super) static BOUNDS: &[Bound] = &[
+    Bound {
+        name: "admission_deadline_s",
+        doc: "Seconds from accept to CONNACK: TCP, TLS, WebSocket, CONNECT and password check together.",
+        range: 1..=120,
+        read: |bounds| bounds.gate.admission_deadline.as_secs(),
+        write: |bounds, value| bounds.gate.admission_deadline = std::time::Duration::from_secs(value),
+    },
+    bound!(gate.connect_bytes_max: u32, 256..=MIB, "Bytes of a CONNECT."),
+    bound!(gate.handshakes_max: usize, 1..=65_536, "Connections between accept and CONNACK, in all."),
+    bound!(gate.handshakes_per_address_max: usize, 1..=65_536, "Connections between accept and CONNACK, per address."),
+    bound!(gate.connections_max: usize, 1..=10_000_000, "Connections in all."),
+    bound!(gate.connections_per_address_max: usize, 1..=10_000_000, "Connections per address (IPv6: per /64)."),
+    bound!(gate.hashes_at_once_max: usize, 1..=256, "Password hashes computed at once."),
+    bound!(gate.hashes_waiting_max: usize, 1..=65_536, "Password checks that may wait."),
+    bound!(shard.packet_size_bytes_max: u32, 1024..=268_435_460, "Bytes of a whole packet from a client."),
+    bound!(shard.topic_levels_max: usize, 1..=65_535, "Levels of a topic."),
+    bound!(shard.subscriptions_max: usize, 1..=1_000_000, "Subscriptions of one session."),
+    bound!(shard.inflight_max: u16, 1..=65_535, "Unacknowledged QoS 1 and 2 messages towards a client."),
+    bound!(shard.receive_maximum: u16, 1..=65_535, "Unacknowledged QoS 1 and 2 messages from a client."),
+    bound!(shard.queue_messages_max: usize, 1..=100_000_000, "Messages waiting for one session."),
+    bound!(shard.queue_bytes_max: usize, 1024..=64 * GIB, "Bytes waiting for one session."),
+    bound!(shard.outbox_bytes_max: usize, 4096..=GIB, "Unsent bytes of a connection above which QoS 0 is dropped."),
+    bound!(shard.retained_messages_max: usize, 0..=100_000_000, "Retained messages in all."),
+    bound!(shard.retained_bytes_max: usize, 0..=1024 * GIB, "Bytes of retained messages in all."),
+    bound!(shard.session_expiry_s_max: u32, 0..=4_294_967_294, "Seconds a session may outlive its connection."),
+    bound!(shard.sessions_max: usize, 1..=10_000_000, "Sessions of one shard."),
+    bound!(shard.keep_alive_s_max: u16, 5..=65_535, "Seconds of keep alive."),
+    bound!(shard.topic_alias_maximum: u16, 0..=65_535, "Topic aliases a client may set."),
+];

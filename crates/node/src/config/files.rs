@@ -1,0 +1,232 @@
+//! Checks the files that the configuration names, before anything starts or is replaced.
+//!
+//! Called by `ConfigFile::load`. A file that is missing, open to others, damaged, empty or out of date is an error (K27);
+//! nothing here is kept, because boot and reload read the files again as one snapshot.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use motte_pki::{
+    Authority, CertificateFacts, CertificateRole, ServerTlsParams, TlsFileError, read_private, server_config,
+};
+use motte_policy::{PasswordFile, Policy};
+
+use super::ConfigError;
+use super::parse::{Draft, RenewalDraft};
+use super::reader::{Located, Problems};
+
+/// Far more than any file of rules or passwords; a wrong path to something huge ends here.
+const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Permission bits of a file that every user of the machine can read or write, or its group can write.
+const OPEN_TO_OTHERS: u32 = 0o027;
+
+/// Checks every file of the draft. `now` decides whether certificates are in force.
+pub(super) fn check(draft: &Draft, now: SystemTime, problems: &mut Problems) {
+    let renewed = draft.renewal.is_some();
+    let server = draft.certificate.as_ref().is_some_and(|file| server_certificate(file, renewed, now, problems));
+    let key = draft.key.as_ref().is_some_and(|file| {
+        let outcome = read_private(&file.value);
+        outcome.map_err(|error| tls_problem(&error, file.line, problems)).is_ok()
+    });
+    if let (true, true, Some(certificate), Some(key)) = (server, key, &draft.certificate, &draft.key) {
+        let params = ServerTlsParams {
+            certificate: certificate.value.clone(),
+            key: key.value.clone(),
+            ..ServerTlsParams::default()
+        };
+        if let Err(error) = server_config(&params) {
+            tls_problem(&error, key.line, problems);
+        }
+    }
+    if let Some(file) = &draft.client_ca {
+        authority_certificate(file, now, problems);
+    }
+    if let Some(renewal) = &draft.renewal {
+        renewal_authority(renewal, now, problems);
+    }
+    if let Some(file) = &draft.password_file {
+        passwords(file, problems);
+    }
+    if let Some(file) = &draft.acl_file {
+        rules(file, problems);
+    }
+}
+
+/// Whether the certificate can be read. One that has ended is an error unless the broker renews it at its start.
+fn server_certificate(file: &Located<PathBuf>, renewed: bool, now: SystemTime, problems: &mut Problems) -> bool {
+    let Some(chain) = certificates(file, problems) else { return false };
+    let shown = file.value.display();
+    let leaf = &chain[0];
+    if leaf.role == CertificateRole::Authority || leaf.role == CertificateRole::Client {
+        let what = format!("{shown} holds a {} certificate first, which clients would refuse", leaf.role);
+        problems.at(file.line, what, "name the certificate of the server; `motte cert server NAME` makes one");
+    }
+    if !renewed || leaf.not_before > now {
+        in_force(file, leaf, now, problems);
+    }
+    true
+}
+
+/// A CA for client certificates: all of them CAs, and at least one in force.
+fn authority_certificate(file: &Located<PathBuf>, now: SystemTime, problems: &mut Problems) {
+    let Some(all) = certificates(file, problems) else { return };
+    if all.iter().any(|facts| facts.role != CertificateRole::Authority) {
+        let error = TlsFileError::NotAuthority { path: file.value.clone() };
+        tls_problem(&error, file.line, problems);
+    }
+    if !all.iter().any(|facts| facts.is_valid_at(now)) {
+        in_force(file, &all[0], now, problems);
+    }
+}
+
+fn in_force(file: &Located<PathBuf>, facts: &CertificateFacts, now: SystemTime, problems: &mut Problems) {
+    let shown = file.value.display();
+    if facts.not_before > now {
+        let what = format!("the certificate in {shown} is not valid yet");
+        problems.at(file.line, what, "check the clock of this machine");
+    } else if facts.not_after < now {
+        let what = format!("the certificate in {shown} ended {} days ago", -facts.days_left(now));
+        problems.at(file.line, what, "make a new one, for example with `motte cert server NAME --force`");
+    }
+}
+
+fn certificates(file: &Located<PathBuf>, problems: &mut Problems) -> Option<Vec<CertificateFacts>> {
+    let text = String::from_utf8_lossy(&read(file, problems)?).into_owned();
+    match CertificateFacts::from_pem(&text) {
+        Ok(all) => Some(all),
+        Err(error) => {
+            let what = format!("{} cannot be used: {error}", file.value.display());
+            problems.at(file.line, what, "name a whole file with `-----BEGIN CERTIFICATE-----` in it");
+            None
+        }
+    }
+}
+
+fn renewal_authority(renewal: &RenewalDraft, now: SystemTime, problems: &mut Problems) {
+    let line = renewal.ca_key.line;
+    let certificate = certificates(&renewal.ca_certificate, problems).is_some();
+    let key = match read_private(&renewal.ca_key.value) {
+        Ok(key) => key,
+        Err(error) => return tls_problem(&error, line, problems),
+    };
+    let pem = fs::read_to_string(&renewal.ca_certificate.value).ok().filter(|_| certificate);
+    let (Some(pem), Ok(key)) = (pem, std::str::from_utf8(&key)) else { return };
+    if let Err(error) = Authority::from_pem(&pem, key) {
+        problems.at(line, error.to_string(), error.hint());
+    }
+    authority_certificate(&renewal.ca_certificate, now, problems);
+}
+
+fn passwords(file: &Located<PathBuf>, problems: &mut Problems) {
+    let Some(text) = private_text(file, problems) else { return };
+    match PasswordFile::parse(&text) {
+        Ok(parsed) if parsed.users().next().is_none() => {
+            in_file(
+                &file.value,
+                "the file holds no user, so nobody could log in by password",
+                EMPTY_PASSWORDS,
+                problems,
+            );
+        }
+        Ok(_) => {}
+        Err(errors) => {
+            let hint = "write it with `motte passwd`";
+            errors.iter().for_each(|error| problems.push(password_error(&file.value, error, hint)));
+        }
+    }
+}
+
+const EMPTY_PASSWORDS: &str = "add one with `motte passwd add USER`, or remove password_file from [identity]";
+
+fn password_error(path: &Path, error: &motte_policy::PasswordError, hint: &str) -> ConfigError {
+    let (line, what) = match error {
+        motte_policy::PasswordError::Line { line, what } => (*line, what.clone()),
+        other => (0, other.to_string()),
+    };
+    ConfigError { file: path.to_path_buf(), line, what, hint: hint.to_owned() }
+}
+
+fn rules(file: &Located<PathBuf>, problems: &mut Problems) {
+    let Some(text) = private_text(file, problems) else { return };
+    if text.lines().all(|line| line.trim().is_empty() || line.starts_with('#')) {
+        let hint = "write at least one, such as `pattern readwrite data/%u/#`";
+        return in_file(
+            &file.value,
+            "the file holds no rule, so everything would be denied to everybody",
+            hint,
+            problems,
+        );
+    }
+    if let Err(errors) = Policy::parse(&text) {
+        for error in errors {
+            problems.push(ConfigError {
+                file: file.value.clone(),
+                line: error.line,
+                what: error.what,
+                hint: error.hint,
+            });
+        }
+    }
+}
+
+/// The text of a file that decides who may come in, which others must not be able to change or read.
+fn private_text(file: &Located<PathBuf>, problems: &mut Problems) -> Option<String> {
+    let bytes = read(file, problems)?;
+    let mode = fs::metadata(&file.value).map_or(0, |found| found.permissions().mode());
+    if mode & OPEN_TO_OTHERS != 0 {
+        let what = format!("other users can read or change the file (mode {:o})", mode & 0o777);
+        in_file(&file.value, &what, &format!("run `chmod 600 {}`", file.value.display()), problems);
+    }
+    let text = super::text_of(&bytes).map_err(|(line, what, hint)| {
+        problems.push(ConfigError { file: file.value.clone(), line, what: what.to_owned(), hint: hint.to_owned() });
+    });
+    text.ok().map(str::to_owned)
+}
+
+fn read(file: &Located<PathBuf>, problems: &mut Problems) -> Option<Vec<u8>> {
+    let shown = file.value.display();
+    match fs::metadata(&file.value) {
+        // A pipe would make the broker wait for a writer.
+        Ok(found) if !found.is_file() => {
+            problems.at(file.line, format!("{shown} is not a file"), "name a file");
+            return None;
+        }
+        Ok(found) if found.len() > FILE_BYTES_MAX => {
+            problems.at(file.line, format!("{shown} is larger than 256 MiB"), "check the path");
+            return None;
+        }
+        _ => {}
+    }
+    match fs::read(&file.value) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            tls_problem(&unreadable(&file.value, &error), file.line, problems);
+            None
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> TlsFileError {
+    let path = path.to_path_buf();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => TlsFileError::NotFound { path },
+        _ => TlsFileError::Unreadable { path, reason: error.to_string() },
+    }
+}
+
+/// An error of a file, told at the line that names the file.
+fn tls_problem(error: &TlsFileError, line: usize, problems: &mut Problems) {
+    let hint = match error {
+        TlsFileError::NotFound { .. } => {
+            String::from("check the path; relative paths start at the folder of the configuration file")
+        }
+        other => other.hint(),
+    };
+    problems.at(line, error.to_string(), hint);
+}
+
+fn in_file(path: &Path, what: &str, hint: &str, problems: &mut Problems) {
+    problems.push(ConfigError { file: path.to_path_buf(), line: 0, what: what.to_owned(), hint: hint.to_owned() });
+}

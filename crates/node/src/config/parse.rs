@@ -1,0 +1,345 @@
+//! From the text of `motte.toml` to a draft of the settings: everything the file itself says, checked.
+//!
+//! Called by `ConfigFile::load`. Looks at no other file; `files` does that with what is named here.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+use toml::de::DeTable;
+
+use super::catalogue::{BOUNDS, Bounds, known};
+use super::reader::{Located, Problems, Section};
+use crate::settings::{
+    ClientCertificates, IdentitySettings, ListenerSettings, LogFormat, LogLevel, LogSettings, RenewalSettings,
+    Settings, TlsSettings, Transport,
+};
+
+/// Sections that stand at the top.
+const TOP: [&str; 8] = ["node", "listener", "tls", "identity", "policy", "limits", "log", "danger"];
+const HINT_CERTIFICATE: &str = "name the PEM file; `motte quickstart` or `motte cert server NAME` makes one";
+const NAME_CHARS_MAX: usize = 32;
+
+/// Settings of which required parts may be missing; then there is a problem that says so.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) shards: NonZeroU16,
+    pub(super) listeners: Vec<ListenerSettings>,
+    pub(super) certificate: Option<Located<PathBuf>>,
+    pub(super) key: Option<Located<PathBuf>>,
+    pub(super) client_ca: Option<Located<PathBuf>>,
+    pub(super) tls12: bool,
+    pub(super) renewal: Option<RenewalDraft>,
+    pub(super) password_file: Option<Located<PathBuf>>,
+    pub(super) certificate_common_name: bool,
+    pub(super) acl_file: Option<Located<PathBuf>>,
+    pub(super) bounds: Bounds,
+    pub(super) log: LogSettings,
+    pub(super) allow_anonymous: bool,
+    pub(super) dangers: Vec<&'static str>,
+}
+
+/// How the node renews its certificate, with the lines of the files.
+#[derive(Debug)]
+pub(super) struct RenewalDraft {
+    pub(super) ca_certificate: Located<PathBuf>,
+    pub(super) ca_key: Located<PathBuf>,
+    pub(super) days: u16,
+}
+
+/// Reads the text. `None` when it is not TOML at all; then nothing but its syntax is complained of.
+pub(super) fn parse(text: &str, problems: &mut Problems) -> Option<Draft> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let line = problems.line_of(error.span().map_or(0, |span| span.start));
+        let what = error.message().lines().collect::<Vec<_>>().join(", ");
+        problems.at(line, what, "this is not valid TOML here; is a quotation mark, a bracket or the rest missing?");
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    if document.get_ref().is_empty() {
+        problems.at(
+            0,
+            "the file holds no settings",
+            "`motte quickstart` writes a complete one with every choice explained",
+        );
+        return None;
+    }
+    Some(draft(document.get_ref(), problems))
+}
+
+fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
+    let root = Section::root(document, &TOP, problems);
+    let node = root.section("node", "[node]", &known("node"), problems);
+    let tls = root.section("tls", "[tls]", &known("tls"), problems);
+    let identity = root.section("identity", "[identity]", &known("identity"), problems);
+    let policy = root.section("policy", "[policy]", &known("policy"), problems);
+    let danger = root.section("danger", "[danger]", &known("danger"), problems);
+    let client_ca = tls.path("client_ca", problems);
+    let mut listeners = listeners(&root, client_ca.is_some(), problems);
+    let mut dangers = Vec::new();
+    plaintext(&danger, &mut listeners, &mut dangers, problems);
+    let allow_anonymous = danger.flag("allow_anonymous", problems).unwrap_or(false);
+    if allow_anonymous {
+        dangers.push("allow_anonymous: clients come in without any proof of who they are");
+    }
+    if listeners.is_empty() && problems.is_empty() {
+        problems.at(0, "there is no listener", "add a section [[listener]] with address = \"127.0.0.1:8883\"");
+    }
+    let draft = Draft {
+        shards: shards(&node, problems),
+        certificate: required(&tls, "certificate", HINT_CERTIFICATE, problems),
+        key: required(&tls, "key", "name the PEM file with the key of the certificate", problems),
+        tls12: tls.word("min", &[("1.2", true), ("1.3", false)], problems).unwrap_or(true),
+        renewal: renewal(&tls, problems),
+        password_file: identity.path("password_file", problems),
+        certificate_common_name: identity.flag("certificate_common_name", problems).unwrap_or(true),
+        acl_file: required(
+            &policy,
+            "acl_file",
+            "name the file with the access rules; without rules all is denied",
+            problems,
+        ),
+        bounds: bounds(&root, problems),
+        log: log(&root, problems),
+        listeners,
+        client_ca,
+        allow_anonymous,
+        dangers,
+    };
+    somebody_can_log_in(&draft, &identity, problems);
+    draft
+}
+
+impl Draft {
+    /// The settings. Called only without problems.
+    pub(super) fn finish(self, source: PathBuf) -> Settings {
+        let present = "a required key that is missing is a problem";
+        let renewal = self.renewal.map(|renewal| RenewalSettings {
+            ca_certificate: renewal.ca_certificate.value,
+            ca_key: renewal.ca_key.value,
+            days: renewal.days,
+        });
+        Settings {
+            source,
+            shards: self.shards,
+            listeners: self.listeners,
+            tls: TlsSettings {
+                certificate: self.certificate.expect(present).value,
+                key: self.key.expect(present).value,
+                client_ca: self.client_ca.map(|path| path.value),
+                tls12: self.tls12,
+                renewal,
+            },
+            identity: IdentitySettings {
+                password_file: self.password_file.map(|path| path.value),
+                certificate_common_name: self.certificate_common_name,
+                allow_anonymous: self.allow_anonymous,
+            },
+            acl_file: self.acl_file.expect(present).value,
+            gate: self.bounds.gate,
+            limits: self.bounds.shard,
+            log: self.log,
+            dangers: self.dangers,
+        }
+    }
+}
+
+fn required(section: &Section<'_>, key: &str, hint: &str, problems: &mut Problems) -> Option<Located<PathBuf>> {
+    if !section.has(key) {
+        section.missing(key, hint, problems);
+    }
+    section.path(key, problems)
+}
+
+fn shards(node: &Section<'_>, problems: &mut Problems) -> NonZeroU16 {
+    let written = node.number("shards", 1..=256, problems).and_then(|count| u16::try_from(count).ok());
+    let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get().min(256));
+    let count = written.unwrap_or_else(|| u16::try_from(cores()).unwrap_or(1));
+    NonZeroU16::new(count).unwrap_or(NonZeroU16::MIN)
+}
+
+fn listeners(root: &Section<'_>, client_ca: bool, problems: &mut Problems) -> Vec<ListenerSettings> {
+    let sections = root.sections("listener", "[[listener]]", &known("listener"), problems);
+    let mut listeners: Vec<ListenerSettings> = Vec::new();
+    for (number, section) in sections.iter().enumerate() {
+        let Some(listener) = listener(section, number, client_ca, problems) else { continue };
+        let line = section.line_of("address", problems);
+        if listener.address.port() != 0 && listeners.iter().any(|other| other.address == listener.address) {
+            problems.at(line, format!("two listeners have the address {}", listener.address), "give each its own port");
+        }
+        if listeners.iter().any(|other| other.name == listener.name) {
+            let line = section.line_of("name", problems);
+            problems.at(line, format!("two listeners have the name {:?}", listener.name), "give each its own name");
+        }
+        listeners.push(listener);
+    }
+    listeners
+}
+
+fn listener(
+    section: &Section<'_>,
+    number: usize,
+    client_ca: bool,
+    problems: &mut Problems,
+) -> Option<ListenerSettings> {
+    let name = name(section, problems).unwrap_or_else(|| format!("listener-{}", number + 1));
+    let websocket = match section.text("transport", problems).as_ref().map(|text| (text.value.as_str(), text.line)) {
+        Some(("plaintext" | "tcp" | "mqtt" | "ws", line)) => {
+            let hint = "use \"tls\" or \"wss\"; plaintext is possible only as [danger] plaintext_listeners";
+            problems.at(line, "a listener without TLS cannot stand here", hint);
+            false
+        }
+        _ => section.word("transport", &[("tls", false), ("wss", true)], problems).unwrap_or(false),
+    };
+    let words = [
+        ("none", ClientCertificates::None),
+        ("optional", ClientCertificates::Optional),
+        ("required", ClientCertificates::Required),
+    ];
+    let default = if client_ca { ClientCertificates::Optional } else { ClientCertificates::None };
+    let client_certificates = section.word("client_certificates", &words, problems).unwrap_or(default);
+    if client_certificates != ClientCertificates::None && !client_ca {
+        let line = section.line_of("client_certificates", problems);
+        problems.at(line, "client certificates are asked for without a CA", "set client_ca in [tls]");
+    }
+    let transport = transport(section, websocket, problems);
+    if !section.has("address") {
+        section.missing("address", "write address = \"127.0.0.1:8883\"", problems);
+    }
+    let address = section.text("address", problems)?;
+    let address = socket_address(&address, problems)?;
+    Some(ListenerSettings { name, address, transport, client_certificates })
+}
+
+fn name(section: &Section<'_>, problems: &mut Problems) -> Option<String> {
+    let name = section.text("name", problems)?;
+    let plain = name.value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if name.value.is_empty() || name.value.len() > NAME_CHARS_MAX || !plain {
+        let hint = "use 1 to 32 letters, digits, hyphens, underscores and dots";
+        problems.at(name.line, format!("{:?} cannot be the name of a listener", name.value), hint);
+    }
+    Some(name.value)
+}
+
+fn transport(section: &Section<'_>, websocket: bool, problems: &mut Problems) -> Transport {
+    if !websocket {
+        for key in ["path", "origins"].into_iter().filter(|key| section.has(key)) {
+            let line = section.line_of(key, problems);
+            problems.at(line, format!("{key} is only for WebSocket"), "set transport = \"wss\", or remove the line");
+        }
+        return Transport::Tls;
+    }
+    let path = section.text("path", problems);
+    if let Some(path) = path.as_ref().filter(|path| !is_path(&path.value)) {
+        problems.at(path.line, format!("{:?} is not the path of a URL", path.value), "write path = \"/mqtt\"");
+    }
+    let origins = section.texts("origins", problems).unwrap_or_default();
+    for origin in origins.iter().filter(|origin| !is_origin(&origin.value)) {
+        let what = format!("{:?} is not a web origin", origin.value);
+        problems.at(origin.line, what, "write it as a browser sends it: \"https://app.example.org\", without path");
+    }
+    Transport::WebSocketTls {
+        path: path.map_or_else(|| String::from("/mqtt"), |path| path.value),
+        origins: origins.into_iter().map(|origin| origin.value).collect(),
+    }
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'))
+}
+
+/// Scheme, host and perhaps port (RFC 6454, section 6.2).
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    host.is_some_and(|host| {
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
+    })
+}
+
+fn socket_address(text: &Located<String>, problems: &mut Problems) -> Option<SocketAddr> {
+    let address = text.value.parse().ok();
+    if address.is_none() {
+        let hint = "write IP address and port, such as \"127.0.0.1:8883\", \"0.0.0.0:8883\" or \"[::]:8883\"";
+        problems.at(text.line, format!("{:?} is not an address with a port", text.value), hint);
+    }
+    address
+}
+
+/// Listeners without TLS, which exist only under `[danger]`.
+fn plaintext(
+    danger: &Section<'_>,
+    listeners: &mut Vec<ListenerSettings>,
+    dangers: &mut Vec<&'static str>,
+    problems: &mut Problems,
+) {
+    for (number, text) in danger.texts("plaintext_listeners", problems).unwrap_or_default().iter().enumerate() {
+        let Some(address) = socket_address(text, problems) else { continue };
+        if address.port() != 0 && listeners.iter().any(|other| other.address == address) {
+            problems.at(text.line, format!("two listeners have the address {address}"), "give each its own port");
+        }
+        let danger = if address.ip().is_loopback() {
+            "plaintext_listeners: MQTT without TLS on this machine"
+        } else {
+            "plaintext_listeners: MQTT without TLS on the network; passwords and data can be read and changed on the way"
+        };
+        if !dangers.contains(&danger) {
+            dangers.push(danger);
+        }
+        listeners.push(ListenerSettings {
+            name: format!("plaintext-{}", number + 1),
+            address,
+            transport: Transport::Plaintext,
+            client_certificates: ClientCertificates::None,
+        });
+    }
+}
+
+fn renewal(tls: &Section<'_>, problems: &mut Problems) -> Option<RenewalDraft> {
+    let section = tls.section("renewal", "[tls.renewal]", &known("tls.renewal"), problems);
+    if section.is_empty() {
+        return None;
+    }
+    let ca_certificate = required(&section, "ca_certificate", "name the certificate of your private CA", problems);
+    let ca_key = required(&section, "ca_key", "name the key of your private CA, or remove the section", problems);
+    let most = u64::from(motte_pki::SERVER_DAYS_MAX);
+    let days = section.number("days", 1..=most, problems).and_then(|days| u16::try_from(days).ok());
+    let days = days.unwrap_or(motte_pki::SERVER_DAYS_MAX);
+    Some(RenewalDraft { ca_certificate: ca_certificate?, ca_key: ca_key?, days })
+}
+
+fn bounds(root: &Section<'_>, problems: &mut Problems) -> Bounds {
+    let section = root.section("limits", "[limits]", &known("limits"), problems);
+    let mut bounds = Bounds::default();
+    for bound in BOUNDS {
+        if let Some(value) = section.number(bound.name, bound.range.clone(), problems) {
+            (bound.write)(&mut bounds, value);
+        }
+    }
+    bounds
+}
+
+fn log(root: &Section<'_>, problems: &mut Problems) -> LogSettings {
+    let section = root.section("log", "[log]", &known("log"), problems);
+    let formats = [("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];
+    let levels =
+        [("error", LogLevel::Error), ("warn", LogLevel::Warn), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
+    LogSettings {
+        format: section.word("format", &formats, problems).unwrap_or_default(),
+        level: section.word("level", &levels, problems).unwrap_or_default(),
+    }
+}
+
+/// A broker that nobody could ever log in to is a mistake, and a tempting reason to open it to everybody.
+fn somebody_can_log_in(draft: &Draft, identity: &Section<'_>, problems: &mut Problems) {
+    let asked = draft.listeners.iter().any(|listener| listener.client_certificates != ClientCertificates::None);
+    let certificates = draft.client_ca.is_some() && draft.certificate_common_name && asked;
+    if draft.password_file.is_none() && !certificates && !draft.allow_anonymous && !identity.has("password_file") {
+        problems.at(
+            identity.line,
+            "nobody could ever log in: there is neither a password file nor a CA for client certificates in use",
+            "set password_file in [identity] (`motte passwd add` writes it), or client_ca in [tls]",
+        );
+    }
+}

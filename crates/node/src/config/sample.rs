@@ -1,0 +1,98 @@
+//! The commented `motte.toml`: every key with its meaning, those that are chosen set, the others commented out.
+//!
+//! Called by `quickstart`. Made from the catalogue, so that it cannot name a key that is not read.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use super::catalogue::{BOUNDS, Bounds, SECTIONS, SectionEntry};
+
+const HEAD: &str = "\
+# Configuration of a Motte broker.
+#
+# `motte serve -c FILE --check` shows everything that is wrong in it; SIGHUP reads certificates, passwords and access
+# rules again. Relative paths start at the folder of this file. A key that is commented out shows its default, or an
+# example where it says so. The defaults are the secure choice.
+";
+
+/// A listener of the sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleListener {
+    /// Its name.
+    pub name: String,
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Whether it speaks WebSocket.
+    pub websocket: bool,
+}
+
+/// The text of a configuration file with these listeners and these keys set: section, key, value as TOML. All other
+/// keys are there too, commented out with their defaults.
+#[must_use]
+pub fn sample(listeners: &[SampleListener], set: &[(&str, &str, &str)]) -> String {
+    let mut text = String::from(HEAD);
+    for section in SECTIONS {
+        if section.name == "listener" {
+            for (number, listener) in listeners.iter().enumerate() {
+                listener_section(&mut text, section, listener, number == 0);
+            }
+            continue;
+        }
+        head(&mut text, section.doc, &format!("[{}]", section.name));
+        for key in section.keys {
+            let chosen = set.iter().find(|(name, word, _)| *name == section.name && *word == key.name);
+            entry(&mut text, key.doc, key.name, key.value, chosen.map(|(_, _, value)| *value));
+        }
+        if section.name == "limits" {
+            let defaults = Bounds::default();
+            for bound in BOUNDS {
+                let chosen = set.iter().find(|(name, word, _)| *name == section.name && *word == bound.name);
+                let default = (bound.read)(&defaults).to_string();
+                entry(&mut text, bound.doc, bound.name, &default, chosen.map(|(_, _, value)| *value));
+            }
+        }
+    }
+    text
+}
+
+fn listener_section(text: &mut String, section: &SectionEntry, listener: &SampleListener, first: bool) {
+    head(text, if first { section.doc } else { "" }, "[[listener]]");
+    for key in section.keys {
+        let chosen = match key.name {
+            "name" => Some(format!("{:?}", listener.name)),
+            "address" => Some(format!("\"{}\"", listener.address)),
+            "transport" => Some(String::from(if listener.websocket { "\"wss\"" } else { "\"tls\"" })),
+            "path" if listener.websocket => Some(String::from(key.value)),
+            "path" | "origins" if !listener.websocket => continue,
+            _ => None,
+        };
+        // Each key is explained where it stands first.
+        let doc = if first || listener.websocket && matches!(key.name, "path" | "origins") { key.doc } else { "" };
+        entry(text, doc, key.name, key.value, chosen.as_deref());
+    }
+}
+
+fn head(text: &mut String, doc: &str, title: &str) {
+    text.push('\n');
+    comment(text, doc);
+    line(text, format_args!("{title}"));
+}
+
+fn entry(text: &mut String, doc: &str, name: &str, default: &str, chosen: Option<&str>) {
+    comment(text, doc);
+    match chosen {
+        Some(value) => line(text, format_args!("{name} = {value}")),
+        None => line(text, format_args!("#{name} = {default}")),
+    }
+}
+
+fn comment(text: &mut String, doc: &str) {
+    for part in doc.lines() {
+        line(text, format_args!("# {part}"));
+    }
+}
+
+fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{content}");
+}

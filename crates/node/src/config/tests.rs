@@ -1,0 +1,307 @@
+//! What is said about wrong configurations, as `file:line: what`, and that the sample file is right.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use motte_pki::{Authority, LeafRequest, Role, create_private_dir, write_private, write_public};
+use tempfile::TempDir;
+
+use super::catalogue::Bounds;
+use super::{ConfigFile, SampleListener, sample};
+use crate::settings::{ClientCertificates, LogSettings, Transport};
+
+/// A password of nobody: salt and hash are of the right form.
+const PASSWORDS: &str = "anna:$7$101$AAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==\n";
+
+const GOOD: &str = "\
+[[listener]]
+address = \"127.0.0.1:0\"
+
+[tls]
+certificate = \"pki/server.pem\"
+key = \"pki/server.key\"
+client_ca = \"pki/ca.pem\"
+
+[identity]
+password_file = \"passwords\"
+
+[policy]
+acl_file = \"acl\"
+";
+
+/// A folder with a CA, a server certificate, passwords and rules, all right.
+fn folder() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let pki = dir.path().join("pki");
+    create_private_dir(&pki).unwrap();
+    let now = SystemTime::now();
+    let ca = Authority::create("Test CA", now).unwrap();
+    let names = vec!["localhost".parse().unwrap()];
+    let request = LeafRequest { role: Role::Server, common_name: "localhost".into(), names, days: 30 };
+    let server = ca.issue(&request, now).unwrap();
+    write_public(&pki.join("ca.pem"), ca.certificate_pem().as_bytes()).unwrap();
+    write_private(&pki.join("ca.key"), ca.key_pem().as_bytes()).unwrap();
+    write_public(&pki.join("server.pem"), server.chain_pem.as_bytes()).unwrap();
+    write_private(&pki.join("server.key"), server.key_pem.as_bytes()).unwrap();
+    write_private(&dir.path().join("passwords"), PASSWORDS.as_bytes()).unwrap();
+    write_private(&dir.path().join("acl"), b"pattern readwrite data/%u/#\n").unwrap();
+    dir
+}
+
+/// All errors as lines, with the folder's own path taken out and without hints.
+fn errors(dir: &Path, text: &[u8], now: SystemTime) -> Vec<String> {
+    let path = dir.join("motte.toml");
+    write_private(&path, text).unwrap();
+    let errors = match ConfigFile::load_at(&path, now) {
+        Ok(_) => return Vec::new(),
+        Err(errors) => errors,
+    };
+    let shown = errors.iter().map(ToString::to_string);
+    let prefix = format!("{}/", dir.display());
+    shown
+        .map(|line| {
+            let (what, hint) = line.split_once(" — hint: ").unwrap_or_else(|| panic!("no hint: {line}"));
+            assert!(!hint.is_empty(), "{line}");
+            what.replace(&prefix, "")
+        })
+        .collect()
+}
+
+#[track_caller]
+fn check(text: &str, expected: &[&str]) {
+    let dir = folder();
+    assert_eq!(errors(dir.path(), text.as_bytes(), SystemTime::now()), expected, "{text}");
+}
+
+/// `GOOD` with one line replaced.
+fn with(line: &str, replacement: &str) -> String {
+    assert!(GOOD.contains(line), "{line}");
+    GOOD.replace(line, replacement)
+}
+
+#[test]
+fn a_right_file_gives_the_secure_defaults() {
+    check(GOOD, &[]);
+    let dir = folder();
+    let path = dir.path().join("motte.toml");
+    fs::write(&path, GOOD).unwrap();
+    let settings = ConfigFile::load(&path).unwrap();
+    assert_eq!(settings.acl_file, dir.path().join("acl"));
+    assert_eq!(settings.listeners.len(), 1);
+    assert_eq!(settings.listeners[0].transport, Transport::Tls);
+    assert_eq!(settings.listeners[0].client_certificates, ClientCertificates::Optional);
+    assert!(settings.identity.certificate_common_name && !settings.identity.allow_anonymous);
+    assert!(settings.dangers.is_empty());
+}
+
+#[test]
+fn unknown_names_get_a_suggestion() {
+    let dir = folder();
+    let text = format!("{GOOD}[lmits]\n[limits]\ninflight = 3\nkeep_alive_max_s = 10\n");
+    write_private(&dir.path().join("motte.toml"), text.as_bytes()).unwrap();
+    let errors = ConfigFile::load(&dir.path().join("motte.toml")).unwrap_err();
+    let hints: Vec<_> = errors.iter().map(|error| (error.line, error.what.as_str(), error.hint.as_str())).collect();
+    assert_eq!(
+        hints[..2],
+        [
+            (14, "unknown section \"lmits\"", "did you mean limits?"),
+            (16, "unknown key \"inflight\" in [limits]", "did you mean inflight_max?"),
+        ]
+    );
+    assert_eq!((errors[2].line, errors[2].what.as_str()), (17, "unknown key \"keep_alive_max_s\" in [limits]"));
+}
+
+#[test]
+fn every_error_is_told_at_once_with_its_line() {
+    check(
+        &format!("{}[log]\nlevel = \"loud\"\n[node]\nshards = 0\n", with("key = \"pki/server.key\"\n", "kee = 1\n")),
+        &[
+            "motte.toml:4: key is missing in [tls]",
+            "motte.toml:6: unknown key \"kee\" in [tls]",
+            "motte.toml:15: level cannot be \"loud\"",
+            "motte.toml:17: shards must be a whole number from 1 to 256",
+        ],
+    );
+}
+
+#[test]
+fn what_a_listener_cannot_be() {
+    let address = "address = \"127.0.0.1:0\"\n";
+    check(
+        &with(address, "address = \"localhost:8883\"\n"),
+        &["motte.toml:2: \"localhost:8883\" is not an address with a port"],
+    );
+    check(&with(address, ""), &["motte.toml:1: address is missing in [[listener]]"]);
+    check(&with(address, "address = 8883\n"), &["motte.toml:2: address must be a text"]);
+    check(
+        &with(address, "address = \"0.0.0.0:1883\"\ntransport = \"plaintext\"\n"),
+        &["motte.toml:3: a listener without TLS cannot stand here"],
+    );
+    check(
+        &with(address, "address = \"127.0.0.1:0\"\npath = \"/mqtt\"\n"),
+        &["motte.toml:3: path is only for WebSocket"],
+    );
+    check(
+        &with(address, "address = \"127.0.0.1:0\"\ntransport = \"wss\"\npath = \"mqtt\"\norigins = [\"*\"]\n"),
+        &["motte.toml:4: \"mqtt\" is not the path of a URL", "motte.toml:5: \"*\" is not a web origin"],
+    );
+    check(
+        &with(address, "address = \"127.0.0.1:81\"\n[[listener]]\naddress = \"127.0.0.1:81\"\n"),
+        &["motte.toml:4: two listeners have the address 127.0.0.1:81"],
+    );
+    check(&with("[[listener]]", "[listener]"), &["motte.toml:1: listener is a list of sections"]);
+    check(&with("[[listener]]\naddress = \"127.0.0.1:0\"\n", ""), &["motte.toml: there is no listener"]);
+}
+
+#[test]
+fn k27_nobody_could_log_in_is_an_error() {
+    let nobody = "nobody could ever log in: there is neither a password file nor a CA for client certificates in use";
+    let no_passwords = with("password_file = \"passwords\"\n", "");
+    let neither = no_passwords.replace("client_ca = \"pki/ca.pem\"\n", "");
+    check(&neither, &[&format!("motte.toml:8: {nobody}")]);
+    check(&no_passwords, &[]);
+    check(
+        &no_passwords.replace("[identity]\n", "[identity]\ncertificate_common_name = false\n"),
+        &[&format!("motte.toml:9: {nobody}")],
+    );
+    check(&format!("{neither}[danger]\nallow_anonymous = true\n"), &[]);
+}
+
+#[test]
+fn weakened_security_is_named() {
+    let dir = folder();
+    let path = dir.path().join("motte.toml");
+    let danger = "[danger]\nallow_anonymous = true\nplaintext_listeners = [\"127.0.0.1:0\", \"0.0.0.0:0\"]\n";
+    fs::write(&path, format!("{GOOD}{danger}")).unwrap();
+    let settings = ConfigFile::load(&path).unwrap();
+    let plaintext = settings.listeners.iter().filter(|listener| listener.transport == Transport::Plaintext);
+    assert_eq!(plaintext.count(), 2);
+    assert_eq!(settings.dangers.len(), 3, "{:?}", settings.dangers);
+}
+
+#[test]
+fn k27_a_file_that_is_no_text_is_told_as_such() {
+    let dir = folder();
+    let now = SystemTime::now();
+    let one = |text: &[u8]| errors(dir.path(), text, now);
+    assert_eq!(one(b""), ["motte.toml: the file is empty"]);
+    assert_eq!(one(b"# nothing\n"), ["motte.toml: the file holds no settings"]);
+    assert_eq!(one(b"\xef\xbb\xbf[tls]\n"), ["motte.toml:1: the file begins with a byte order mark"]);
+    assert_eq!(one(b"[tls]\nmin = \"\xff\"\n"), ["motte.toml:2: the file is not UTF-8 here"]);
+    for cut in 1..GOOD.len() - 1 {
+        assert!(!one(&GOOD.as_bytes()[..cut]).is_empty(), "cut at byte {cut}");
+    }
+    let broken = one(b"[tls]\ncertificate = pki/server.pem\n[log\n");
+    assert!(broken[0].starts_with("motte.toml:2: ") && broken.len() >= 2, "{broken:?}");
+}
+
+#[test]
+fn k27_files_that_are_named_are_checked() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    let one = || errors(dir.path(), GOOD.as_bytes(), SystemTime::now());
+    let chmod = |name: &str, mode| fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
+    chmod("passwords", 0o644);
+    chmod("acl", 0o666);
+    chmod("pki/server.key", 0o640);
+    assert_eq!(
+        one(),
+        [
+            "motte.toml:6: pki/server.key holds a private key that other users can read (mode 640)",
+            "acl: other users can read or change the file (mode 666)",
+            "passwords: other users can read or change the file (mode 644)",
+        ]
+    );
+    chmod("passwords", 0o600);
+    chmod("acl", 0o640);
+    chmod("pki/server.key", 0o600);
+    assert_eq!(one(), [""; 0]);
+    fs::remove_file(at("pki/ca.pem")).unwrap();
+    write_private(&at("acl"), b"# no rule\n\n").unwrap();
+    write_private(&at("passwords"), b"# nobody\n").unwrap();
+    assert_eq!(
+        one(),
+        [
+            "motte.toml:7: pki/ca.pem does not exist",
+            "acl: the file holds no rule, so everything would be denied to everybody",
+            "passwords: the file holds no user, so nobody could log in by password",
+        ]
+    );
+    write_private(&at("acl"), b"topic read a/#\ntopic read a/#/b\n").unwrap();
+    write_private(&at("passwords"), b"anna:secret\n").unwrap();
+    fs::copy(at("pki/server.key"), at("pki/ca.pem")).unwrap();
+    let found = one();
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert_eq!(found[0], "motte.toml:7: pki/ca.pem cannot be used: there is no certificate in PEM form in it");
+    assert!(found[1].starts_with("acl:2: ") && found[2].starts_with("passwords:1: "), "{found:?}");
+}
+
+#[test]
+fn certificates_must_be_in_force_and_fit() {
+    let dir = folder();
+    let day = Duration::from_secs(24 * 3600);
+    let later = SystemTime::now() + 40 * day;
+    let ended = "motte.toml:5: the certificate in pki/server.pem ended 11 days ago";
+    assert_eq!(errors(dir.path(), GOOD.as_bytes(), later), [ended]);
+    let renewal = "[tls.renewal]\nca_certificate = \"pki/ca.pem\"\nca_key = \"pki/ca.key\"\n";
+    let text = format!("{GOOD}{renewal}");
+    assert_eq!(errors(dir.path(), text.as_bytes(), later), [""; 0], "the broker renews it at its start");
+    let early = errors(dir.path(), GOOD.as_bytes(), SystemTime::now() - day);
+    assert_eq!(early[0], "motte.toml:5: the certificate in pki/server.pem is not valid yet");
+    let text = with("pki/server.key", "pki/ca.key");
+    let found = errors(dir.path(), text.as_bytes(), SystemTime::now());
+    assert_eq!(found, ["motte.toml:6: the key pki/ca.key does not belong to the certificate pki/server.pem"]);
+    let text = with("certificate = \"pki/server.pem\"", "certificate = \"pki/ca.pem\"");
+    let found = errors(dir.path(), text.as_bytes(), SystemTime::now());
+    assert_eq!(found[0], "motte.toml:5: pki/ca.pem holds a ca certificate first, which clients would refuse");
+}
+
+fn sample_text() -> String {
+    let listener = |name: &str, websocket| SampleListener {
+        name: name.into(),
+        address: "127.0.0.1:0".parse().unwrap(),
+        websocket,
+    };
+    sample(
+        &[listener("mqtts", false), listener("wss", true)],
+        &[
+            ("tls", "certificate", "\"pki/server.pem\""),
+            ("tls", "key", "\"pki/server.key\""),
+            ("tls", "client_ca", "\"pki/ca.pem\""),
+            ("identity", "password_file", "\"passwords\""),
+            ("policy", "acl_file", "\"acl\""),
+        ],
+    )
+}
+
+#[test]
+fn the_sample_is_right_and_shows_the_defaults() {
+    let dir = folder();
+    let path = dir.path().join("motte.toml");
+    let text = sample_text();
+    fs::write(&path, &text).unwrap();
+    let chosen = ConfigFile::load(&path).unwrap();
+    // With every key that is commented out put in force, the same comes out: what is shown as default is the default.
+    let shown: String = text
+        .lines()
+        .map(|line| {
+            let key = line.strip_prefix('#').filter(|rest| !rest.starts_with(' ') && !rest.is_empty());
+            format!("{}\n", key.unwrap_or(line))
+        })
+        .collect();
+    fs::write(&path, &shown).unwrap();
+    let spelled = ConfigFile::load(&path).unwrap();
+    assert_eq!(format!("{:?}", spelled.limits), format!("{:?}", chosen.limits));
+    assert_eq!(format!("{:?}", spelled.limits), format!("{:?}", Bounds::default().shard));
+    assert_eq!((&spelled.gate, &spelled.gate), (&chosen.gate, &Bounds::default().gate));
+    assert_eq!((spelled.log, chosen.log), (LogSettings::default(), LogSettings::default()));
+    assert_eq!(spelled.listeners, chosen.listeners);
+    assert_eq!(spelled.identity, chosen.identity);
+    assert_eq!(spelled.tls.tls12, chosen.tls.tls12);
+    assert!(spelled.dangers.is_empty() && chosen.dangers.is_empty());
+    assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+}
