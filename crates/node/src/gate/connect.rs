@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use motte_audit::RefusalReason;
 use motte_mqtt::{Connect, DecodeError, Decoder, Packet, ProtocolVersion, ReasonCode, Sender};
 use motte_policy::ClientId;
+use zeroize::Zeroizing;
 
 use super::Refusal;
 use super::visitor::Visitor;
@@ -22,8 +23,8 @@ const CONNECT: u8 = 0x10;
 
 /// The bytes up to the end of the CONNECT, and what came behind it.
 pub(super) struct FirstPacket {
-    /// All bytes.
-    pub(super) bytes: Vec<u8>,
+    /// All bytes, wiped afterwards: a password is among them.
+    pub(super) bytes: Zeroizing<Vec<u8>>,
     /// How many of them are the CONNECT.
     pub(super) length: usize,
 }
@@ -37,7 +38,7 @@ pub(super) async fn read(visitor: &mut Visitor, bytes_max: u32) -> Result<FirstP
                 return Err(Refusal::silent(RefusalReason::BadConnect, detail));
             }
             if let Some((_, length)) = decode(&visitor.plain, bytes_max)? {
-                return Ok(FirstPacket { bytes: std::mem::take(&mut visitor.plain), length });
+                return Ok(FirstPacket { bytes: Zeroizing::new(std::mem::take(&mut visitor.plain)), length });
             }
         }
         visitor.read_more().await.map_err(|error| {

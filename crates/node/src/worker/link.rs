@@ -28,8 +28,6 @@ const FAREWELL_MAX: Duration = Duration::from_secs(5);
 const LINGER_MAX: Duration = Duration::from_millis(500);
 /// Bytes thrown away while lingering.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
-/// Capacity an idle connection keeps for itself.
-const IDLE_CAPACITY_BYTES: usize = 1024;
 
 /// What a link's task was woken for.
 enum Wake {
@@ -70,18 +68,27 @@ impl Link {
         match self.serve(early).await {
             Ok(()) => self.farewell().await,
             Err(cause) => {
-                // An alert or a close frame that tells the peer what it did wrong leaves if there is room for it.
-                let _ = self.wire.flush(&mut Socket(&self.socket), &mut Vec::new());
-                let mut worker = self.worker.borrow_mut();
-                let id = self.id;
-                if worker.outlets.slot(id).is_some_and(|slot| !slot.closing) {
-                    worker.guarded(Some(id), |shard, now, outlets| shard.on_lost(id, cause, now, outlets));
+                self.tell_lost(cause);
+                if cause == CloseCause::Protocol {
+                    // An alert or a close frame tells the peer what it did wrong.
+                    say_goodbye(&mut self.socket, &mut self.wire, &mut Vec::new()).await;
+                } else {
+                    let _ = self.wire.flush(&mut Socket(&self.socket), &mut Vec::new());
                 }
             }
         }
         let mut worker = self.worker.borrow_mut();
         worker.outlets.remove(self.id);
         worker.left.notify_one();
+    }
+
+    /// Tells the shard that the transport is gone, unless the shard closed the link itself.
+    fn tell_lost(&self, cause: CloseCause) {
+        let id = self.id;
+        let mut worker = self.worker.borrow_mut();
+        if worker.outlets.slot(id).is_some_and(|slot| !slot.closing) {
+            worker.guarded(Some(id), |shard, now, outlets| shard.on_lost(id, cause, now, outlets));
+        }
     }
 
     /// Turns until the shard closes the link (`Ok`) or the transport ends.
@@ -210,10 +217,8 @@ impl Link {
         let Some(slot) = worker.outlets.slot(id) else { return Err(CloseCause::ConnectionLost) };
         let had_bytes = !slot.outbox.is_empty();
         let flushed = self.wire.flush(&mut Socket(&self.socket), &mut slot.outbox);
-        if slot.outbox.is_empty() && slot.outbox.capacity() > IDLE_CAPACITY_BYTES {
-            slot.outbox = Vec::new();
-        }
         let closing = slot.closing;
+        worker.outlets.reclaim(id);
         match flushed.map_err(|_| CloseCause::ConnectionLost)? {
             Flushed::Blocked => self.stall = Some(Box::pin(tokio::time::sleep(STALL_MAX))),
             Flushed::All if had_bytes && !closing => {

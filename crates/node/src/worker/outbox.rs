@@ -36,6 +36,8 @@ pub(crate) struct Outlets {
     slots: Slab<Slot>,
     generation: u32,
     stirred: Vec<LinkId>,
+    /// Empty buffers that the next outboxes with something in them are made of.
+    spare: Vec<Vec<u8>>,
     letters: Vec<Vec<Letter>>,
     mailboxes: Arc<[Mailbox]>,
     reporter: Reporter,
@@ -49,6 +51,9 @@ pub(crate) struct Outlets {
 
 /// Bytes of clients that may wait at another shard before their senders are not read any more.
 const PARCEL_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Empty buffers kept, and the greatest capacity of one that is kept.
+const SPARE_MAX: usize = 64;
+const SPARE_CAPACITY_BYTES_MAX: usize = 64 * 1024;
 
 impl Outlets {
     /// Outlets of a shard among those with `mailboxes`.
@@ -58,6 +63,7 @@ impl Outlets {
             slots: Slab::new(),
             generation: 0,
             stirred: Vec::new(),
+            spare: Vec::new(),
             letters,
             mailboxes,
             reporter,
@@ -90,6 +96,15 @@ impl Outlets {
             slot.stirred = true;
             let index = usize::try_from(link.0 & u64::from(u32::MAX)).expect("the slot was just found by it");
             self.slots.remove(index);
+        }
+    }
+
+    /// Takes back the buffer of an outbox that has been written, so that an idle connection holds none.
+    pub(crate) fn reclaim(&mut self, link: LinkId) {
+        let Some(slot) = self.slot(link).filter(|slot| slot.outbox.is_empty()) else { return };
+        let buffer = std::mem::take(&mut slot.outbox);
+        if (1..=SPARE_CAPACITY_BYTES_MAX).contains(&buffer.capacity()) && self.spare.len() < SPARE_MAX {
+            self.spare.push(buffer);
         }
     }
 
@@ -151,7 +166,12 @@ impl Outlets {
 
 impl Effects for Outlets {
     fn outbox(&mut self, link: LinkId) -> Option<&mut Vec<u8>> {
-        self.stir(link).map(|slot| &mut slot.outbox)
+        if self.stir(link)?.outbox.capacity() == 0
+            && let Some(buffer) = self.spare.pop()
+        {
+            self.slot(link)?.outbox = buffer;
+        }
+        self.slot(link).map(|slot| &mut slot.outbox)
     }
 
     fn close(&mut self, link: LinkId) {
