@@ -1,0 +1,168 @@
+//! The gate before any identity is known: transport, limits, the one deadline.
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use motte_mqtt::Packet;
+use motte_node::settings::{ClientCertificates, Transport};
+
+use crate::support::{
+    Client, House, connect_as_alice, connect_as_nobody, encode, listener, read_until_closed, refused, resident_bytes,
+    tcp,
+};
+
+fn plaintext_house() -> House {
+    let mut house = House::new();
+    house.settings.listeners = vec![listener("plain", Transport::Plaintext)];
+    house
+}
+
+#[test]
+fn plaintext_mqtt_to_a_tls_port_gets_no_mqtt_answer() {
+    let house = House::new();
+    let node = house.start();
+    let mut socket = tcp(node.address());
+    socket.write_all(&encode(motte_mqtt::ProtocolVersion::V5, &Packet::Connect(connect_as_alice("a")))).unwrap();
+    let mut answer = Vec::new();
+    read_until_closed(&mut socket, &mut answer);
+    assert_eq!(answer, b"", "not one byte is answered");
+    let line = refused("plaintext");
+    assert_eq!(line["address"], socket.local_addr().unwrap().to_string());
+    assert_eq!(line["listener"], "main");
+}
+
+#[test]
+fn plaintext_http_to_a_tls_port_gets_no_answer() {
+    let house = House::new();
+    let node = house.start();
+    let mut socket = tcp(node.address());
+    socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    read_until_closed(&mut socket, &mut answer);
+    assert_eq!(answer, b"");
+}
+
+#[test]
+fn k01_a_declared_length_takes_no_memory_and_is_refused_on_the_header() {
+    let mut house = plaintext_house();
+    house.settings.gate.handshakes_per_address_max = 1_000;
+    house.settings.gate.handshakes_max = 1_000;
+    let node = house.start();
+    let before = resident_bytes();
+    let mut sockets = Vec::new();
+    for first in (0..200).map(|number: u8| (number % 16) << 4) {
+        let mut socket = tcp(node.address());
+        let mut bytes = vec![first, 0xff, 0xff, 0xff, 0x7f];
+        bytes.resize(105, 0);
+        // A packet that is no CONNECT may be refused before all of it is written.
+        let _ = socket.write_all(&bytes);
+        sockets.push(socket);
+    }
+    for mut socket in sockets {
+        let mut answer = Vec::new();
+        read_until_closed(&mut socket, &mut answer);
+        assert_eq!(answer, b"", "no version is known yet to answer in");
+    }
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 16 * 1024 * 1024, "memory grew by {grown} bytes");
+    refused("connect_too_large");
+    refused("bad_connect");
+}
+
+#[test]
+fn k01_a_connect_above_the_cap_is_answered_0x95_when_its_version_is_known() {
+    let house = plaintext_house();
+    let node = house.start();
+    let mut client = Client::over(Box::new(tcp(node.address())), motte_mqtt::ProtocolVersion::V5);
+    let mut bytes = vec![0x10, 0x80, 0x80, 0x02];
+    bytes.extend_from_slice(b"\x00\x04MQTT\x05\x02\x00\x3c");
+    client.send(&bytes);
+    assert_eq!(client.until_closed(), [0x20, 3, 0, 0x95, 0]);
+}
+
+#[test]
+fn k06_the_deadline_is_total_and_not_renewed_by_dripped_bytes() {
+    let mut house = plaintext_house();
+    house.settings.gate.admission_deadline = Duration::from_millis(600);
+    let node = house.start();
+    let mut socket = tcp(node.address());
+    let begun = Instant::now();
+    socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    // A CONNECT of 80 bytes, one byte every 50 ms: every byte is progress, the whole takes four seconds.
+    let connect = connect_as_alice("a-client-id-that-makes-the-packet-a-good-deal-longer-than-it-has-to-be");
+    for byte in encode(motte_mqtt::ProtocolVersion::V5, &Packet::Connect(connect)) {
+        if socket.write_all(&[byte]).is_err() || matches!(socket.read(&mut [0; 8]), Ok(0)) {
+            break;
+        }
+    }
+    let taken = begun.elapsed();
+    assert!(taken >= Duration::from_millis(550) && taken < Duration::from_millis(3_000), "{taken:?}");
+    refused("deadline");
+}
+
+#[test]
+fn k06_a_silent_connection_is_closed_at_the_deadline_on_tls() {
+    let mut house = House::new();
+    house.settings.gate.admission_deadline = Duration::from_millis(300);
+    let node = house.start();
+    let mut silent = tcp(node.address());
+    let handshaken = house.open(node.address(), None, b"mqtt");
+    let mut answer = Vec::new();
+    read_until_closed(&mut silent, &mut answer);
+    assert_eq!(answer, b"");
+    assert_eq!(handshaken.until_closed(), b"");
+    refused("deadline");
+}
+
+#[test]
+fn connections_on_their_way_in_are_limited_for_each_address() {
+    let mut house = House::new();
+    house.settings.gate.handshakes_per_address_max = 3;
+    let node = house.start();
+    let waiting: Vec<_> = (0..3).map(|_| house.open(node.address(), None, b"mqtt")).collect();
+    let mut one_too_many = tcp(node.address());
+    let mut answer = Vec::new();
+    read_until_closed(&mut one_too_many, &mut answer);
+    assert_eq!(answer, b"");
+    refused("too_many_connections");
+    drop(waiting);
+}
+
+#[test]
+fn a_listener_that_demands_certificates_refuses_clients_without() {
+    let mut house = House::new();
+    house.settings.listeners[0].client_certificates = ClientCertificates::Required;
+    let node = house.start();
+    // In TLS 1.3 the client is done before the server has judged it: the refusal shows at the first read.
+    if let Ok(client) = house.try_open(node.address(), None, b"mqtt") {
+        assert_eq!(client.until_closed(), b"");
+    }
+    let line = refused("tls_handshake");
+    assert!(line["detail"].as_str().unwrap().contains("no certificate"), "{line}");
+}
+
+#[test]
+fn k31_a_client_certificate_of_another_ca_ends_in_the_handshake() {
+    let house = House::new();
+    let stranger = House::new();
+    for end in ["pem", "key"] {
+        std::fs::copy(stranger.path(&format!("alice.{end}")), house.path(&format!("mallory.{end}"))).unwrap();
+    }
+    let node = house.start();
+    if let Ok(mut client) = house.try_open(node.address(), Some("mallory"), b"mqtt") {
+        let _ = client.stream.write_all(&encode(client.version, &Packet::Connect(connect_as_nobody("m"))));
+        assert_eq!(client.until_closed(), b"");
+    }
+    refused("tls_handshake");
+}
+
+#[test]
+fn k32_alpn_is_optional_and_a_foreign_protocol_is_refused() {
+    let house = House::new();
+    let node = house.start();
+    drop(house.open(node.address(), None, b""));
+    drop(house.open(node.address(), None, b"mqtt"));
+    assert!(house.try_open(node.address(), None, b"h2").is_err());
+    let line = refused("tls_handshake");
+    assert!(line["detail"].as_str().unwrap().contains("ALPN"), "{line}");
+}

@@ -1,0 +1,12 @@
+//! A node as its peers see it: real sockets on loopback, real TLS, files in a temporary folder.
+//!
+//! Run by nextest; each test starts a node of its own on free ports.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod admission;
+mod gate;
+mod lifecycle;
+mod reload;
+mod renewal;
+mod support;
+mod websocket;

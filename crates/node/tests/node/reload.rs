@@ -1,0 +1,134 @@
+//! Reload: a whole new set, or the old one.
+
+use std::time::SystemTime;
+
+use motte_mqtt::{Connect, Packet, ReasonCode};
+use motte_node::ReloadError;
+use motte_pki::{Authority, Role};
+
+use crate::support::{Client, House, connect_as_alice, connect_as_nobody, logged};
+
+fn ping(client: &mut Client) {
+    client.send(&[0xc0, 0]);
+    client.receive(|packet| assert!(matches!(packet, Packet::PingResp), "{packet:?}"));
+}
+
+/// The reason of the DISCONNECT that comes next.
+fn disconnected(client: &mut Client) -> ReasonCode {
+    client.receive(|packet| match packet {
+        Packet::Disconnect(disconnect) => disconnect.reason,
+        packet => panic!("{packet:?}"),
+    })
+}
+
+#[test]
+fn k27_a_bad_file_keeps_the_old_set_in_force_and_raises_an_alarm() {
+    let house = House::new();
+    let node = house.start();
+    let mut client = house.open(node.address(), None, b"mqtt");
+    assert_eq!(client.connect(&connect_as_alice("stays")), 0);
+    // The new password file is good and the ACL file is not: neither takes effect.
+    house.write_passwords(&[("bob", "builder")]);
+    house.write("acl", "user alice\ntopic everything goes # really\nbananas\n");
+    let errors = match node.handle.reload() {
+        Err(ReloadError::Files(errors)) => errors,
+        outcome => panic!("{outcome:?}"),
+    };
+    assert!(errors.iter().any(|error| error.file.ends_with("acl") && error.line > 0), "{errors:?}");
+    let line = logged(|line| line["message"] == "reload failed");
+    assert_eq!(line["level"], "ERROR");
+    assert!(line["file"].as_str().unwrap().ends_with("acl"), "{line}");
+    ping(&mut client);
+    let mut again = house.open(node.address(), None, b"mqtt");
+    assert_eq!(again.connect(&connect_as_alice("again")), 0, "the old passwords still hold");
+}
+
+#[test]
+fn a_bad_certificate_keeps_the_old_one() {
+    let house = House::new();
+    let node = house.start();
+    house.write("server.pem", "not a certificate");
+    assert!(node.handle.reload().is_err());
+    let mut client = house.open(node.address(), None, b"mqtt");
+    assert_eq!(client.connect(&connect_as_alice("a")), 0);
+}
+
+#[test]
+fn k24_removed_users_and_changed_passwords_end_connections_and_others_stay() {
+    let house = House::new();
+    house.write_passwords(&[("alice", "wonder"), ("bob", "builder"), ("carol", "carillon")]);
+    house.write("acl", "user alice\ntopic readwrite #\n");
+    let node = house.start();
+    let connect = |user, password: &'static str, client_id| Connect {
+        user_name: Some(user),
+        password: Some(password.as_bytes()),
+        ..connect_as_nobody(client_id)
+    };
+    let mut clients = Vec::new();
+    for (user, password) in [("alice", "wonder"), ("bob", "builder"), ("carol", "carillon")] {
+        let mut client = house.open(node.address(), None, b"mqtt");
+        assert_eq!(client.connect(&connect(user, password, user)), 0);
+        clients.push(client);
+    }
+    let mut by_certificate = house.open(node.address(), Some("alice"), b"mqtt");
+    assert_eq!(by_certificate.connect(&connect_as_nobody("certified")), 0);
+    // Bob is gone; Carol has another password; Alice's line is the same.
+    house.write_passwords(&[("alice", "wonder"), ("carol", "chimes")]);
+    node.handle.reload().unwrap();
+    let [alice, bob, carol] = &mut clients[..] else { panic!("three clients") };
+    for revoked in [bob, carol] {
+        let reason = disconnected(revoked);
+        assert!(matches!(reason, ReasonCode::NotAuthorized | ReasonCode::AdministrativeAction), "{reason}");
+    }
+    ping(alice);
+    ping(&mut by_certificate);
+    let mut back = house.open(node.address(), None, b"mqtt");
+    assert_eq!(back.connect(&connect("bob", "builder", "bob")), 0x86);
+    let mut back = house.open(node.address(), None, b"mqtt");
+    assert_eq!(back.connect(&connect("carol", "chimes", "carol")), 0);
+}
+
+#[test]
+fn k24_certificates_of_a_ca_that_is_trusted_no_more_end_connections() {
+    let house = House::new();
+    let node = house.start();
+    let mut by_certificate = house.open(node.address(), Some("alice"), b"mqtt");
+    assert_eq!(by_certificate.connect(&connect_as_nobody("certified")), 0);
+    let mut by_password = house.open(node.address(), None, b"mqtt");
+    assert_eq!(by_password.connect(&connect_as_alice("with-password")), 0);
+    let other = Authority::create("Other CA", SystemTime::now()).unwrap();
+    house.write("ca.pem", other.certificate_pem());
+    node.handle.reload().unwrap();
+    let reason = disconnected(&mut by_certificate);
+    assert!(matches!(reason, ReasonCode::NotAuthorized | ReasonCode::AdministrativeAction), "{reason}");
+    ping(&mut by_password);
+}
+
+#[test]
+fn a_new_server_certificate_is_shown_to_new_connections_and_old_ones_stay() {
+    let house = House::new();
+    let node = house.start();
+    let mut old = house.open(node.address(), None, b"mqtt");
+    assert_eq!(old.connect(&connect_as_alice("old")), 0);
+    let before = house.served_certificate(node.address());
+    house.issue("server", Role::Server, "localhost", SystemTime::now());
+    node.handle.reload().unwrap();
+    assert_ne!(house.served_certificate(node.address()), before);
+    ping(&mut old);
+}
+
+#[test]
+fn a_new_acl_holds_for_connected_clients_at_once() {
+    let house = House::new();
+    let node = house.start();
+    let mut client = house.open(node.address(), None, b"mqtt");
+    assert_eq!(client.connect(&connect_as_alice("judged")), 0);
+    house.write("acl", "user alice\ntopic read #\n");
+    node.handle.reload().unwrap();
+    // QoS 1, packet identifier 7, topic "t", no properties.
+    client.send(b"\x32\x07\x00\x01t\x00\x07\x00x");
+    client.receive(|packet| match packet {
+        Packet::PubAck(ack) => assert_eq!(ack.reason, ReasonCode::NotAuthorized),
+        packet => panic!("{packet:?}"),
+    });
+}

@@ -1,0 +1,197 @@
+//! MQTT over WebSocket as a browser and as an attacker see it.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+
+use motte_mqtt::{Packet, ProtocolVersion};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::{Error, Message, WebSocket, client::client};
+
+use crate::support::{Client, House, Stream, connect_as_alice, encode, listener, refused, websocket};
+
+fn house() -> House {
+    let mut house = House::new();
+    house.settings.listeners = vec![listener("web", websocket())];
+    house
+}
+
+/// Upgrades, with the given path and headers; the HTTP status when it is refused.
+fn upgrade(
+    house: &House,
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<WebSocket<Box<dyn Stream>>, u16> {
+    let stream = house.open(address, None, b"http/1.1").stream;
+    let mut request = format!("wss://localhost:{}{path}", address.port()).into_client_request().unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
+    }
+    match client(request, stream) {
+        Ok((socket, response)) => {
+            assert_eq!(response.headers()["sec-websocket-protocol"], "mqtt");
+            assert!(!response.headers().contains_key("sec-websocket-extensions"));
+            Ok(socket)
+        }
+        Err(error) => match error {
+            tokio_tungstenite::tungstenite::HandshakeError::Failure(Error::Http(response)) => {
+                Err(response.status().as_u16())
+            }
+            error => panic!("{error}"),
+        },
+    }
+}
+
+const MQTT: (&str, &str) = ("sec-websocket-protocol", "mqtt");
+
+/// A WebSocket as a byte stream; each write is one binary message.
+struct Framed {
+    socket: WebSocket<Box<dyn Stream>>,
+    rest: Vec<u8>,
+}
+
+impl Read for Framed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() {
+            match self.socket.read() {
+                Ok(Message::Binary(bytes)) => self.rest.extend_from_slice(&bytes),
+                Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Ok(0),
+                Ok(message) => panic!("{message:?}"),
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+        let count = self.rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.rest[..count]);
+        self.rest.drain(..count);
+        Ok(count)
+    }
+}
+
+impl Write for Framed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.send(Message::Binary(bytes.to_vec().into())).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn mqtt_over(socket: WebSocket<Box<dyn Stream>>) -> Client {
+    Client::over(Box::new(Framed { socket, rest: Vec::new() }), ProtocolVersion::V5)
+}
+
+#[test]
+fn k37_wrong_path_subprotocol_and_origin_are_refused_in_http() {
+    let house = house();
+    let node = house.start();
+    let status = |path: &str, headers: &[_]| upgrade(&house, node.address(), path, headers).err();
+    assert_eq!(status("/other", &[MQTT]), Some(404));
+    assert_eq!(status("/mqtt", &[]), Some(400));
+    assert_eq!(status("/mqtt", &[("sec-websocket-protocol", "chat")]), Some(400));
+    assert_eq!(status("/mqtt", &[MQTT, ("origin", "https://evil.example")]), Some(403));
+    let own = format!("https://localhost:{}", node.address().port());
+    assert_eq!(status("/mqtt", &[MQTT, ("origin", &own)]), None);
+    let line = refused("web_socket_upgrade");
+    assert_eq!(line["listener"], "web");
+}
+
+#[test]
+fn a_client_connects_and_pings_over_websocket_with_packets_split_over_frames() {
+    let house = house();
+    let node = house.start();
+    let mut client = mqtt_over(upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap());
+    let connect = encode(ProtocolVersion::V5, &Packet::Connect(connect_as_alice("web-1")));
+    for piece in connect.chunks(5) {
+        client.send(piece);
+    }
+    client.receive(|packet| assert!(matches!(packet, Packet::ConnAck(ack) if !ack.reason.is_error()), "{packet:?}"));
+    let two_pings = [0xc0, 0, 0xc0, 0];
+    client.send(&two_pings);
+    for _ in 0..2 {
+        client.receive(|packet| assert!(matches!(packet, Packet::PingResp), "{packet:?}"));
+    }
+}
+
+#[test]
+fn bytes_behind_the_connect_in_one_frame_are_not_lost() {
+    let house = house();
+    let node = house.start();
+    let mut client = mqtt_over(upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap());
+    let mut bytes = encode(ProtocolVersion::V5, &Packet::Connect(connect_as_alice("web-2")));
+    bytes.extend_from_slice(&[0xc0, 0]);
+    client.send(&bytes);
+    client.receive(|packet| assert!(matches!(packet, Packet::ConnAck(_)), "{packet:?}"));
+    client.receive(|packet| assert!(matches!(packet, Packet::PingResp), "{packet:?}"));
+}
+
+#[test]
+fn v5_6_0_1_a_text_frame_closes_the_connection() {
+    let house = house();
+    let node = house.start();
+    let mut socket = upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap();
+    socket.send(Message::text("hello")).unwrap();
+    match socket.read() {
+        Ok(Message::Close(Some(frame))) => assert_eq!(u16::from(frame.code), 1003),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn v5_6_0_1_a_text_frame_of_an_admitted_client_closes_the_connection() {
+    let house = house();
+    let node = house.start();
+    let mut socket = upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap();
+    let connect = encode(ProtocolVersion::V5, &Packet::Connect(connect_as_alice("web-3")));
+    socket.send(Message::Binary(connect.into())).unwrap();
+    assert!(matches!(socket.read(), Ok(Message::Binary(_))), "CONNACK");
+    socket.send(Message::Ping(b"still there?".to_vec().into())).unwrap();
+    assert!(matches!(socket.read(), Ok(Message::Pong(payload)) if payload == b"still there?".as_slice()));
+    socket.send(Message::text("hello")).unwrap();
+    match socket.read() {
+        Ok(Message::Close(Some(frame))) => assert_eq!(u16::from(frame.code), 1003),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn k14_a_frame_longer_than_allowed_closes_before_it_is_sent() {
+    let house = house();
+    let node = house.start();
+    let mut socket = upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap();
+    // Binary, masked, 2^62 bytes announced, none of them sent.
+    let header = [0x82, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
+    socket.get_mut().write_all(&header).unwrap();
+    socket.get_mut().flush().unwrap();
+    match socket.read() {
+        Ok(Message::Close(Some(frame))) => assert_eq!(u16::from(frame.code), 1009),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn k11_a_request_head_beyond_8_kib_is_refused() {
+    let house = house();
+    let node = house.start();
+    let mut client = house.open(node.address(), None, b"http/1.1");
+    let head = format!("GET /mqtt HTTP/1.1\r\nHost: x\r\nCookie: {}\r\n", "x".repeat(20_000));
+    client.send(head.as_bytes());
+    let answer = client.until_closed();
+    assert!(answer.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[test]
+fn plain_http_gets_health_and_nothing_else() {
+    let house = house();
+    let node = house.start();
+    let get = |path: &str| {
+        let mut client = house.open(node.address(), None, b"http/1.1");
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        String::from_utf8(client.until_closed()).unwrap()
+    };
+    let health = get("/healthz");
+    assert!(health.starts_with("HTTP/1.1 200 OK\r\n") && health.ends_with("\r\n\r\nok\n"), "{health}");
+    assert!(get("/").starts_with("HTTP/1.1 404 "));
+}
