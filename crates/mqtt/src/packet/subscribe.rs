@@ -2,6 +2,8 @@
 //!
 //! Filters are read again from the checked bytes at each iteration, so that no list is ever built.
 
+use std::fmt;
+
 use crate::packet::{PacketId, ProtocolVersion, Qos};
 use crate::property::{SubscriptionId, UserProperties};
 use crate::wire;
@@ -78,14 +80,13 @@ pub struct Subscribe<'a> {
 }
 
 /// The filters of a SUBSCRIBE: a view of decoded bytes, or a slice of the caller's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct SubscribeFilters<'a>(pub(crate) Filters<'a, (&'a str, SubscriptionOptions)>);
 
 /// The filters of an UNSUBSCRIBE: a view of decoded bytes, or a slice of the caller's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct UnsubscribeFilters<'a>(pub(crate) Filters<'a, &'a str>);
 
-#[derive(Debug)]
 pub(crate) enum Filters<'a, T> {
     /// The payload of a checked packet.
     Wire { bytes: &'a [u8], version: ProtocolVersion },
@@ -200,9 +201,19 @@ impl PartialEq for SubscribeFilters<'_> {
     }
 }
 impl Eq for SubscribeFilters<'_> {}
+impl fmt::Debug for SubscribeFilters<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
 impl PartialEq for UnsubscribeFilters<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
 }
 impl Eq for UnsubscribeFilters<'_> {}
+impl fmt::Debug for UnsubscribeFilters<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}

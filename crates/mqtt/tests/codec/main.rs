@@ -6,3 +6,4 @@
 
 mod arbitrary;
 mod round_trip;
+mod vectors;
