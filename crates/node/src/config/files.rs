@@ -19,6 +19,7 @@ use super::reader::{Located, Problems};
 
 /// Far more than any file of rules or passwords; a wrong path to something huge ends here.
 const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+const DAY_SECONDS: u64 = 24 * 60 * 60;
 /// Permission bits of a file that every user of the machine can read or write, or its group can write.
 const OPEN_TO_OTHERS: u32 = 0o027;
 
@@ -86,8 +87,8 @@ fn in_force(file: &Located<PathBuf>, facts: &CertificateFacts, now: SystemTime, 
     if facts.not_before > now {
         let what = format!("the certificate in {shown} is not valid yet");
         problems.at(file.line, what, "check the clock of this machine");
-    } else if facts.not_after < now {
-        let what = format!("the certificate in {shown} ended {} days ago", -facts.days_left(now));
+    } else if let Ok(since) = now.duration_since(facts.not_after) {
+        let what = format!("the certificate in {shown} ended {} days ago", since.as_secs() / DAY_SECONDS);
         problems.at(file.line, what, "make a new one, for example with `motte cert server NAME --force`");
     }
 }
