@@ -2,7 +2,9 @@
 //!
 //! Called by `main`. Each command is a file beside this one with `Args` (what was typed) and `run` (what it does).
 
+mod cert;
 mod man;
+mod passwd;
 mod serve;
 
 use std::process::ExitCode;
@@ -31,6 +33,10 @@ pub(crate) struct Cli {
 enum Command {
     /// Run a broker with a configuration file
     Serve(serve::Args),
+    /// Make and show certificates: a private CA, servers, clients
+    Cert(cert::Args),
+    /// Manage the users of a password file
+    Passwd(passwd::Args),
     /// Write the completions of a shell to standard output
     Completions(man::CompletionsArgs),
     /// Write the manual page to standard output, or all manual pages to a directory
@@ -54,6 +60,8 @@ pub(crate) fn main() -> ExitCode {
 fn run(command: Command, ui: &mut Ui) -> Result<u8, Failure> {
     match command {
         Command::Serve(args) => serve::run(&args, ui),
+        Command::Cert(args) => cert::run(&args, ui),
+        Command::Passwd(args) => passwd::run(&args, ui),
         Command::Completions(args) => man::completions(&args, &mut Cli::command(), ui),
         Command::Man(args) => man::run(&args, Cli::command(), ui),
     }
