@@ -202,3 +202,6 @@ fn open_tls(tls: &mut ServerConnection, mut network: &[u8], plain: &mut Vec<u8>)
     }
     Ok(false)
 }
+
+#[cfg(test)]
+mod tests;
