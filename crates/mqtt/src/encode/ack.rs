@@ -1,4 +1,4 @@
-//! PUBACK, PUBREC, PUBREL, PUBCOMP, DISCONNECT and AUTH, each in its shortest form.
+//! PUBACK, PUBREC, PUBREL, PUBCOMP, DISCONNECT and AUTH, each as short as its readers allow.
 //!
 //! Called by the encoder, after the packet was checked.
 
@@ -41,24 +41,22 @@ pub(super) fn ack(packet: &Ack<'_>, version: ProtocolVersion, explain: Explain, 
     }
 }
 
-/// The body of a DISCONNECT: nothing at all in 3.x.
+/// The body of a DISCONNECT: nothing at all in 3.x. Property Length is always written with the reason code, because
+/// clients in use cannot read a reason code that stands alone.
 pub(super) fn disconnect(packet: &Disconnect<'_>, version: ProtocolVersion, explain: Explain, out: &mut impl Sink) {
-    if version != ProtocolVersion::V5 {
+    let plain = packet.reason == ReasonCode::Success
+        && packet.session_expiry_s.is_none()
+        && packet.server_reference.is_none()
+        && !explain.writes(packet.reason_string, packet.user);
+    if version != ProtocolVersion::V5 || plain {
         return;
     }
-    let detailed = packet.session_expiry_s.is_some()
-        || packet.server_reference.is_some()
-        || explain.writes(packet.reason_string, packet.user);
-    if packet.reason != ReasonCode::Success || detailed {
-        out.byte(packet.reason.as_u8());
-    }
-    if detailed {
-        properties(out, |out| {
-            out.long_property(id::SESSION_EXPIRY, packet.session_expiry_s);
-            out.field_property(id::SERVER_REFERENCE, packet.server_reference.map(str::as_bytes));
-            explain.write(packet.reason_string, packet.user, out);
-        });
-    }
+    out.byte(packet.reason.as_u8());
+    properties(out, |out| {
+        out.long_property(id::SESSION_EXPIRY, packet.session_expiry_s);
+        out.field_property(id::SERVER_REFERENCE, packet.server_reference.map(str::as_bytes));
+        explain.write(packet.reason_string, packet.user, out);
+    });
 }
 
 /// The body of an AUTH: nothing at all when success goes without a method.

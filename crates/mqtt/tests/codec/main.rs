@@ -5,5 +5,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets an unexpected value has failed")]
 
 mod arbitrary;
+mod differential;
 mod round_trip;
 mod vectors;

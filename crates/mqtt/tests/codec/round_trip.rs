@@ -28,6 +28,8 @@ fn check_accepted(bytes: &[u8], sender: Sender, version: ProtocolVersion) -> Res
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_packet_reads_back_as_it_was_written(parts in parts()) {
         parts.with(|packet, sender| {
