@@ -21,5 +21,5 @@ pub use boot::{Listening, Ready, StartError, serve, serve_with};
 pub use config::{ConfigError, ConfigFile};
 pub use control::{Control, Handle};
 pub use reload::ReloadError;
-pub use renewal::{Renewal, RenewalError, renew_if_due};
+pub use renewal::{Renewal, RenewalError, renew_if_due, replace_certificate};
 pub use settings::Settings;

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use motte_pki::{Authority, CertificateFacts, HostName, IssueError, LeafRequest, Role, files};
+use motte_pki::{Authority, CertificateFacts, HostName, IssueError, Issued, LeafRequest, Role, files};
 use thiserror::Error;
 
 use crate::reload::Reloader;
@@ -82,20 +82,35 @@ pub fn renew_if_due(settings: &TlsSettings, now: SystemTime) -> Result<Renewal, 
     }
     let issued = authority(renewal)?.issue(&request(&present, renewal.days)?, now)?;
     let days_left = leaf(&settings.certificate, &issued.chain_pem)?.days_left(now);
-    write(&next(&settings.certificate), issued.chain_pem.as_bytes())?;
-    write(&next(&settings.key), issued.key_pem.as_bytes())?;
-    rename(&settings.key)?;
-    rename(&settings.certificate)?;
+    replace_certificate(settings, &issued)?;
     Ok(Renewal::Renewed { days_left })
+}
+
+/// Puts a new certificate and its key in place of the present ones, so that a crash at any point leaves a pair that
+/// fits, or one that [`finish_interrupted`] completes. The key is written first: as long as it waits, nothing was
+/// replaced.
+///
+/// # Errors
+/// A file cannot be written; what was in place may be so still.
+pub fn replace_certificate(settings: &TlsSettings, issued: &Issued) -> Result<(), RenewalError> {
+    write(&next(&settings.key), issued.key_pem.as_bytes())?;
+    write(&next(&settings.certificate), issued.chain_pem.as_bytes())?;
+    rename(&settings.key)?;
+    rename(&settings.certificate)
 }
 
 /// Finishes a renewal that a crash cut between its two renames: a waiting certificate without a waiting key says that
 /// the new key is in place already.
 pub(crate) fn finish_interrupted(settings: &TlsSettings) -> Result<(), RenewalError> {
-    if settings.renewal.is_some() && next(&settings.certificate).exists() && !next(&settings.key).exists() {
+    if settings.renewal.is_some() && is_interrupted(&settings.certificate, &settings.key) {
         rename(&settings.certificate)?;
     }
     Ok(())
+}
+
+/// Whether the new key is in place and its certificate still waits.
+pub(crate) fn is_interrupted(certificate: &Path, key: &Path) -> bool {
+    next(certificate).exists() && !next(key).exists()
 }
 
 fn authority(renewal: &RenewalSettings) -> Result<Authority, RenewalError> {

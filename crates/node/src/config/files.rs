@@ -16,6 +16,7 @@ use motte_policy::{PasswordFile, Policy};
 use super::ConfigError;
 use super::parse::{Draft, RenewalDraft};
 use super::reader::{Located, Problems};
+use crate::renewal;
 
 /// Far more than any file of rules or passwords; a wrong path to something huge ends here.
 const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -31,7 +32,11 @@ pub(super) fn check(draft: &Draft, now: SystemTime, problems: &mut Problems) {
         let outcome = read_private(&file.value);
         outcome.map_err(|error| tls_problem(&error, file.line, problems)).is_ok()
     });
-    if let (true, true, Some(certificate), Some(key)) = (server, key, &draft.certificate, &draft.key) {
+    // A renewal that a crash cut short is completed at the start; until then key and certificate are of two pairs.
+    let cut_short = |certificate: &Path, key: &Path| renewed && renewal::is_interrupted(certificate, key);
+    if let (true, true, Some(certificate), Some(key)) = (server, key, &draft.certificate, &draft.key)
+        && !cut_short(&certificate.value, &key.value)
+    {
         let params = ServerTlsParams {
             certificate: certificate.value.clone(),
             key: key.value.clone(),

@@ -260,6 +260,17 @@ fn certificates_must_be_in_force_and_fit() {
     assert_eq!(found[0], "motte.toml:5: pki/ca.pem holds a ca certificate first, which clients would refuse");
 }
 
+#[test]
+fn a_renewal_cut_short_is_no_error() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    fs::rename(at("pki/server.pem"), at("pki/server.pem.next")).unwrap();
+    fs::copy(at("pki/ca.pem"), at("pki/server.pem")).unwrap();
+    let renewal = "[tls.renewal]\nca_certificate = \"pki/ca.pem\"\nca_key = \"pki/ca.key\"\n";
+    let found = errors(dir.path(), format!("{GOOD}{renewal}").as_bytes(), SystemTime::now());
+    assert!(!found.iter().any(|line| line.contains("does not belong")), "{found:?}");
+}
+
 fn sample_text() -> String {
     let listener = |name: &str, websocket| SampleListener {
         name: name.into(),
