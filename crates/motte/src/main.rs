@@ -4,6 +4,7 @@
 //! holds no logic of a broker or of a client.
 
 mod cli;
+mod demo;
 mod ui;
 
 use std::process::ExitCode;

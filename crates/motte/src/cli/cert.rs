@@ -130,17 +130,20 @@ pub(crate) fn create_authority(dir: &Path, name: &str, now: SystemTime) -> Resul
 }
 
 /// The CA of a directory.
-pub(crate) fn load_authority(dir: &Path) -> Result<Authority, Failure> {
-    let path = dir.join("ca.pem");
-    let certificate = std::fs::read_to_string(&path).map_err(|error| {
+fn load_authority(dir: &Path) -> Result<Authority, Failure> {
+    read_authority(&dir.join("ca.pem"), &dir.join("ca.key"))
+}
+
+/// The CA of these two files.
+pub(crate) fn read_authority(certificate: &Path, key: &Path) -> Result<Authority, Failure> {
+    let pem = std::fs::read_to_string(certificate).map_err(|error| {
         let hint = "make a CA with `motte cert ca`, or name its directory with --dir";
-        Failure::new(format!("cannot read the CA certificate {}: {error}", path.display()), hint)
+        Failure::new(format!("cannot read the CA certificate {}: {error}", certificate.display()), hint)
     })?;
-    let key = read_private(&dir.join("ca.key")).map_err(|error| Failure::new(error.to_string(), error.hint()))?;
-    let key = std::str::from_utf8(&key).map_err(|_| {
-        Failure::new("ca.key is not a PEM file", "restore it, or make a new CA with `motte cert ca --force`")
-    })?;
-    Authority::from_pem(&certificate, key).map_err(|error| Failure::new(error.to_string(), error.hint()))
+    let secret = read_private(key).map_err(|error| Failure::new(error.to_string(), error.hint()))?;
+    let secret = std::str::from_utf8(&secret)
+        .map_err(|_| Failure::new(format!("{} is not a PEM file", key.display()), "restore it, or make a new CA"))?;
+    Authority::from_pem(&pem, secret).map_err(|error| Failure::new(error.to_string(), error.hint()))
 }
 
 /// What a server certificate is asked with; the first name is its common name.

@@ -5,6 +5,7 @@
 mod cert;
 mod man;
 mod passwd;
+mod quickstart;
 mod serve;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a private CA, certificates, passwords and rules, and run a secure broker
+    Quickstart(quickstart::Args),
     /// Run a broker with a configuration file
     Serve(serve::Args),
     /// Make and show certificates: a private CA, servers, clients
@@ -59,6 +62,7 @@ pub(crate) fn main() -> ExitCode {
 /// Runs one command. Gives its exit code.
 fn run(command: Command, ui: &mut Ui) -> Result<u8, Failure> {
     match command {
+        Command::Quickstart(args) => quickstart::run(&args, ui),
         Command::Serve(args) => serve::run(&args, ui),
         Command::Cert(args) => cert::run(&args, ui),
         Command::Passwd(args) => passwd::run(&args, ui),

@@ -2,6 +2,7 @@
 //!
 //! Called by `cli::run`, and its parts by `quickstart`. All errors of a configuration are shown at once.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use motte_node::config::{ConfigError, ConfigFile};
@@ -42,7 +43,7 @@ pub(crate) fn serve(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<u8
 }
 
 /// Shows every error on a line of its own, as `file:line: what — hint: what to do`.
-fn refused(errors: &[ConfigError]) -> Failure {
+pub(crate) fn refused(errors: &[ConfigError]) -> Failure {
     for error in errors {
         note(error);
     }
@@ -53,22 +54,25 @@ fn refused(errors: &[ConfigError]) -> Failure {
 /// What a start that failed means for the user.
 fn explain(error: StartError) -> Failure {
     match error {
-        StartError::Files(errors) => refused(&errors),
+        StartError::Files(ref errors) => refused(errors),
         StartError::Bind { ref source, address, .. } => {
-            let hint = match source.kind() {
-                std::io::ErrorKind::AddrInUse => format!(
-                    "another program uses port {}: stop it (`ss -ltnp 'sport = :{}'` shows it), or choose another port",
-                    address.port(),
-                    address.port()
-                ),
-                std::io::ErrorKind::PermissionDenied => String::from("choose a port above 1023"),
-                std::io::ErrorKind::AddrNotAvailable => String::from("choose an address of this machine"),
-                _ => String::from("choose another address or port"),
-            };
-            Failure::new(error.to_string(), hint)
+            Failure::new(error.to_string(), bind_hint(source.kind(), address.port()))
         }
         StartError::System(_) => Failure::new(error.to_string(), "check the limits of the system (`ulimit -a`)"),
         StartError::Renewal(_) => Failure::new(error.to_string(), "check the files under [tls] and [tls.renewal]"),
         StartError::ShardEnded(_) => Failure::new(error.to_string(), "this is a defect: please report it with the log"),
+    }
+}
+
+/// What to do when an address cannot be listened on.
+fn bind_hint(kind: ErrorKind, port: u16) -> String {
+    match kind {
+        ErrorKind::AddrInUse => format!(
+            "another program uses port {port} (`ss -ltnp 'sport = :{port}'` shows which): stop it, or choose another port \
+             with `address` in the configuration, or with --port and --wss-port of quickstart"
+        ),
+        ErrorKind::PermissionDenied => String::from("choose a port above 1023"),
+        ErrorKind::AddrNotAvailable => String::from("choose an address of this machine"),
+        _ => String::from("choose another address or port"),
     }
 }
