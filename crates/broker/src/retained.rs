@@ -9,8 +9,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use thiserror::Error;
-
 use crate::limits::Limits;
 use crate::lock::Lock;
 use crate::message::Message;
@@ -21,11 +19,6 @@ use tree::Tree;
 const STRIPES: usize = 64;
 /// Levels looked at in one page: bounds the time a page may take.
 const PAGE_STEPS: usize = 4_096;
-
-/// The retained messages or their bytes are at their limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("no room for another retained message")]
-pub(crate) struct Full;
 
 /// A part of what matches a filter.
 #[derive(Debug, Default)]
@@ -61,17 +54,19 @@ impl Retained {
         (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
-    /// Keeps `message` as the one of its topic, or clears the topic when the payload is empty (MQTT-3.3.1-5 to -7).
-    pub(crate) fn put(&self, message: &Arc<Message>, limits: &Limits, now: Millis) -> Result<(), Full> {
-        if message.payload.is_empty() {
-            self.change(&message.topic, None);
-            return Ok(());
-        }
-        if self.has_room(message, limits) || (self.sweep(now) && self.has_room(message, limits)) {
-            self.change(&message.topic, Some(Arc::clone(message)));
-            return Ok(());
-        }
-        Err(Full)
+    /// Keeps `message` as the one of its topic, or clears the topic when the payload is empty (MQTT-3.3.1-5 to -7). Ask
+    /// [`Retained::fits`] first.
+    pub(crate) fn put(&self, message: &Arc<Message>) {
+        let kept = (!message.payload.is_empty()).then(|| Arc::clone(message));
+        let mut stripe = self.stripes[stripe_of(&message.topic)].write();
+        self.replace(&mut stripe, &message.topic, kept);
+    }
+
+    /// Whether there is room for `message`, after dropping what has expired if need be.
+    pub(crate) fn fits(&self, message: &Message, limits: &Limits, now: Millis) -> bool {
+        message.payload.is_empty()
+            || self.has_room(message, limits)
+            || (self.sweep(now) && self.has_room(message, limits))
     }
 
     /// Whether `message` fits. Shards that ask at the same moment may each be told yes, so the limit may be passed by as
@@ -83,11 +78,6 @@ impl Retained {
         drop(stripe);
         (messages + 1).saturating_sub(old_messages) <= limits.retained_messages_max as u64
             && (bytes + weight(message)).saturating_sub(old_bytes) <= limits.retained_bytes_max as u64
-    }
-
-    fn change(&self, topic: &Arc<str>, message: Option<Arc<Message>>) {
-        let mut stripe = self.stripes[stripe_of(topic)].write();
-        self.replace(&mut stripe, topic, message);
     }
 
     fn replace(&self, stripe: &mut Stripe, topic: &Arc<str>, message: Option<Arc<Message>>) {
@@ -111,7 +101,7 @@ impl Retained {
     }
 
     /// Drops what has expired; tells whether anything was.
-    pub(crate) fn sweep(&self, now: Millis) -> bool {
+    fn sweep(&self, now: Millis) -> bool {
         let mut swept = false;
         for stripe in &self.stripes {
             let mut stripe = stripe.write();

@@ -267,6 +267,17 @@ impl<J: Journal> Shard<J> {
         self.finish();
     }
 
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> &J {
+        &self.journal
+    }
+
+    /// The journal, to commit what was appended; call [`Shard::on_durable`] when it got further.
+    pub fn journal_mut(&mut self) -> &mut J {
+        &mut self.journal
+    }
+
     /// Counts.
     #[must_use]
     pub fn counters(&self) -> Counters {

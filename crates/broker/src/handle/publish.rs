@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use motte_audit::{Denial, EventKind};
-use motte_mqtt::{Delivery, PacketId, Publish, ReasonCode, TopicName};
+use motte_mqtt::{Delivery, PacketId, ProtocolVersion, Publish, ReasonCode, TopicName};
 use motte_policy::Action;
 
 use super::Stop;
@@ -42,7 +42,7 @@ impl<J: Journal> Shard<J> {
         let Some(route) = cached.route else {
             return self.deny(slot, publish.delivery, &cached.topic, fx);
         };
-        let message = Message {
+        let mut message = Message {
             topic: cached.topic,
             payload: publish.payload.into(),
             qos: publish.delivery.qos(),
@@ -52,13 +52,13 @@ impl<J: Journal> Shard<J> {
             expires: publish.message_expiry_s.map(|s| now.plus_s(s)),
             origin: None,
         };
-        let nobody = route.is_empty();
-        let reason = match self.publish(message, &route, now, fx) {
-            Ok(_) if nobody => (ReasonCode::NoMatchingSubscribers, None),
-            Ok(position) => (ReasonCode::Success, position),
-            Err(reason) => (reason, None),
-        };
-        self.answer_publish(slot, publish.delivery, reason, fx)
+        let is_told = self.version(slot) == ProtocolVersion::V5 && publish.delivery.id().is_some();
+        if !self.fits_retained(&mut message, now, fx) && is_told {
+            return self.answer_publish(slot, publish.delivery, (ReasonCode::QuotaExceeded, None), fx);
+        }
+        let reason = if route.is_empty() { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
+        let position = self.publish(message, &route, now, fx);
+        self.answer_publish(slot, publish.delivery, (reason, position), fx)
     }
 
     /// Our Receive Maximum: PUBLISH of QoS 1 and 2 without their acknowledgement, QoS 2 until PUBREL (MQTT-3.3.4-7).
@@ -147,22 +147,26 @@ impl<J: Journal> Shard<J> {
         }
     }
 
+    /// Whether a message may be retained if it asks for that; one that does not fit goes on as one that did not ask.
+    fn fits_retained(&mut self, message: &mut Message, now: Millis, fx: &mut impl Effects) -> bool {
+        if !message.retain || self.core.shared.retained.fits(message, &self.core.limits, now) {
+            return true;
+        }
+        message.retain = false;
+        self.core.counters.routed += 1;
+        self.core.counters.dropped += 1;
+        fx.event(event_about(&message.publisher, EventKind::Dropped { messages: 1 }));
+        false
+    }
+
     /// Publishes a message that policy has let pass: keeps what must be kept, then gives it to all targets. The position
-    /// is that of its record; the error is what a 5.0 publisher is told.
-    fn publish(
-        &mut self,
-        mut message: Message,
-        route: &Route,
-        now: Millis,
-        fx: &mut impl Effects,
-    ) -> Result<Option<Position>, ReasonCode> {
+    /// is that of its record.
+    fn publish(&mut self, mut message: Message, route: &Route, now: Millis, fx: &mut impl Effects) -> Option<Position> {
         let chosen: Chosen = route.groups.iter().map(|group| group.choose().clone()).collect();
         let position = self.record_publish(&mut message, route, &chosen);
         let message = Arc::new(message);
-        if message.retain && self.core.shared.retained.put(&message, &self.core.limits, now).is_err() {
-            self.core.counters.dropped += 1;
-            self.core.counters.routed += 1;
-            fx.event(event_about(&message.publisher, EventKind::Dropped { messages: 1 }));
+        if message.retain {
+            self.core.shared.retained.put(&message);
         }
         self.core.counters.routed += route.withheld;
         self.core.counters.withheld += route.withheld;
@@ -170,7 +174,7 @@ impl<J: Journal> Shard<J> {
         for (shard, targets) in route.direct.iter().chain(&chosen) {
             self.send_to(*shard, &message, targets, now, fx);
         }
-        Ok(position)
+        position
     }
 
     /// One record for a message that a durable session is owed or that is retained.
@@ -215,7 +219,7 @@ impl<J: Journal> Shard<J> {
         if session.is_recorded {
             self.journal.append(&Record::WillCleared { client_id: &owner.client_id.0 });
         }
-        let message = will.into_message(owner.clone(), now);
+        let mut message = will.into_message(owner.clone(), now);
         let topic = Arc::clone(&message.topic);
         let policy = Arc::clone(&self.core.policy);
         if !policy.allows(&owner, Action::Publish, &topic) {
@@ -226,8 +230,8 @@ impl<J: Journal> Shard<J> {
         fx.event(event_about(&owner, EventKind::WillPublished { topic: Arc::clone(&topic) }));
         let may_receive = |who: &motte_policy::Subject| policy.allows(who, Action::Receive, &topic);
         let route = self.core.shared.routes.resolve(&topic, &owner, may_receive);
-        // A full retained store has been counted and reported; there is nobody to tell.
-        let _ = self.publish(message, &route, now, fx);
+        self.fits_retained(&mut message, now, fx);
+        self.publish(message, &route, now, fx);
     }
 }
 
