@@ -1,0 +1,89 @@
+//! The journal: what is recorded, and that acknowledgements wait for it in order.
+
+use motte_broker::Position;
+use mqtt::{Packet, Publish, ReasonCode};
+
+use crate::kit::*;
+
+#[test]
+fn one_record_serves_all_durable_targets_and_each_settles_on_its_own() {
+    let mut world = World::new();
+    let from = world.connect(&v5("from"));
+    let (one, two, brief) = (world.connect(&lasting("one")), world.connect(&lasting("two")), world.connect(&v5("b")));
+    for client in [one, two, brief] {
+        world.subscribe(client, &[("x", 2)]);
+    }
+    world.publish(from, message("x", "zero"));
+    world.publish(from, Publish { delivery: qos1(1), ..message("x", "m") });
+    world.publish(from, Publish { delivery: qos1(2), ..message("nobody", "m") });
+    world.take(one);
+    world.puback(one, 1);
+    world.disconnect(two, ReasonCode::Success);
+    world.connect(&v5("two"));
+    assert_eq!(
+        world.shards[0].journal().records,
+        [
+            "opened one 1000",
+            "opened two 1000",
+            "subscribed one x",
+            "subscribed two x",
+            "published x to [one@1 two@1]",
+            "settled one 5",
+            "closed two",
+        ]
+    );
+}
+
+#[test]
+fn retained_messages_wills_and_unsubscribing_are_recorded() {
+    let mut world = World::new();
+    let client = world.connect(&Hello { will: Some(will("alarm")), ..lasting("c") });
+    world.publish(client, Publish { retain: true, ..message("x", "m") });
+    world.subscribe(client, &[("y", 0)]);
+    world.unsubscribe(client, &["y"]);
+    world.disconnect(client, ReasonCode::Success);
+    let records = &world.shards[0].journal().records;
+    let expected = [
+        "opened c 1000",
+        "will c alarm",
+        "published x to [] retain",
+        "subscribed c y",
+        "unsubscribed c y",
+        "no will c",
+    ];
+    assert_eq!(*records, expected);
+}
+
+#[test]
+fn acknowledgements_wait_for_the_journal_in_order() {
+    let mut world = World::new();
+    let (from, to) = (world.connect(&v5("from")), world.connect(&lasting("to")));
+    world.subscribe(to, &[("x", 2)]);
+    world.hold_journal(true);
+    world.publish(from, Publish { delivery: qos1(1), ..message("x", "m") });
+    world.publish(from, Publish { delivery: qos2(2), ..message("x", "m") });
+    world.publish(from, Publish { delivery: qos1(3), ..message("nobody", "m") });
+    world
+        .publish(from, Publish { delivery: mqtt::Delivery::ExactlyOnce { id: id(2), dup: true }, ..message("x", "m") });
+    world.subscribe_with(to, None, &[("y", options(0))]);
+    world.send(from, &Packet::PingReq);
+    world.expect(from, &["pingresp"]);
+    world.expect(to, &["publish x=m q1 #1", "publish x=m q2 #2"]);
+    world.journal_reaches(Position(3));
+    world.expect(from, &["puback 1 00"]);
+    world.hold_journal(false);
+    world.expect(from, &["pubrec 2 00", "puback 3 10", "pubrec 2 00"]);
+    world.expect(to, &["suback 1 00"]);
+}
+
+#[test]
+fn v5_3_3_4_7_publishes_that_wait_for_the_journal_count_against_our_receive_maximum() {
+    let mut world = World::with_limits(&motte_broker::Limits { receive_maximum: 3, ..Default::default() });
+    let (from, to) = (world.connect(&v5("from")), world.connect(&lasting("to")));
+    world.subscribe(to, &[("x", 1)]);
+    world.hold_journal(true);
+    for value in 1..=4 {
+        world.publish(from, Publish { delivery: qos1(value), ..message("x", "m") });
+    }
+    world.expect(from, &["disconnect 93", "closed"]);
+}

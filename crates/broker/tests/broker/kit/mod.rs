@@ -1,0 +1,446 @@
+//! A world without sockets: shards, links in memory, letters and virtual time, driven by encoded bytes.
+//!
+//! Used by every broker test. What a client is given is shown as one line of text a packet, so that a test reads like
+//! the exchange it describes.
+
+mod show;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+
+use motte_audit::{CloseCause, Event, EventKind};
+use motte_broker::mqtt::{
+    Ack, Connect, ConnectProperties, Decoder, Delivery, Disconnect, Encoder, ForwardedProperties, Packet, PacketId,
+    ProtocolVersion, Publish, Qos, ReasonCode, RetainHandling, Sender, Subscribe, SubscribeFilters, SubscriptionId,
+    SubscriptionIds, SubscriptionOptions, Unsubscribe, UnsubscribeFilters, UserProperties, Will,
+};
+use motte_broker::{
+    Admission, Counters, Effects, Journal, Letter, Limits, LinkId, Millis, Position, Record, Shard, ShardId, Shared,
+};
+use motte_policy::{Authenticated, ClientId, Policy, UserName};
+
+/// A journal that a test may hold back.
+#[derive(Debug, Default)]
+pub struct TestJournal {
+    pub end: Position,
+    pub held_at: Option<Position>,
+    pub records: Vec<String>,
+}
+
+impl Journal for TestJournal {
+    fn append(&mut self, record: &Record<'_>) -> Position {
+        self.end.0 += 1;
+        self.records.push(show::record(record));
+        self.end
+    }
+
+    fn durable(&self) -> Position {
+        self.held_at.unwrap_or(self.end)
+    }
+}
+
+/// What a shard wrote.
+#[derive(Debug, Default)]
+pub struct Sink {
+    outboxes: BTreeMap<LinkId, Vec<u8>>,
+    closed: BTreeSet<LinkId>,
+    events: Vec<Event>,
+    letters: Vec<(ShardId, Letter)>,
+}
+
+impl Effects for Sink {
+    fn outbox(&mut self, link: LinkId) -> Option<&mut Vec<u8>> {
+        self.outboxes.get_mut(&link)
+    }
+
+    fn close(&mut self, link: LinkId) {
+        assert!(self.closed.insert(link), "a link is closed once");
+    }
+
+    fn event(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    fn post(&mut self, to: ShardId, letter: Letter) {
+        self.letters.push((to, letter));
+    }
+}
+
+/// A connection of the test.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    pub link: LinkId,
+    pub shard: usize,
+    pub version: ProtocolVersion,
+}
+
+/// A CONNECT; change what a test is about.
+#[derive(Clone, Debug)]
+pub struct Hello<'a> {
+    pub user: &'a str,
+    pub client_id: &'a str,
+    pub version: ProtocolVersion,
+    pub clean_start: bool,
+    pub keep_alive_s: u16,
+    pub session_expiry_s: Option<u32>,
+    pub receive_maximum: Option<u16>,
+    pub packet_size_max: Option<u32>,
+    pub will: Option<Will<'a>>,
+    pub assigned: bool,
+}
+
+pub use ProtocolVersion::{V5, V31, V311};
+
+/// A client of 5.0 with its own name as user, a clean start and no session expiry.
+pub fn v5(client_id: &str) -> Hello<'_> {
+    Hello {
+        user: client_id,
+        client_id,
+        version: V5,
+        clean_start: true,
+        keep_alive_s: 3_600,
+        session_expiry_s: None,
+        receive_maximum: None,
+        packet_size_max: None,
+        will: None,
+        assigned: false,
+    }
+}
+
+/// The same of 3.1.1.
+pub fn v311(client_id: &str) -> Hello<'_> {
+    Hello { version: V311, ..v5(client_id) }
+}
+
+/// A 5.0 client whose session lasts, resumed when there is one.
+pub fn lasting(client_id: &str) -> Hello<'_> {
+    Hello { clean_start: false, session_expiry_s: Some(1_000), ..v5(client_id) }
+}
+
+/// A will with defaults.
+pub fn will(topic: &'static str) -> Will<'static> {
+    Will {
+        topic,
+        payload: b"gone",
+        qos: Qos::AtMostOnce,
+        retain: false,
+        delay_s: 0,
+        message_expiry_s: None,
+        properties: ForwardedProperties::EMPTY,
+    }
+}
+
+/// A PUBLISH of QoS 0; change what a test is about.
+pub fn message<'a>(topic: &'a str, payload: &'a str) -> Publish<'a> {
+    Publish {
+        delivery: Delivery::AtMostOnce,
+        retain: false,
+        topic,
+        topic_alias: None,
+        message_expiry_s: None,
+        subscription_ids: SubscriptionIds::EMPTY,
+        properties: ForwardedProperties::EMPTY,
+        payload: payload.as_bytes(),
+    }
+}
+
+pub fn id(value: u16) -> PacketId {
+    PacketId::new(value).unwrap()
+}
+
+pub fn qos1(value: u16) -> Delivery {
+    Delivery::AtLeastOnce { id: id(value), dup: false }
+}
+
+pub fn qos2(value: u16) -> Delivery {
+    Delivery::ExactlyOnce { id: id(value), dup: false }
+}
+
+pub fn options(qos: u8) -> SubscriptionOptions {
+    SubscriptionOptions { qos: Qos::from_u8(qos).unwrap(), ..SubscriptionOptions::default() }
+}
+
+/// Everybody may do everything with topics that do not begin with `$`, and nobody anything with `secret/#`.
+pub const OPEN: &str = "pattern readwrite #\npattern deny secret/#\n";
+
+/// Shards and their clients.
+pub struct World {
+    pub shared: Arc<Shared>,
+    pub shards: Vec<Shard<TestJournal>>,
+    pub sinks: Vec<Sink>,
+    pub now: Millis,
+    rest: BTreeMap<LinkId, Vec<u8>>,
+    next_link: u64,
+    policy: Arc<Policy>,
+}
+
+impl World {
+    /// One shard, everybody may do everything.
+    pub fn new() -> Self {
+        Self::with(1, OPEN, &Limits::default())
+    }
+
+    pub fn with_limits(limits: &Limits) -> Self {
+        Self::with(1, OPEN, limits)
+    }
+
+    pub fn with(shards: u16, acl: &str, limits: &Limits) -> Self {
+        let policy = Arc::new(Policy::parse(acl).unwrap());
+        let shared = Shared::new(shards, Arc::clone(&policy));
+        let new = |at| Shard::new(ShardId(at), Arc::clone(&shared), limits.clone(), TestJournal::default());
+        Self {
+            shards: (0..shards).map(new).collect(),
+            sinks: (0..shards).map(|_| Sink::default()).collect(),
+            shared,
+            now: Millis(1_000),
+            rest: BTreeMap::new(),
+            next_link: 1,
+            policy,
+        }
+    }
+
+    /// Admits a client and drops its CONNACK.
+    pub fn connect(&mut self, hello: &Hello<'_>) -> Client {
+        let client = self.admit(hello);
+        let shown = self.take(client);
+        assert!(shown[0].starts_with("connack 00"), "{shown:?}");
+        client
+    }
+
+    /// Admits a client.
+    pub fn admit(&mut self, hello: &Hello<'_>) -> Client {
+        let shard = usize::from(self.shared.home(hello.client_id).0);
+        let link = LinkId(self.next_link);
+        self.next_link += 1;
+        self.sinks[shard].outboxes.insert(link, Vec::new());
+        let who = Authenticated::by_certificate(UserName(hello.user.into()));
+        let permit = self.policy.admit(who, ClientId(hello.client_id.into()), None).unwrap();
+        let admission = Admission::new(permit, &connect_packet(hello), hello.assigned);
+        self.shards[shard].admit(link, admission, self.now, &mut self.sinks[shard]);
+        self.settle();
+        Client { link, shard, version: hello.version }
+    }
+
+    /// Sends a packet.
+    pub fn send(&mut self, client: Client, packet: &Packet<'_>) {
+        let mut bytes = Vec::new();
+        Encoder::new(client.version, u32::MAX).encode(packet, &mut bytes).unwrap();
+        self.send_bytes(client, &bytes);
+    }
+
+    /// Sends bytes as the network would: what was not taken stays in front of what comes next.
+    pub fn send_bytes(&mut self, client: Client, bytes: &[u8]) {
+        let rest = self.rest.entry(client.link).or_default();
+        rest.extend_from_slice(bytes);
+        let taken = self.shards[client.shard].on_bytes(client.link, rest, self.now, &mut self.sinks[client.shard]);
+        rest.drain(..taken);
+        self.settle();
+    }
+
+    /// Carries letters until none is left.
+    pub fn settle(&mut self) {
+        loop {
+            let letters: Vec<_> = self.sinks.iter_mut().flat_map(|sink| std::mem::take(&mut sink.letters)).collect();
+            if letters.is_empty() {
+                return;
+            }
+            for (to, letter) in letters {
+                let to = usize::from(to.0);
+                self.shards[to].on_letter(letter, self.now, &mut self.sinks[to]);
+            }
+        }
+    }
+
+    /// Reads everything a client was sent, and goes on reading while more comes. Ends with `closed` when the link is.
+    pub fn take(&mut self, client: Client) -> Vec<String> {
+        let mut shown = Vec::new();
+        loop {
+            let sink = &mut self.sinks[client.shard];
+            let bytes = sink.outboxes.get_mut(&client.link).map(std::mem::take).unwrap_or_default();
+            if bytes.is_empty() {
+                break;
+            }
+            show::packets(client.version, &bytes, &mut shown);
+            self.shards[client.shard].on_drained(client.link, self.now, sink);
+            self.settle();
+        }
+        if self.sinks[client.shard].closed.contains(&client.link) {
+            shown.push("closed".into());
+        }
+        shown
+    }
+
+    /// Reads what a client was sent so far, once.
+    pub fn take_once(&mut self, client: Client) -> Vec<String> {
+        let bytes = self.take_bytes(client);
+        let mut shown = Vec::new();
+        show::packets(client.version, &bytes, &mut shown);
+        self.shards[client.shard].on_drained(client.link, self.now, &mut self.sinks[client.shard]);
+        self.settle();
+        shown
+    }
+
+    /// Takes the bytes a client was sent so far; the shard is not told.
+    pub fn take_bytes(&mut self, client: Client) -> Vec<u8> {
+        self.sinks[client.shard].outboxes.get_mut(&client.link).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Asserts what a client is sent.
+    #[track_caller]
+    pub fn expect(&mut self, client: Client, expected: &[&str]) {
+        assert_eq!(self.take(client), expected);
+    }
+
+    /// Bytes a client has not read.
+    pub fn unread_bytes(&self, client: Client) -> usize {
+        self.sinks[client.shard].outboxes.get(&client.link).map_or(0, Vec::len)
+    }
+
+    /// The network breaks.
+    pub fn lose(&mut self, client: Client) {
+        let sink = &mut self.sinks[client.shard];
+        sink.outboxes.remove(&client.link);
+        self.shards[client.shard].on_lost(client.link, CloseCause::ConnectionLost, self.now, sink);
+        self.settle();
+    }
+
+    /// Time passes, with every timer called when it is due.
+    pub fn pass_ms(&mut self, ms: u64) {
+        let until = self.now.plus_ms(ms);
+        while let Some(at) = self.shards.iter().filter_map(Shard::next_timer).min().filter(|&at| at <= until) {
+            self.now = at.max(self.now);
+            for (shard, sink) in self.shards.iter_mut().zip(&mut self.sinks) {
+                shard.on_timer(self.now, sink);
+            }
+            self.settle();
+        }
+        self.now = until;
+    }
+
+    /// Puts another ACL in force.
+    pub fn change_policy(&mut self, acl: &str) {
+        self.policy = Arc::new(Policy::parse(acl).unwrap());
+        self.shared.replace_policy(Arc::clone(&self.policy));
+        for (shard, sink) in self.shards.iter_mut().zip(&mut self.sinks) {
+            shard.on_policy_changed(self.now, sink);
+        }
+        self.settle();
+    }
+
+    /// Lets no further record become durable, or all of them.
+    pub fn hold_journal(&mut self, hold: bool) {
+        for (shard, sink) in self.shards.iter_mut().zip(&mut self.sinks) {
+            let journal = shard.journal_mut();
+            journal.held_at = hold.then_some(journal.end);
+            shard.on_durable(self.now, sink);
+        }
+    }
+
+    /// The journal of the first shard got this far.
+    pub fn journal_reaches(&mut self, position: Position) {
+        self.shards[0].journal_mut().held_at = Some(position);
+        self.shards[0].on_durable(self.now, &mut self.sinks[0]);
+    }
+
+    /// Events since the last call.
+    pub fn events(&mut self) -> Vec<EventKind> {
+        self.sinks.iter_mut().flat_map(|sink| std::mem::take(&mut sink.events)).map(|event| event.kind).collect()
+    }
+
+    /// Counts of all shards together.
+    pub fn counters(&self) -> Counters {
+        let mut all = Counters::default();
+        for shard in &self.shards {
+            let one = shard.counters();
+            assert_eq!(one.routed, one.sent + one.queued + one.dropped + one.withheld, "{one:?}");
+            all.links += one.links;
+            all.sessions += one.sessions;
+            all.received += one.received;
+            all.routed += one.routed;
+            all.sent += one.sent;
+            all.queued += one.queued;
+            all.dropped += one.dropped;
+            all.withheld += one.withheld;
+            all.denied += one.denied;
+        }
+        all
+    }
+
+    // What clients do often.
+
+    pub fn publish(&mut self, client: Client, publish: Publish<'_>) {
+        self.send(client, &Packet::Publish(publish));
+    }
+
+    /// Subscribes to filters and drops the SUBACK.
+    pub fn subscribe(&mut self, client: Client, filters: &[(&str, u8)]) {
+        let filters: Vec<_> = filters.iter().map(|&(filter, qos)| (filter, options(qos))).collect();
+        self.subscribe_with(client, None, &filters);
+        let shown = self.take(client);
+        assert!(shown[0].starts_with("suback"), "{shown:?}");
+        assert_eq!(shown.len(), 1, "{shown:?}");
+    }
+
+    pub fn subscribe_with(&mut self, client: Client, sub_id: Option<u32>, filters: &[(&str, SubscriptionOptions)]) {
+        let subscription_id = sub_id.map(|value| SubscriptionId::new(value).unwrap());
+        let filters = SubscribeFilters::from_slice(filters);
+        let packet = Subscribe { id: id(1), subscription_id, user: UserProperties::EMPTY, filters };
+        self.send(client, &Packet::Subscribe(packet));
+    }
+
+    pub fn unsubscribe(&mut self, client: Client, filters: &[&str]) {
+        let filters = UnsubscribeFilters::from_slice(filters);
+        self.send(client, &Packet::Unsubscribe(Unsubscribe { id: id(2), user: UserProperties::EMPTY, filters }));
+    }
+
+    pub fn puback(&mut self, client: Client, value: u16) {
+        self.send(client, &Packet::PubAck(Ack::new(id(value), ReasonCode::Success)));
+    }
+
+    pub fn pubrec(&mut self, client: Client, value: u16) {
+        self.send(client, &Packet::PubRec(Ack::new(id(value), ReasonCode::Success)));
+    }
+
+    pub fn pubrel(&mut self, client: Client, value: u16) {
+        self.send(client, &Packet::PubRel(Ack::new(id(value), ReasonCode::Success)));
+    }
+
+    pub fn pubcomp(&mut self, client: Client, value: u16) {
+        self.send(client, &Packet::PubComp(Ack::new(id(value), ReasonCode::Success)));
+    }
+
+    pub fn disconnect(&mut self, client: Client, reason: ReasonCode) {
+        self.send(client, &Packet::Disconnect(Disconnect::new(reason)));
+    }
+}
+
+pub fn connect_packet<'a>(hello: &Hello<'a>) -> Connect<'a> {
+    Connect {
+        version: hello.version,
+        clean_start: hello.clean_start,
+        keep_alive_s: hello.keep_alive_s,
+        client_id: hello.client_id,
+        will: hello.will,
+        user_name: None,
+        password: None,
+        properties: ConnectProperties {
+            session_expiry_s: hello.session_expiry_s,
+            receive_maximum: hello.receive_maximum.and_then(NonZeroU16::new),
+            packet_size_max: hello.packet_size_max.and_then(NonZeroU32::new),
+            ..ConnectProperties::default()
+        },
+    }
+}
+
+/// Options with everything the client of the test needs to say.
+pub fn retain_handling(qos: u8, retain_handling: RetainHandling) -> SubscriptionOptions {
+    SubscriptionOptions { retain_handling, ..options(qos) }
+}
+
+pub use motte_broker::mqtt;
+
+/// The decoder of a client.
+pub fn decoder(version: ProtocolVersion) -> Decoder {
+    Decoder::new(Sender::Server, version, u32::MAX)
+}

@@ -1,0 +1,96 @@
+//! Packets and records as one line of text each.
+
+use std::fmt::Write as _;
+
+use motte_broker::Record;
+use motte_broker::mqtt::{ConnAck, Delivery, Packet, ProtocolVersion, Publish};
+
+pub fn packets(version: ProtocolVersion, mut bytes: &[u8], shown: &mut Vec<String>) {
+    let decoder = super::decoder(version);
+    while !bytes.is_empty() {
+        let (packet, len) = decoder.decode(bytes).unwrap().expect("the broker writes whole packets");
+        shown.push(packet_line(&packet));
+        bytes = &bytes[len..];
+    }
+}
+
+fn packet_line(packet: &Packet<'_>) -> String {
+    match packet {
+        Packet::ConnAck(connack) => connack_line(connack),
+        Packet::Publish(publish) => publish_line(publish),
+        Packet::PubAck(ack) => format!("puback {} {:02x}", ack.id.value(), ack.reason.as_u8()),
+        Packet::PubRec(ack) => format!("pubrec {} {:02x}", ack.id.value(), ack.reason.as_u8()),
+        Packet::PubRel(ack) => format!("pubrel {} {:02x}", ack.id.value(), ack.reason.as_u8()),
+        Packet::PubComp(ack) => format!("pubcomp {} {:02x}", ack.id.value(), ack.reason.as_u8()),
+        Packet::SubAck(ack) => format!("suback {}{}", ack.id.value(), hex(ack.codes)),
+        Packet::UnsubAck(ack) => format!("unsuback {}{}", ack.id.value(), hex(ack.codes)),
+        Packet::PingResp => "pingresp".into(),
+        Packet::Disconnect(disconnect) => format!("disconnect {:02x}", disconnect.reason.as_u8()),
+        other => format!("{other:?}"),
+    }
+}
+
+fn hex(codes: &[u8]) -> String {
+    codes.iter().map(|code| format!(" {code:02x}")).collect()
+}
+
+/// Only what differs from what every CONNACK of a default shard says.
+fn connack_line(connack: &ConnAck<'_>) -> String {
+    let mut line = format!("connack {:02x}", connack.reason.as_u8());
+    if connack.session_present {
+        line.push_str(" present");
+    }
+    let properties = &connack.properties;
+    if let Some(expiry_s) = properties.session_expiry_s {
+        write!(line, " expiry={expiry_s}").unwrap();
+    }
+    if let Some(keep_alive_s) = properties.server_keep_alive_s {
+        write!(line, " keepalive={keep_alive_s}").unwrap();
+    }
+    if let Some(client_id) = properties.assigned_client_id {
+        write!(line, " id={client_id}").unwrap();
+    }
+    line
+}
+
+fn publish_line(publish: &Publish<'_>) -> String {
+    let mut line = format!("publish {}={}", publish.topic, String::from_utf8_lossy(publish.payload));
+    match publish.delivery {
+        Delivery::AtMostOnce => {}
+        Delivery::AtLeastOnce { id, dup } => {
+            write!(line, " q1 #{}{}", id.value(), if dup { " dup" } else { "" }).unwrap()
+        }
+        Delivery::ExactlyOnce { id, dup } => {
+            write!(line, " q2 #{}{}", id.value(), if dup { " dup" } else { "" }).unwrap()
+        }
+    }
+    if publish.retain {
+        line.push_str(" retain");
+    }
+    if let Some(expiry_s) = publish.message_expiry_s {
+        write!(line, " expiry={expiry_s}").unwrap();
+    }
+    let ids: Vec<String> = publish.subscription_ids.iter().map(|id| id.value().to_string()).collect();
+    if !ids.is_empty() {
+        write!(line, " ids={}", ids.join(",")).unwrap();
+    }
+    line
+}
+
+pub fn record(record: &Record<'_>) -> String {
+    match record {
+        Record::Published { message, targets } => {
+            let targets: Vec<_> = targets.iter().map(|t| format!("{}@{}", t.client_id, t.qos.as_u8())).collect();
+            let retain = if message.retain() { " retain" } else { "" };
+            format!("published {} to [{}]{retain}", message.topic(), targets.join(" "))
+        }
+        Record::Settled { client_id, origin } => format!("settled {client_id} {}", origin.position.0),
+        Record::SessionOpened { owner, expiry_s } => format!("opened {} {expiry_s}", owner.client_id.0),
+        Record::SessionClosed { client_id } => format!("closed {client_id}"),
+        Record::Subscribed { client_id, filter, .. } => format!("subscribed {client_id} {filter}"),
+        Record::Unsubscribed { client_id, filter } => format!("unsubscribed {client_id} {filter}"),
+        Record::WillSet { client_id, will } => format!("will {client_id} {}", will.topic),
+        Record::WillCleared { client_id } => format!("no will {client_id}"),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,17 @@
+//! The broker seen by its clients: bytes in, bytes out, virtual time, no sockets.
+//!
+//! One file a subject; each test is named after the statement of the standard or the class of fault it is about.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop")]
+#![allow(unreachable_pub, reason = "nobody else sees a test")]
+
+mod connect;
+mod errors;
+mod faults;
+mod journal;
+mod kit;
+mod publish;
+mod rights;
+mod session;
+mod subscribe;
+mod will;
