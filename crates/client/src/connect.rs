@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use crate::config::{MqttConfig, ServerTrust, Transport};
 use crate::driver::{Established, Wire};
 use crate::error::{ConnectError, Stage};
-use crate::protocol::{Limits, Protocol, RECEIVE_MAXIMUM};
+use crate::protocol::{Limits, Protocol};
 use crate::websocket;
 
 /// Far more than any CONNACK; until it has come, nothing larger is taken.
@@ -147,7 +147,6 @@ fn connect_packet(config: &MqttConfig, client_id: &str) -> Result<Vec<u8>, Conne
     let is_v5 = config.protocol_version == ProtocolVersion::V5;
     let properties = ConnectProperties {
         session_expiry_s: config.session_expiry_s,
-        receive_maximum: Some(RECEIVE_MAXIMUM),
         packet_size_max: std::num::NonZeroU32::new(config.packet_size_max),
         ..ConnectProperties::default()
     };

@@ -3,7 +3,6 @@
 //! acknowledges must be one that was sent.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU16;
 use std::sync::mpsc::SyncSender;
 
 use bytes::Bytes;
@@ -15,8 +14,6 @@ use motte_mqtt::{
 use crate::error::{ConnectionLost, PublishError, SubscribeError};
 use crate::message::{Granted, Message, Subscription};
 
-/// Most QoS 1 and 2 messages the broker may have on their way to us: our Receive Maximum.
-pub(crate) const RECEIVE_MAXIMUM: NonZeroU16 = NonZeroU16::new(100).expect("100 is not 0");
 /// Most SUBSCRIBE and UNSUBSCRIBE packets without an answer.
 const QUESTIONS_MAX: usize = 16;
 
@@ -89,7 +86,8 @@ pub(crate) struct Protocol {
     answers_unsent: usize,
     outgoing: BTreeMap<PacketId, Outgoing>,
     questions: BTreeMap<PacketId, Question>,
-    /// QoS 2 messages that came and were not released yet (MQTT-4.3.3-10).
+    /// QoS 2 messages that came and were not released yet (MQTT-4.3.3-10): identifiers only, so never much. No Receive
+    /// Maximum is asked for, because brokers in wide use exceed it.
     incoming: BTreeSet<PacketId>,
     id_last: u16,
 }
@@ -250,12 +248,6 @@ impl Protocol {
             }
             Delivery::ExactlyOnce { id, dup } => {
                 let is_new = self.incoming.insert(id);
-                if self.incoming.len() > usize::from(RECEIVE_MAXIMUM.get())
-                    && self.limits.version == ProtocolVersion::V5
-                {
-                    let what = "more QoS 2 messages at once than this client takes";
-                    return Err(Violation { what, reason: ReasonCode::ReceiveMaximumExceeded });
-                }
                 self.acknowledge(&Packet::PubRec(Ack::new(id, ReasonCode::Success)));
                 if !is_new {
                     return Ok(Event::Nothing);
