@@ -9,6 +9,7 @@ use motte_pki::{ServerTlsParams, TlsFileError, TlsVersion};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{AlertDescription, ServerConfig, ServerConnection};
 use rustls_pki_types::CertificateDer;
+use tokio::net::TcpStream;
 
 use super::Refusal;
 use super::visitor::Visitor;
@@ -33,7 +34,20 @@ pub(super) async fn accept(visitor: &mut Visitor, config: Arc<ServerConfig>) -> 
         visitor.read_more().await.map_err(|error| failed(explain(&error)))?;
         visitor.write(Vec::new()).await.map_err(|error| failed(error.to_string()))?;
     }
+    acknowledge_at_once(&visitor.socket);
     Ok(())
+}
+
+/// Acknowledges the client's last flight without delay. Where no session ticket is sent nothing else would, and a client
+/// that leaves Nagle's algorithm on holds its CONNECT back for the 40 ms of a delayed acknowledgement.
+fn acknowledge_at_once(socket: &TcpStream) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        // Without it the connection is merely slower.
+        let _ = socket2::SockRef::from(socket).set_tcp_quickack(true);
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = socket;
 }
 
 /// The TLS configuration of a listener; `None` for one without TLS.
