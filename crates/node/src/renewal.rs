@@ -1,7 +1,7 @@
 //! Renewal of the node's own server certificate by the private CA beside it.
 //!
-//! Called by the control loop at the start and every hour, and by boot to finish what a crash cut short. The clock is an
-//! argument; connections that stand are not touched.
+//! Called by the control loop at the start and every hour, and by boot to finish what a crash cut short. The clock is
+//! an argument; connections that stand are not touched.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;

@@ -16,8 +16,8 @@ use motte_pki::{
 use crate::ui::{Failure, SUCCESS, USAGE, Ui, note, warning};
 
 const AFTER_HELP: &str = "\
-Each certificate is a file NAME.pem with its key NAME.key (mode 0600) beside it. A running broker reads its certificate \
-again on SIGHUP.
+Each certificate is a file NAME.pem with its key NAME.key (mode 0600) beside it. A running broker reads its \
+certificate again on SIGHUP.
 Exit codes: 0 done; 1 failed; 2 wrong command line.";
 
 /// What is asked.

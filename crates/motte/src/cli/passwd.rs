@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 use crate::ui::{FAILURE, Failure, SUCCESS, Ui, note, random, table};
 
 const AFTER_HELP: &str = "\
-A password is taken from --password-file, from --prompt, or from the environment variable MOTTE_PASSWORD; without any of \
-them `add` and `set` make one of 160 random bits and print it. A running broker reads the file again on SIGHUP.
+A password is taken from --password-file, from --prompt, or from the environment variable MOTTE_PASSWORD; without any \
+of them `add` and `set` make one of 160 random bits and print it. A running broker reads the file again on SIGHUP.
 Exit codes: 0 done, or the password is right; 1 failed, or the password is wrong; 2 wrong command line.";
 
 /// Longest password MQTT can carry, in bytes (MQTT-1.5.6).

@@ -68,8 +68,8 @@ fn explain(error: StartError) -> Failure {
 fn bind_hint(kind: ErrorKind, port: u16) -> String {
     match kind {
         ErrorKind::AddrInUse => format!(
-            "another program uses port {port} (`ss -ltnp 'sport = :{port}'` shows which): stop it, or choose another port \
-             with `address` in the configuration, or with --port and --wss-port of quickstart"
+            "another program uses port {port} (`ss -ltnp 'sport = :{port}'` shows which): stop it, or choose another \
+             port with `address` in the configuration, or with --port and --wss-port of quickstart"
         ),
         ErrorKind::PermissionDenied => String::from("choose a port above 1023"),
         ErrorKind::AddrNotAvailable => String::from("choose an address of this machine"),

@@ -1,7 +1,7 @@
 //! Checks the files that the configuration names, before anything starts or is replaced.
 //!
-//! Called by `ConfigFile::load`. A file that is missing, open to others, damaged, empty or out of date is an error (K27);
-//! nothing here is kept, because boot and reload read the files again as one snapshot.
+//! Called by `ConfigFile::load`. A file that is missing, open to others, damaged, empty or out of date is an error
+//! (K27); nothing here is kept, because boot and reload read the files again as one snapshot.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -50,8 +50,8 @@ impl fmt::Display for ConfigError {
 pub struct ConfigFile;
 
 impl ConfigFile {
-    /// Reads and checks the file, including that the files it names can be read, parsed and trusted. Relative paths in it
-    /// are relative to its folder.
+    /// Reads and checks the file, including that the files it names can be read, parsed and trusted. Relative paths
+    /// in it are relative to its folder.
     ///
     /// # Errors
     /// All that is wrong, in the order of the lines.

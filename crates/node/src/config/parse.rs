@@ -282,7 +282,7 @@ fn plaintext(
         let danger = if address.ip().is_loopback() {
             "plaintext_listeners: MQTT without TLS on this machine"
         } else {
-            "plaintext_listeners: MQTT without TLS on the network; passwords and data can be read and changed on the way"
+            "plaintext_listeners: MQTT without TLS on the network; all on the way can read and change it"
         };
         if !dangers.contains(&danger) {
             dangers.push(danger);

@@ -15,7 +15,8 @@ use super::{ConfigFile, SampleListener, sample};
 use crate::settings::{ClientCertificates, LogSettings, Transport};
 
 /// A password of nobody: salt and hash are of the right form.
-const PASSWORDS: &str = "anna:$7$101$AAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==\n";
+const PASSWORDS: &str = "anna:$7$101$AAAAAAAAAAAAAAAA$\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==\n";
 
 const GOOD: &str = "\
 [[listener]]

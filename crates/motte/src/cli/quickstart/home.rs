@@ -1,6 +1,6 @@
 //! The directory of `motte quickstart`: made whole beside its place and renamed into it, or not at all.
 //!
-//! Called by `quickstart`. What a crash left of a first start is made again; a directory that is there is never changed.
+//! Called by `quickstart`. What a crash left of a first start is made again; a directory that is there is not changed.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -75,8 +75,8 @@ pub(super) fn open_or_create(
     Ok(Some(logins))
 }
 
-/// A hidden name beside the directory, because a rename is atomic only inside one file system. It is always the same, so
-/// that the next start finds what a crash left.
+/// A hidden name beside the directory, because a rename is atomic only inside one file system. It is always the same,
+/// so that the next start finds what a crash left.
 fn building_path(dir: &Path) -> Result<PathBuf, Failure> {
     let name = dir.file_name().ok_or_else(|| {
         Failure::new(format!("{} does not name a directory", dir.display()), "name one, such as --dir motte-data")
