@@ -82,7 +82,8 @@ pub struct Ready {
     pub listeners: Vec<Listening>,
 }
 
-/// Runs a node until SIGTERM or SIGINT; SIGHUP reloads. Blocks. `ready` is called once all listeners are bound.
+/// Runs a node until SIGTERM or SIGINT; SIGHUP reloads. Blocks. `ready` is called once all listeners are bound
+/// and signals are listened to.
 ///
 /// # Errors
 /// Nothing was started, or a shard ended by itself.
@@ -103,11 +104,15 @@ pub fn serve_with(settings: Settings, control: Control, ready: impl FnOnce(&Read
     renewal::finish_interrupted(&settings.tls)?;
     let snapshot = Snapshot::build(settings).map_err(StartError::Files)?;
     let (listening, sockets) = bind_all(&snapshot.settings.listeners)?;
-    announce(&snapshot.settings, &listening);
+    announce_start(&snapshot.settings);
     let (reporter, scribe) = Reporter::start()?;
     let node = Node::start(snapshot, sockets, &reporter, &control.sender)?;
-    ready(&Ready { listeners: listening });
-    let outcome = node.runtime.block_on(supervise::run(&node.reloader, control));
+    // Told only once signals are listened to: whoever reads it may ask the node to stop at once.
+    let on_listening = || {
+        announce_listeners(&listening);
+        ready(&Ready { listeners: listening });
+    };
+    let outcome = node.runtime.block_on(supervise::run(&node.reloader, control, on_listening));
     tracing::info!("stopping");
     node.stop();
     scribe.finish();
@@ -135,14 +140,17 @@ fn bind_all(listeners: &[ListenerSettings]) -> Result<(Vec<Listening>, Vec<TcpLi
 }
 
 /// The first lines of the log.
-fn announce(settings: &Settings, listening: &[Listening]) {
+fn announce_start(settings: &Settings) {
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, shards = settings.shards.get(), durability = "memory", "starting");
-    for Listening { name, scheme, address, .. } in listening {
-        tracing::info!(listener = name, scheme, %address, "listening");
-    }
     for danger in &settings.dangers {
         tracing::warn!(danger, "security is weakened by the configuration");
+    }
+}
+
+fn announce_listeners(listening: &[Listening]) {
+    for Listening { name, scheme, address, .. } in listening {
+        tracing::info!(listener = name, scheme, %address, "listening");
     }
 }
 

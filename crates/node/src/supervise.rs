@@ -22,9 +22,14 @@ struct Signals {
     hang_up: Signal,
 }
 
-/// Handles commands and signals until one of them says stop.
-pub(crate) async fn run(reloader: &Reloader, mut control: Control) -> Result<(), StartError> {
+/// Handles commands and signals until one of them says stop. `on_listening` is called once none can be missed.
+pub(crate) async fn run(
+    reloader: &Reloader,
+    mut control: Control,
+    on_listening: impl FnOnce(),
+) -> Result<(), StartError> {
     let mut signals = if control.signals { Some(Signals::listen()?) } else { None };
+    on_listening();
     let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
