@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args, ui: &mut Ui) -> Result<u8, Failure> {
 
 /// Runs a broker; `ready` is called once it listens.
 pub(crate) fn serve(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<u8, Failure> {
-    motte_node::serve(settings, ready).map(|()| SUCCESS).map_err(explain)
+    motte_node::serve(settings, ready).map(|()| SUCCESS).map_err(|error| explain(&error))
 }
 
 /// Shows every error on a line of its own, as `file:line: what — hint: what to do`.
@@ -52,10 +52,10 @@ pub(crate) fn refused(errors: &[ConfigError]) -> Failure {
 }
 
 /// What a start that failed means for the user.
-fn explain(error: StartError) -> Failure {
+fn explain(error: &StartError) -> Failure {
     match error {
-        StartError::Files(ref errors) => refused(errors),
-        StartError::Bind { ref source, address, .. } => {
+        StartError::Files(errors) => refused(errors),
+        StartError::Bind { source, address, .. } => {
             Failure::new(error.to_string(), bind_hint(source.kind(), address.port()))
         }
         StartError::System(_) => Failure::new(error.to_string(), "check the limits of the system (`ulimit -a`)"),

@@ -12,23 +12,23 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 /// The binary.
-pub const MOTTE: &str = env!("CARGO_BIN_EXE_motte");
+pub(crate) const MOTTE: &str = env!("CARGO_BIN_EXE_motte");
 
 /// What a command did.
 #[derive(Debug)]
-pub struct Outcome {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Outcome {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// Runs `motte` in a directory.
-pub fn motte(dir: &Path, args: &[&str]) -> Outcome {
+pub(crate) fn motte(dir: &Path, args: &[&str]) -> Outcome {
     motte_with_input(dir, args, "")
 }
 
 /// Runs `motte` in a directory with text on standard input.
-pub fn motte_with_input(dir: &Path, args: &[&str], input: &str) -> Outcome {
+pub(crate) fn motte_with_input(dir: &Path, args: &[&str], input: &str) -> Outcome {
     let mut child = command(dir, args).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A command that ends without reading closes its end.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
@@ -47,16 +47,16 @@ fn command(dir: &Path, args: &[&str]) -> Command {
 }
 
 /// A running quickstart.
-pub struct Quickstart {
+pub(crate) struct Quickstart {
     child: Child,
     out: BufReader<ChildStdout>,
     /// What it said on standard output until it listened.
-    pub banner: String,
+    pub(crate) banner: String,
 }
 
 impl Quickstart {
     /// Starts it on free ports in `dir` and waits until it has said everything.
-    pub fn start(dir: &Path, args: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, args: &[&str]) -> Self {
         let mut all = vec!["quickstart", "--port", "0", "--wss-port", "0"];
         all.extend(args);
         let log = fs::File::create(dir.join("log")).unwrap();
@@ -71,14 +71,14 @@ impl Quickstart {
     }
 
     /// The port of the listener with this scheme.
-    pub fn port(&self, scheme: &str) -> u16 {
+    pub(crate) fn port(&self, scheme: &str) -> u16 {
         let (_, rest) = self.banner.split_once(&format!("{scheme}://")).unwrap();
         let digits: String = rest.chars().skip_while(|c| *c != ':').skip(1).take_while(char::is_ascii_digit).collect();
         digits.parse().unwrap()
     }
 
     /// Stops it in order.
-    pub fn stop(mut self) -> ExitStatus {
+    pub(crate) fn stop(mut self) -> ExitStatus {
         signal(self.child.id(), "TERM");
         let mut rest = String::new();
         self.out.read_to_string(&mut rest).unwrap();
@@ -95,12 +95,12 @@ impl Drop for Quickstart {
 }
 
 /// Sends a signal to a process of this test.
-pub fn signal(process: u32, name: &str) {
+pub(crate) fn signal(process: u32, name: &str) {
     let sent = Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status().unwrap();
     assert!(sent.success());
 }
 
 /// Permission bits.
-pub fn mode(path: &Path) -> u32 {
+pub(crate) fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
