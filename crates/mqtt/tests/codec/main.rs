@@ -5,6 +5,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets an unexpected value has failed")]
 
 mod arbitrary;
+mod bytes;
+mod conformance_v3;
+mod conformance_v5;
+mod conformance_v5_answers;
 mod differential;
+mod faults;
 mod round_trip;
+mod topics;
 mod vectors;

@@ -4,6 +4,8 @@
 
 use motte_mqtt::{Decoder, Encoder, ProtocolVersion, Sender};
 
+use crate::bytes::{PACKET_SIZE_MAX, parse_bytes};
+
 const ACCEPTED: [&str; 3] = [
     include_str!("../../vectors/connect.txt"),
     include_str!("../../vectors/publish.txt"),
@@ -11,9 +13,6 @@ const ACCEPTED: [&str; 3] = [
 ];
 
 const REFUSED: &str = include_str!("../../vectors/refused.txt");
-
-/// Large enough for each vector; the one that is too large says so in its fixed header.
-const PACKET_SIZE_MAX: u32 = 1_048_576;
 
 #[derive(Debug)]
 struct Vector<'a> {
@@ -57,19 +56,6 @@ fn vectors(file: &str) -> Vec<Vector<'_>> {
         }
     }
     found
-}
-
-/// Hexadecimal bytes and quoted text.
-fn parse_bytes(line: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (index, part) in line.split('"').enumerate() {
-        if index % 2 == 1 {
-            bytes.extend_from_slice(part.as_bytes());
-        } else {
-            bytes.extend(part.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()));
-        }
-    }
-    bytes
 }
 
 #[test]
