@@ -18,6 +18,8 @@ use super::{Claim, Entrance, Gate, Pass};
 const BACKLOG: i32 = 1024;
 /// Wait after the system had no resources for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// Of failures in a row the first is told, and then each that completes this many: one line a minute.
+const FAILURES_TOLD: u32 = 600;
 
 /// Binds a listening socket. An IPv6 address takes IPv6 only, so that an IPv4 address has to be asked for.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -34,12 +36,19 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts connections for ever; each goes through the gate in a task of its own.
 pub(crate) async fn accept_all(gate: Arc<Gate>, entrance: Arc<Entrance>, listener: tokio::net::TcpListener) {
+    let mut failures: u32 = 0;
     loop {
         match listener.accept().await {
-            Ok((socket, peer)) => open(&gate, &entrance, socket, peer),
+            Ok((socket, peer)) => {
+                failures = 0;
+                open(&gate, &entrance, socket, peer);
+            }
             Err(error) if is_about_one_connection(&error) => tokio::task::yield_now().await,
             Err(error) => {
-                tracing::error!(listener = &*entrance.name, %error, "cannot accept; trying again shortly");
+                if failures.is_multiple_of(FAILURES_TOLD) {
+                    tracing::error!(listener = &*entrance.name, %error, "cannot accept; trying again shortly");
+                }
+                failures = failures.wrapping_add(1);
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
             }
         }

@@ -7,8 +7,8 @@ use motte_mqtt::Packet;
 use motte_node::settings::{ClientCertificates, Transport};
 
 use crate::support::{
-    Client, House, connect_as_alice, connect_as_nobody, encode, listener, read_until_closed, refused, resident_bytes,
-    tcp,
+    Client, House, connect_as_alice, connect_as_nobody, encode, listener, log_holds, read_until_closed, refused,
+    resident_bytes, tcp,
 };
 
 fn plaintext_house() -> House {
@@ -78,6 +78,61 @@ fn k01_a_connect_above_the_cap_is_answered_0x95_when_its_version_is_known() {
     bytes.extend_from_slice(b"\x00\x04MQTT\x05\x02\x00\x3c");
     client.send(&bytes);
     assert_eq!(client.until_closed(), [0x20, 3, 0, 0x95, 0]);
+}
+
+/// Numbers that look random and are the same in every run.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn bytes(&mut self) -> Vec<u8> {
+        let length = self.next() % 200;
+        (0..length).map(|_| self.next().to_le_bytes()[3]).collect()
+    }
+}
+
+#[test]
+fn k03_garbage_before_and_after_connect_ends_its_own_connection_and_no_other() {
+    let house = plaintext_house();
+    let node = house.start();
+    let mut bystander = Client::over(Box::new(tcp(node.address())), motte_mqtt::ProtocolVersion::V5);
+    assert_eq!(bystander.connect(&connect_as_alice("bystander")), 0);
+    let mut noise = Noise(0x4d6f_7474);
+    for round in 0..80_u32 {
+        let mut socket = tcp(node.address());
+        let mut bytes = Vec::new();
+        if round % 4 != 0 {
+            let name = format!("garbage-{round}");
+            bytes = encode(motte_mqtt::ProtocolVersion::V5, &Packet::Connect(connect_as_alice(&name)));
+        }
+        if round % 4 == 2 {
+            // A packet with a right length and anything in it.
+            let body = noise.bytes();
+            bytes.extend([noise.next().to_le_bytes()[0], u8::try_from(body.len() % 128).unwrap()]);
+            bytes.extend(&body[..body.len() % 128]);
+        }
+        if round % 4 == 3 {
+            // A CONNECT with bits turned.
+            for _ in 0..3 {
+                let at = usize::try_from(noise.next()).unwrap() % bytes.len();
+                bytes[at] ^= noise.next().to_le_bytes()[0];
+            }
+        }
+        bytes.extend(noise.bytes());
+        let _ = socket.write_all(&bytes);
+        let _ = socket.shutdown(std::net::Shutdown::Write);
+        read_until_closed(&mut socket, &mut Vec::new());
+    }
+    bystander.send(&[0xc0, 0]);
+    bystander.receive(|packet| assert!(matches!(packet, Packet::PingResp), "{packet:?}"));
+    drop(node);
+    assert!(!log_holds("a defect"), "something panicked");
 }
 
 #[test]

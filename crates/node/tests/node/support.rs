@@ -361,6 +361,11 @@ pub(crate) fn logged(test: impl Fn(&Value) -> bool) -> Value {
     }
 }
 
+/// Whether a line of the log so far holds `text`.
+pub(crate) fn log_holds(text: &str) -> bool {
+    String::from_utf8_lossy(&LOG.bytes.lock().unwrap()).contains(text)
+}
+
 /// Waits for the refusal with `reason`.
 pub(crate) fn refused(reason: &str) -> Value {
     logged(|line| line["message"] == "refused" && line["reason"] == reason)
