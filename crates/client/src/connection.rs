@@ -2,7 +2,7 @@
 //! Called by every user. The connection lives on a thread of its own, so that it stays alive whatever the caller does;
 //! never panics inside an asynchronous runtime, but blocks it like any other blocking call.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -106,6 +106,15 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// The outcome, if it is known; does not wait. Once it was given, do not ask again.
+    pub fn try_wait(&self) -> Option<Result<ReasonCode, PublishError>> {
+        match self.answer.try_recv() {
+            Ok(outcome) => Some(outcome),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(PublishError::Lost(self.shared.end.wait().clone()))),
+        }
+    }
+
     /// Waits until the whole flow of the message's QoS is complete. The code is a success; for 5.0 it may be
     /// [`ReasonCode::NoMatchingSubscribers`]. Time counts from this call.
     pub fn wait(self) -> Result<ReasonCode, PublishError> {
@@ -122,6 +131,12 @@ impl Connection {
     #[must_use]
     pub fn facts(&self) -> &ConnectionFacts {
         &self.facts
+    }
+
+    /// Why the connection has ended; `None` while it lives.
+    #[must_use]
+    pub fn lost(&self) -> Option<ConnectionLost> {
+        self.shared.end.get().cloned()
     }
 
     /// Publishes and waits until the flow of its QoS is complete; at QoS 0 until it is written.
