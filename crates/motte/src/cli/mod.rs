@@ -3,10 +3,14 @@
 //! Called by `main`. Each command is a file beside this one with `Args` (what was typed) and `run` (what it does).
 
 mod cert;
+mod connect;
 mod man;
 mod passwd;
+mod publish;
 mod quickstart;
 mod serve;
+mod subscribe;
+mod target;
 
 use std::process::ExitCode;
 
@@ -36,6 +40,14 @@ enum Command {
     Quickstart(quickstart::Args),
     /// Run a broker with a configuration file
     Serve(serve::Args),
+    /// Publish messages
+    #[command(name = "pub")]
+    Publish(publish::Args),
+    /// Subscribe, and write what comes to standard output
+    #[command(name = "sub")]
+    Subscribe(subscribe::Args),
+    /// Make one secure connection to a broker and say what it is made of
+    Connect(connect::Args),
     /// Make and show certificates: a private CA, servers, clients
     Cert(cert::Args),
     /// Manage the users of a password file
@@ -64,6 +76,9 @@ fn run(command: Command, ui: &mut Ui) -> Result<u8, Failure> {
     match command {
         Command::Quickstart(args) => quickstart::run(&args, ui),
         Command::Serve(args) => serve::run(&args, ui),
+        Command::Publish(args) => publish::run(&args, ui),
+        Command::Subscribe(args) => subscribe::run(&args, ui),
+        Command::Connect(args) => connect::run(&args, ui),
         Command::Cert(args) => cert::run(&args, ui),
         Command::Passwd(args) => passwd::run(&args, ui),
         Command::Completions(args) => man::completions(&args, &mut Cli::command(), ui),
