@@ -14,7 +14,8 @@ pub struct Admission {
     pub(crate) version: ProtocolVersion,
     pub(crate) clean_start: bool,
     pub(crate) keep_alive_s: u16,
-    /// Seconds the session outlives the connection; `u32::MAX` is for ever. For 3.x 0 with a clean session, else for ever.
+    /// Seconds the session outlives the connection; `u32::MAX` is for ever. For 3.x 0 with a clean session, else for
+    /// ever.
     pub(crate) session_expiry_s: u32,
     pub(crate) receive_maximum: NonZeroU16,
     pub(crate) packet_size_max: u32,

@@ -1,7 +1,7 @@
 //! The broker core: sessions, routes, QoS flows, retained messages and wills, as plain values driven by calls.
 //!
-//! Called by `node/worker` (one [`Shard`] per thread), by tests and by the simulator. Pure: no socket, file, thread, clock
-//! or randomness; time is an argument, effects go into a sink.
+//! Called by `node/worker` (one [`Shard`] per thread), by tests and by the simulator. Pure: no socket, file, thread,
+//! clock or randomness; time is an argument, effects go into a sink.
 
 pub mod admission;
 pub mod effects;
@@ -23,6 +23,8 @@ pub use effects::{Effects, Letter};
 pub use journal::{Journal, Position, Record};
 pub use limits::Limits;
 pub use message::{Message, Origin};
+pub use motte_audit as audit;
 pub use motte_mqtt as mqtt;
+pub use motte_policy as policy;
 pub use shard::{Counters, LinkId, Millis, Shard, ShardId, home};
 pub use shared::Shared;

@@ -69,8 +69,8 @@ impl Retained {
             || (self.sweep(now) && self.has_room(message, limits))
     }
 
-    /// Whether `message` fits. Shards that ask at the same moment may each be told yes, so the limit may be passed by as
-    /// many messages as there are shards.
+    /// Whether `message` fits. Shards that ask at the same moment may each be told yes, so the limit may be passed by
+    /// as many messages as there are shards.
     fn has_room(&self, message: &Message, limits: &Limits) -> bool {
         let (messages, bytes) = self.totals();
         let stripe = self.stripes[stripe_of(&message.topic)].read();

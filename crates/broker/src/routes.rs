@@ -1,7 +1,7 @@
 //! The route map: which sessions are given a topic, read-mostly and shared by all shards.
 //!
-//! Striped by the first topic level, with a generation per stripe, so that a publisher may keep what it looked up for as
-//! long as two generations stand. Called by `handle/{publish,subscribe,connect}`; never calls a session.
+//! Striped by the first topic level, with a generation per stripe, so that a publisher may keep what it looked up for
+//! as long as two generations stand. Called by `handle/{publish,subscribe,connect}`; never calls a session.
 
 mod cache;
 mod group;
@@ -25,8 +25,8 @@ use crate::shard::ShardId;
 /// Stripes for filters that begin with a literal level; filters that begin with a wildcard have one of their own.
 const LITERAL_STRIPES: usize = 63;
 
-/// A session within its shard: the slot it stands in and a serial number that is never used again, so that a late letter
-/// cannot reach the session that took the slot over.
+/// A session within its shard: the slot it stands in and a serial number that is never used again, so that a late
+/// letter cannot reach the session that took the slot over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionKey {
     pub(crate) slot: usize,

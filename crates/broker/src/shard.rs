@@ -1,6 +1,7 @@
 //! One shard: all sessions whose client ids live here, single-threaded.
 //!
-//! Called by `node/worker` with facts (bytes came, a link is gone, time passed); answers into [`Effects`]. Never blocks.
+//! Called by `node/worker` with facts (bytes came, a link is gone, time passed); answers into [`Effects`]. Never
+//! blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -255,8 +256,8 @@ impl<J: Journal> Shard<J> {
         self.finish();
     }
 
-    /// The node stops: 5.0 clients get DISCONNECT 0x8B, all links are closed, wills of those sessions are not lost: they
-    /// fire as for a lost connection.
+    /// The node stops: 5.0 clients get DISCONNECT 0x8B, all links are closed, wills of those sessions are not lost:
+    /// they fire as for a lost connection.
     pub fn stop(&mut self, now: Millis, fx: &mut impl Effects) {
         self.begin();
         let slots: Vec<usize> = self.links.values().copied().collect();

@@ -54,8 +54,8 @@ impl<J: Journal> Shard<J> {
         Ok(())
     }
 
-    /// Ends the connection that stands for the session, and the session itself on a clean start. Gives the slot when the
-    /// session goes on: one that was to end with its connection does not.
+    /// Ends the connection that stands for the session, and the session itself on a clean start. Gives the slot when
+    /// the session goes on: one that was to end with its connection does not.
     fn take_over(&mut self, slot: usize, clean_start: bool, now: Millis, fx: &mut impl Effects) -> Option<usize> {
         let key = self.sessions[slot].key;
         if self.sessions[slot].link.is_some() {

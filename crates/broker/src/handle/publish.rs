@@ -159,8 +159,8 @@ impl<J: Journal> Shard<J> {
         false
     }
 
-    /// Publishes a message that policy has let pass: keeps what must be kept, then gives it to all targets. The position
-    /// is that of its record.
+    /// Publishes a message that policy has let pass: keeps what must be kept, then gives it to all targets. The
+    /// position is that of its record.
     fn publish(&mut self, mut message: Message, route: &Route, now: Millis, fx: &mut impl Effects) -> Option<Position> {
         let chosen: Chosen = route.groups.iter().map(|group| group.choose().clone()).collect();
         let position = self.record_publish(&mut message, route, &chosen);

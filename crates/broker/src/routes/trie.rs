@@ -1,7 +1,7 @@
 //! Filters as a tree of levels.
 //!
-//! Called by the route map under its stripe locks. Walks level by level without recursion, so the depth of a topic costs
-//! no stack (K08); the caller bounds the number of levels.
+//! Called by the route map under its stripe locks. Walks level by level without recursion, so the depth of a topic
+//! costs no stack (K08); the caller bounds the number of levels.
 
 use std::collections::BTreeMap;
 

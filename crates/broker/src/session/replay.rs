@@ -1,7 +1,7 @@
 //! Replaying retained messages to a new subscription, a page at a time.
 //!
-//! Called by `handle/subscribe` to begin and by `session/deliver` to go on. Reads only as fast as the client takes, so a
-//! filter that matches everything holds nothing in memory (K10).
+//! Called by `handle/subscribe` to begin and by `session/deliver` to go on. Reads only as fast as the client takes, so
+//! a filter that matches everything holds nothing in memory (K10).
 
 use std::sync::Arc;
 
