@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 use support::{Quickstart, mode, motte, motte_with_input};
@@ -69,8 +69,21 @@ fn passwords_are_shown_once_and_are_right() {
     assert!(broker.stop().success());
     let again = Quickstart::start(dir.path(), &[]);
     assert!(logins.iter().all(|(_, password)| !again.banner.contains(password)), "{}", again.banner);
+    assert!(again.banner.contains("Passwords: motte-data/passwords.txt"), "where they are: {}", again.banner);
     let log = fs::read_to_string(dir.path().join("log")).unwrap();
     assert!(logins.iter().all(|(_, password)| !log.contains(password)), "never in the log");
+}
+
+#[test]
+fn a_first_start_that_finds_its_port_taken_can_be_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let refused = motte(dir.path(), &["quickstart", "--port", &port, "--wss-port", "0"]);
+    assert!(refused.code == 1 && refused.err.contains("hint: another program uses port"), "{refused:?}");
+    let before = contents(&dir.path().join("motte-data"));
+    assert!(Quickstart::start(dir.path(), &[]).stop().success());
+    assert_eq!(contents(&dir.path().join("motte-data")), before);
 }
 
 #[test]

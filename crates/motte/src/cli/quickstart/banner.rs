@@ -43,8 +43,11 @@ pub(super) fn show(
                 ui.line(format_args!("    {user:<10} {}", &**password))?;
             }
         }
+        // A first start that ended before it could show them left them here.
+        None if dir.join("passwords.txt").exists() => ui.line(format_args!("\n  Passwords: {shown}/passwords.txt"))?,
         None => ui.line(format_args!(
-            "\n  Passwords: only as hashes in {shown}/passwords; `motte passwd set USER` makes new ones"
+            "\n  Passwords: kept as hashes only; `motte passwd -f {} set USER` makes a new one",
+            quoted(&dir.join("passwords").to_string_lossy())
         ))?,
     }
     let port = ready.listeners.iter().find(|listener| listener.scheme == "mqtts").map(|one| one.address.port());
