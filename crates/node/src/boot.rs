@@ -1,7 +1,7 @@
 //! Start and orderly stop of a node.
 //!
-//! Called by the command line and by tests. Reads all files and binds all sockets before the first thread starts, so that
-//! a node either stands as configured or does not start.
+//! Called by the command line and by tests. Reads all files and binds all sockets before the first thread starts, so
+//! that a node either stands as configured or does not start.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -1,7 +1,8 @@
 //! The log: one line for each thing that happened.
 //!
-//! Gate and shards hand events to the [`Reporter`], which never blocks; a thread of its own writes them through `tracing`.
-//! Peer-supplied text is escaped here, at the only place that shows it (K34). Never writes a secret or a payload.
+//! Gate and shards hand events to the [`Reporter`], which never blocks; a thread of its own writes them through
+//! `tracing`. Peer-supplied text is escaped here, at the only place that shows it (K34). Never writes a secret or a
+//! payload.
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
@@ -44,8 +45,8 @@ pub(crate) fn init(settings: LogSettings) {
     };
 }
 
-/// Has a defect written as a line of the log that says where it is. The message of a panic may hold what a peer sent, so
-/// it is not shown. For a process that is a broker and nothing else.
+/// Has a defect written as a line of the log that says where it is. The message of a panic may hold what a peer sent,
+/// so it is not shown. For a process that is a broker and nothing else.
 pub(crate) fn take_over_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(tracing::field::display);

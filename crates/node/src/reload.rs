@@ -1,7 +1,7 @@
 //! Reload: the whole new set of settings and files, or the old one.
 //!
-//! Called by the control loop on SIGHUP or by a [`crate::Handle`]. A bad set changes nothing and is an alarm; a good one
-//! takes effect at once for new connections, and connected clients are judged again.
+//! Called by the control loop on SIGHUP or by a [`crate::Handle`]. A bad set changes nothing and is an alarm; a good
+//! one takes effect at once for new connections, and connected clients are judged again.
 
 use std::sync::Arc;
 
@@ -55,8 +55,8 @@ impl Reloader {
         }
     }
 
-    /// Swaps and lets every shard judge its clients again. New connections are checked against the new set from the swap
-    /// on; one that was checked against the old set is checked again when it arrives at its shard.
+    /// Swaps and lets every shard judge its clients again. New connections are checked against the new set from the
+    /// swap on; one that was checked against the old set is checked again when it arrives at its shard.
     fn put_in_force(&self, old: &Arc<Snapshot>, next: Arc<Snapshot>) {
         let revoked = Arc::new(old.users_revoked_by(&next));
         self.shared.replace_policy(Arc::clone(&next.policy));
@@ -75,8 +75,8 @@ impl Reloader {
     }
 }
 
-/// The settings as their file states them at present. Settings without a file of their own (`source` is empty) stay, and
-/// only the files they name are read again.
+/// The settings as their file states them at present. Settings without a file of their own (`source` is empty) stay,
+/// and only the files they name are read again.
 fn read_again(old: &Settings) -> Result<Settings, Vec<ConfigError>> {
     if old.source.as_os_str().is_empty() {
         return Ok(old.clone());

@@ -70,7 +70,7 @@ pub(crate) fn keep_certificate_fresh(reloader: &Reloader, now: SystemTime) {
 }
 
 /// Issues a new server certificate for the names of the present one, if that is in the last third of its life. Key and
-/// certificate are written beside the present ones and then renamed, the key first; see [`finish_interrupted`].
+/// certificate are written beside the present ones and then renamed, the key first; see `finish_interrupted`.
 ///
 /// # Errors
 /// A file cannot be read or written, or the CA would not issue. The present certificate stays.
@@ -87,7 +87,7 @@ pub fn renew_if_due(settings: &TlsSettings, now: SystemTime) -> Result<Renewal, 
 }
 
 /// Puts a new certificate and its key in place of the present ones, so that a crash at any point leaves a pair that
-/// fits, or one that [`finish_interrupted`] completes. The key is written first: as long as it waits, nothing was
+/// fits, or one that the next start completes. The key is written first: as long as it waits, nothing was
 /// replaced.
 ///
 /// # Errors

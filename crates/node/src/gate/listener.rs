@@ -1,7 +1,7 @@
 //! Listening sockets: bound before anything starts, accepted from under the limits.
 //!
-//! Called by boot. Running out of file descriptors makes it wait, not spin; a connection beyond a limit is closed before
-//! a byte of it is read.
+//! Called by boot. Running out of file descriptors makes it wait, not spin; a connection beyond a limit is closed
+//! before a byte of it is read.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
