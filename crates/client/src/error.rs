@@ -184,7 +184,9 @@ impl ConnectError {
             Self::WebSocket { .. } => "check port and path; brokers mostly use /mqtt".into(),
             Self::Refused { reason, with_credentials, .. } => refusal_hint(*reason, *with_credentials).into(),
             Self::ClosedEarly { encrypted: true, .. } => {
-                "the broker's log says why; it may want a client certificate (--cert, --key), or not this protocol version".into()
+                "the broker's log says why; it may want a client certificate (--cert, --key), or another protocol \
+                 version (-V)"
+                    .into()
             }
             Self::ClosedEarly { encrypted: false, .. } => {
                 "if this is the broker's TLS port, connect with TLS; otherwise the broker's log says why".into()

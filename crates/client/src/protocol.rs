@@ -392,3 +392,6 @@ fn outcome(reason: ReasonCode) -> Result<ReasonCode, PublishError> {
 fn answer<T>(reply: &SyncSender<T>, value: T) {
     let _ = reply.try_send(value);
 }
+
+#[cfg(test)]
+mod tests;

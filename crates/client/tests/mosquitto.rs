@@ -142,7 +142,7 @@ fn a_session_is_resumed_with_what_it_missed() {
 }
 
 #[test]
-fn k10_an_idle_connection_is_kept_alive_while_nobody_calls() {
+fn an_idle_connection_is_kept_alive_while_nobody_calls() {
     let pki = Pki::new();
     let broker = Mosquitto::tls(&pki, "");
     let config = MqttConfig { keep_alive_s: 1, ..broker.config(&pki) };

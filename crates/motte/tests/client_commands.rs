@@ -182,8 +182,8 @@ fn a_password_on_the_command_line_is_never_sent_without_tls() {
     let url = format!("mqtt://ann:secret@127.0.0.1:{port}/t");
     let port = port.to_string();
     for arguments in [
-        &["pub", "-h", "127.0.0.1", "-p", &port, "--danger-plaintext", "-u", "ann", "-P", "secret", "-t", "t", "-n"][..],
-        &["pub", "-L", &url, "-n"],
+        &["pub", "-h", "127.0.0.1", "-p", &port, "--danger-plaintext", "-u", "ann", "-P", "secret", "-t", "t", "-n"],
+        &["pub", "-L", &url, "-n"][..],
     ] {
         let (code, _, error) = ran(arguments);
         assert_eq!(code, 2);
