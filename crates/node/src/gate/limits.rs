@@ -1,7 +1,7 @@
 //! How many connections may be there: in all and from one address, on their way in and admitted.
 //!
-//! Asked by the listener for each accepted socket. A place is given back when its guard is dropped, wherever that happens;
-//! no list of addresses outlives its connections.
+//! Asked by the listener for each accepted socket. A place is given back when its guard is dropped, wherever that
+//! happens; no list of addresses outlives its connections.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! The gate: everything between an accepted socket and an [`motte_broker::Admission`].
 //!
-//! Started by boot on a runtime of its own. Bytes of unauthenticated peers end here; what passes moves to the shard where
-//! its client id lives. One deadline covers the whole way and is never extended.
+//! Started by boot on a runtime of its own. Bytes of unauthenticated peers end here; what passes moves to the shard
+//! where its client id lives. One deadline covers the whole way and is never extended.
 
 mod authn;
 mod connect;

@@ -38,8 +38,8 @@ pub(super) async fn accept(visitor: &mut Visitor, config: Arc<ServerConfig>) -> 
     Ok(())
 }
 
-/// Acknowledges the client's last flight without delay. Where no session ticket is sent nothing else would, and a client
-/// that leaves Nagle's algorithm on holds its CONNECT back for the 40 ms of a delayed acknowledgement.
+/// Acknowledges the client's last flight without delay. Where no session ticket is sent nothing else would, and a
+/// client that leaves Nagle's algorithm on holds its CONNECT back for the 40 ms of a delayed acknowledgement.
 fn acknowledge_at_once(socket: &TcpStream) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {

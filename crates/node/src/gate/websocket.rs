@@ -146,7 +146,8 @@ mod tests {
     fn verdict(path: &str, headers: &str, origins: &[&str]) -> Result<&'static str, u16> {
         let text = format!(
             "GET {path} HTTP/1.1\r\nHost: broker.example:8443\r\nConnection: keep-alive, Upgrade\r\n\
-             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         let (_, request) = Request::try_parse(text.as_bytes()).unwrap().unwrap();
         let origins: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();

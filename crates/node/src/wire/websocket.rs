@@ -1,7 +1,7 @@
 //! WebSocket framing (RFC 6455) as a byte stream: binary messages in, one binary frame for each piece out.
 //!
-//! Called by [`super::Wire`]. Buffers only what arrived, answers pings and close frames into its own buffer, and treats a
-//! text frame as an error (MQTT-6.0.0-1).
+//! Called by [`super::Wire`]. Buffers only what arrived, answers pings and close frames into its own buffer, and treats
+//! a text frame as an error (MQTT-6.0.0-1).
 
 use std::io::{self, Read, Write};
 

@@ -4,7 +4,8 @@
 
 use motte_broker::{Journal, Position, Record};
 
-/// A journal that keeps nothing: what the process holds in memory is all there is, and every position counts as reached.
+/// A journal that keeps nothing: what the process holds in memory is all there is, and every position counts as
+/// reached.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryJournal {
     end: Position,

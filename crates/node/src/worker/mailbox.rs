@@ -1,7 +1,7 @@
 //! What a shard thread is sent by others: arrivals, letters, orders.
 //!
-//! Posted to by the gate, by other shards and by the control task; emptied by the shard in one exchange. The lock is held
-//! for a push or a swap and for nothing else.
+//! Posted to by the gate, by other shards and by the control task; emptied by the shard in one exchange. The lock is
+//! held for a push or a swap and for nothing else.
 
 use std::collections::HashSet;
 use std::net::{SocketAddr, TcpStream};
@@ -96,7 +96,8 @@ impl Mailbox {
         self.parcel_bytes.load(Ordering::Relaxed)
     }
 
-    /// Waits until something is there and takes all of it, in the order it was posted. Only the owning shard may call it.
+    /// Waits until something is there and takes all of it, in the order it was posted. Only the owning shard may call
+    /// it.
     pub(crate) async fn collect(&self) -> Vec<Mail> {
         loop {
             let mail = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));

@@ -1,7 +1,7 @@
 //! The outlets of a shard: outboxes of its links, letters for other shards, events.
 //!
-//! The shard writes into them during a turn; at the end of the turn the link tasks with something to write are woken, each
-//! once, and the letters are posted, one parcel for each shard. Writes no socket itself.
+//! The shard writes into them during a turn; at the end of the turn the link tasks with something to write are woken,
+//! each once, and the letters are posted, one parcel for each shard. Writes no socket itself.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
