@@ -131,12 +131,14 @@ impl<J: Journal> Shard<J> {
         }
     }
 
-    /// A client that asks and never reads must not fill memory with answers: its outbox may hold twice what makes
-    /// messages wait.
+    /// A client that asks and never reads must not fill memory with answers: beyond what messages alone can fill, its
+    /// outbox may hold as much again.
     fn check_outbox(&self, slot: usize, fx: &mut impl Effects) -> Result<(), Stop> {
         let Some(link) = self.sessions.get(slot).and_then(|session| session.link.as_ref()) else { return Ok(()) };
         let waiting = fx.outbox(link.id).map_or(0, |out| out.len());
-        if waiting <= self.core.limits.outbox_bytes_max.saturating_mul(2) {
+        let limits = &self.core.limits;
+        let largest = usize::try_from(limits.packet_size_bytes_max).unwrap_or(usize::MAX);
+        if waiting <= limits.outbox_bytes_max.saturating_mul(2).saturating_add(largest) {
             return Ok(());
         }
         let (reason, cause) = (ReasonCode::QuotaExceeded, CloseCause::SlowReader);

@@ -29,7 +29,7 @@ pub struct Limits {
     pub session_expiry_s_max: u32,
     /// Sessions of this shard.
     pub sessions_max: usize,
-    /// Seconds of keep alive; 0 from a client counts as more.
+    /// Seconds of keep alive; 0 from a client counts as more. 0 here: no maximum.
     pub keep_alive_s_max: u16,
     /// Topic Alias Maximum announced to clients.
     pub topic_alias_maximum: u16,

@@ -148,3 +148,6 @@ fn stripe_of(topic: &str) -> usize {
     let at = fnv1a(first_level(topic).as_bytes()) % STRIPES as u64;
     usize::try_from(at).expect("less than the number of stripes")
 }
+
+#[cfg(test)]
+mod tests;

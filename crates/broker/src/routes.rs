@@ -235,3 +235,6 @@ impl<F: Fn(&Subject) -> bool> Gathering<'_, F> {
 pub(crate) fn first_level(text: &str) -> &str {
     text.split('/').next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

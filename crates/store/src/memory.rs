@@ -4,9 +4,9 @@
 
 use motte_broker::{Journal, Position, Record};
 
-/// A journal that keeps nothing. Every position counts as durable at once, so acknowledgements leave at once; what they
-/// promise ends with the process: sessions, queued and retained messages live in memory alone and are gone after a stop,
-/// a crash or a power cut.
+/// A journal that keeps nothing. Every position counts as durable at once, so acknowledgements leave at once; what
+/// they promise ends with the process: sessions, queued and retained messages live in memory alone and are gone after
+/// a stop, a crash or a power cut.
 #[derive(Debug, Default)]
 pub struct MemoryJournal {
     end: Position,

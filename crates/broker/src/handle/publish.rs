@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use motte_audit::{Denial, EventKind};
-use motte_mqtt::{Delivery, PacketId, ProtocolVersion, Publish, ReasonCode, TopicName};
+use motte_mqtt::{Delivery, PacketId, ProtocolVersion, Publish, Qos, ReasonCode, TopicName};
 use motte_policy::Action;
 
 use super::Stop;
@@ -185,7 +185,8 @@ impl<J: Journal> Shard<J> {
         chosen: &[(ShardId, Arc<[Target]>)],
     ) -> Option<Position> {
         let targets = DurableTargets { route, chosen, qos: message.qos };
-        if !message.retain && targets.iter().next().is_none() {
+        let is_owed = message.qos > Qos::AtMostOnce && targets.iter().next().is_some();
+        if !message.retain && !is_owed {
             return None;
         }
         let position = self.journal.append(&Record::Published { message, targets });

@@ -105,6 +105,12 @@ impl Tree {
         self.nodes[at].message.as_ref()
     }
 
+    /// Levels kept.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len() - 1
+    }
+
     /// Collects what matches; gives the topic after which to go on when it stopped early.
     pub(super) fn walk(&self, walk: &mut Walk<'_>, found: &mut Vec<Arc<Message>>) -> Option<Arc<str>> {
         let filter: Vec<&str> = walk.filter.split('/').collect();

@@ -159,4 +159,10 @@ impl Trie {
             }
         }
     }
+
+    /// Levels kept.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len() - 1
+    }
 }
