@@ -31,7 +31,16 @@ impl<J: Journal> Shard<J> {
         let resumed = known.and_then(|slot| self.take_over(slot, admission.clean_start, now, fx));
         let session_present = resumed.is_some();
         let slot = resumed.unwrap_or_else(|| self.open(&admission));
-        self.attach(slot, link, admission, session_present, now, fx);
+        let keep_alive_s = self.attach(slot, link, &admission, now);
+        self.write_connack(slot, &admission, session_present, keep_alive_s, fx);
+        let protocol_level = match admission.version {
+            ProtocolVersion::V31 => 3,
+            ProtocolVersion::V311 => 4,
+            ProtocolVersion::V5 => 5,
+        };
+        fx.event(self.sessions[slot].event(EventKind::Admitted { session_present, protocol_level }));
+        self.sessions[slot].will = admission.will;
+        self.record_opened(slot);
         self.pump(slot, now, fx);
     }
 
@@ -79,20 +88,12 @@ impl<J: Journal> Shard<J> {
         key.slot
     }
 
-    /// Binds the link to the session and says so.
-    fn attach(
-        &mut self,
-        slot: usize,
-        link: LinkId,
-        admission: Admission,
-        session_present: bool,
-        now: Millis,
-        fx: &mut impl Effects,
-    ) {
+    /// Binds the link to the session. Gives the keep alive in force, in seconds.
+    fn attach(&mut self, slot: usize, link: LinkId, admission: &Admission, now: Millis) -> u16 {
         let limits = &self.core.limits;
         let keep_alive_s = keep_alive_in_force(admission.keep_alive_s, limits.keep_alive_s_max);
         let expiry_s = admission.session_expiry_s.min(limits.session_expiry_s_max);
-        let state = Link::new(link, &admission, keep_alive_s, limits, now);
+        let state = Link::new(link, admission, keep_alive_s, limits, now);
         let silent_until = state.silent_until();
         let session = &mut self.sessions[slot];
         session.set_expiry(expiry_s);
@@ -102,15 +103,7 @@ impl<J: Journal> Shard<J> {
         timers.set(&mut session.armed, session.key, TimerKind::KeepAlive, silent_until);
         self.links.insert(link, slot);
         self.core.counters.links += 1;
-        self.write_connack(slot, &admission, session_present, keep_alive_s, fx);
-        let protocol_level = match admission.version {
-            ProtocolVersion::V31 => 3,
-            ProtocolVersion::V311 => 4,
-            ProtocolVersion::V5 => 5,
-        };
-        fx.event(self.sessions[slot].event(EventKind::Admitted { session_present, protocol_level }));
-        self.sessions[slot].will = admission.will;
-        self.record_opened(slot);
+        keep_alive_s
     }
 
     fn write_connack(
