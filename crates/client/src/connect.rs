@@ -9,7 +9,7 @@ use bytes::{Buf, BytesMut};
 use motte_mqtt::{
     ConnAck, Connect, ConnectProperties, Decoder, Encoder, ForwardedProperties, Packet, ProtocolVersion, Qos, Sender,
 };
-use motte_pki::{TlsFacts, client_config, explain_handshake, explain_handshake_io, printable, verified_facts};
+use motte_pki::{TlsFacts, Trouble, client_config, explain_handshake, explain_handshake_io, printable, verified_facts};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -99,6 +99,20 @@ fn tls_connector(config: &MqttConfig) -> Result<Option<(TlsConnector, ServerName
 }
 
 fn handshake_error(error: &std::io::Error, config: &MqttConfig) -> ConnectError {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let no_protocol = matches!(
+        inner,
+        Some(
+            rustls::Error::NoApplicationProtocol
+                | rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)
+        )
+    );
+    if no_protocol && matches!(config.transport, Transport::WebSocketTls { .. }) {
+        return ConnectError::Tls(Trouble {
+            what: format!("{} speaks TLS on this port, but not WebSocket", printable(&config.broker)),
+            hint: "use the broker's WebSocket port (8443), or mqtts:// for MQTT without WebSocket (8883)".to_owned(),
+        });
+    }
     explain_handshake_io(error, &config.broker).map_or_else(|| tcp_error(config, error), ConnectError::Tls)
 }
 

@@ -312,6 +312,23 @@ fn a_server_that_answers_without_tls_is_told_apart() {
 }
 
 #[test]
+fn websocket_to_a_port_without_it_is_told_apart() {
+    let pki = Pki::new();
+    let (certificate, key) = pki.server(&["localhost"], 90, SystemTime::now());
+    let params = ServerTlsParams { certificate, key, alpn: vec![b"mqtt".to_vec()], ..ServerTlsParams::default() };
+    let tls = server_config(&params).unwrap();
+    let (port, broker) = rogue_tcp(move |tcp| {
+        let mut stream = StreamOwned::new(ServerConnection::new(tls).unwrap(), tcp);
+        assert!(stream.read(&mut [0; 1]).is_err(), "the handshake fails");
+    });
+    let transport = motte_client::Transport::WebSocketTls { path: "/mqtt".into() };
+    let error = connect_mqtt_tls(&MqttConfig { transport, ..config(&pki, port) }).unwrap_err();
+    assert_eq!(error.to_string(), "localhost speaks TLS on this port, but not WebSocket");
+    assert_eq!(error.exit_code(), EXIT_TLS);
+    broker.join().unwrap();
+}
+
+#[test]
 fn the_brokers_limits_are_kept_before_anything_is_sent() {
     // Maximum QoS 1, Retain Available 0, Maximum Packet Size 64, Receive Maximum 1.
     let connack = [0x20, 15, 0, 0, 12, 0x24, 1, 0x25, 0, 0x27, 0, 0, 0, 64, 0x21, 0, 1];
