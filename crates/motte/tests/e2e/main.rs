@@ -9,4 +9,5 @@ mod common;
 mod libraries;
 mod life;
 mod mosquitto;
+mod own;
 mod tls;
