@@ -59,17 +59,17 @@ impl Session {
     pub(crate) fn on_pubrec(&mut self, id: PacketId, reason: ReasonCode, turn: &mut Turn<'_>) -> Acked {
         let Some(at) = self.in_flight_at(id) else { return Acked::Unknown };
         match &self.in_flight[at].stage {
-            Stage::Published(owed) if owed.qos == Qos::ExactlyOnce && reason.is_error() => {
+            Stage::Published(owed) if owed.qos != Qos::ExactlyOnce => Acked::Mismatch,
+            _ if reason.is_error() => {
                 self.forget(at, turn);
                 Acked::Fits
             }
-            Stage::Published(owed) if owed.qos == Qos::ExactlyOnce => {
+            Stage::Published(owed) => {
                 self.settle(owed, turn);
                 self.in_flight[at].stage = Stage::Released;
                 Acked::Fits
             }
             Stage::Released => Acked::Fits,
-            Stage::Published(_) => Acked::Mismatch,
         }
     }
 

@@ -99,6 +99,10 @@ fn v5_4_4_0_2_a_failing_pubrec_ends_the_flow_and_frees_the_slot() {
     world.expect(to, &["publish x=a q2 #1"]);
     world.send(to, &Packet::PubRec(mqtt::Ack::new(id(1), ReasonCode::QuotaExceeded)));
     world.expect(to, &["publish x=b q2 #2"]);
+    world.pubrec(to, 2);
+    world.publish(from, Publish { delivery: qos2(3), ..message("x", "c") });
+    world.send(to, &Packet::PubRec(mqtt::Ack::new(id(2), ReasonCode::UnspecifiedError)));
+    world.expect(to, &["pubrel 2 00", "publish x=c q2 #3"]);
 }
 
 #[test]
