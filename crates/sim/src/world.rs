@@ -92,7 +92,7 @@ impl World {
         let parse = || Policy::parse(ACL).expect("the rule is valid");
         let shared = Shared::new(SHARDS, Arc::new(parse()));
         let limits = Limits {
-            outbox_bytes_max: 2_000,
+            outbox_bytes_max: 100,
             queue_messages_max: 20,
             inflight_max: 5,
             keep_alive_s_max: 0,
@@ -128,7 +128,8 @@ impl World {
             0..=7 if self.clients[at].link.is_none() => self.connect(at),
             8..=11 => self.hand_over(at),
             12..=15 => {
-                self.read(at);
+                let is_whole = self.random.below(2) == 0;
+                self.read(at, is_whole);
             }
             16..=18 => {
                 let from = self.random.below(usize::from(SHARDS));
@@ -227,15 +228,18 @@ impl World {
         self.clients[at].to_send.drain(..taken);
     }
 
-    /// A client reads what its shard wrote.
-    fn read(&mut self, at: usize) -> bool {
+    /// A client reads what its shard wrote; `is_whole` when the shard hears that its outbox was written, which it does
+    /// not while the transport still holds some of it.
+    fn read(&mut self, at: usize, is_whole: bool) -> bool {
         let Some(link) = self.clients[at].link else { return false };
         let shard = self.shard_of(at);
         let sink = &mut self.sinks[shard];
         let bytes = sink.outboxes.get_mut(&link).map(std::mem::take).unwrap_or_default();
         let ends = self.clients[at].on_bytes(&bytes);
         assert_eq!(ends, sink.closed.contains(&link), "a DISCONNECT goes before every close of ours");
-        self.shards[shard].on_drained(link, self.now, sink);
+        if is_whole {
+            self.shards[shard].on_drained(link, self.now, sink);
+        }
         !bytes.is_empty()
     }
 
@@ -277,7 +281,7 @@ impl World {
             for at in 0..CLIENTS {
                 moved |= !self.clients[at].to_send.is_empty();
                 self.hand_over_all(at);
-                moved |= self.read(at);
+                moved |= self.read(at, true);
             }
             for from in 0..usize::from(SHARDS) {
                 moved |= self.carry_letter(from);

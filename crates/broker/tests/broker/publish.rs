@@ -155,6 +155,22 @@ fn v5_4_6_0_6_order_is_kept_for_each_topic_and_qos() {
 }
 
 #[test]
+fn v5_4_6_0_6_a_new_message_does_not_overtake_those_that_wait_for_room() {
+    let mut world = World::with_limits(&Limits { outbox_bytes_max: 9, ..Limits::default() });
+    let (from, to) = (world.connect(&v5("from")), world.connect(&v5("to")));
+    world.subscribe(to, &[("x", 1)]);
+    for value in 1..=3 {
+        world.publish(from, Publish { delivery: qos1(value), ..message("x", &value.to_string()) });
+    }
+    assert_eq!(world.counters().queued, 2);
+    let written = world.take_bytes(to);
+    assert!(!written.is_empty(), "the transport took it and the shard was not told yet");
+    world.publish(from, Publish { delivery: qos1(4), ..message("x", "4") });
+    world.drained(to);
+    world.expect(to, &["publish x=2 q1 #2", "publish x=3 q1 #3", "publish x=4 q1 #4"]);
+}
+
+#[test]
 fn v5_3_3_2_12_topic_aliases_are_resolved() {
     let mut world = World::new();
     let (from, to) = (world.connect(&v5("from")), world.connect(&v5("to")));

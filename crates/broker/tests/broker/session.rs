@@ -55,6 +55,22 @@ fn v5_4_4_0_1_redelivery_keeps_to_the_receive_maximum_of_the_connection() {
 }
 
 #[test]
+fn v5_4_4_0_1_a_new_message_does_not_overtake_redelivery() {
+    let mut world = World::with_limits(&Limits { outbox_bytes_max: 9, ..Limits::default() });
+    let from = world.connect(&v5("from"));
+    let to = world.connect(&lasting("to"));
+    world.subscribe(to, &[("x", 1)]);
+    publish_all(&mut world, from, 2, qos1);
+    world.expect(to, &["publish x=1 q1 #1", "publish x=2 q1 #2"]);
+    world.lose(to);
+    let to = world.admit(&lasting("to"));
+    assert!(!world.take_bytes(to).is_empty(), "CONNACK leaves room for nothing else until it is written");
+    world.publish(from, Publish { delivery: qos1(3), ..message("x", "3") });
+    world.drained(to);
+    world.expect(to, &["publish x=1 q1 #1 dup", "publish x=2 q1 #2 dup", "publish x=3 q1 #3"]);
+}
+
+#[test]
 fn v5_4_5_0_1_messages_wait_for_a_session_without_a_connection() {
     let mut world = World::new();
     let from = world.connect(&v5("from"));

@@ -276,9 +276,14 @@ impl World {
         let bytes = self.take_bytes(client);
         let mut shown = Vec::new();
         show::packets(client.version, &bytes, &mut shown);
+        self.drained(client);
+        shown
+    }
+
+    /// Tells the shard that the outbox of a client was written.
+    pub fn drained(&mut self, client: Client) {
         self.shards[client.shard].on_drained(client.link, self.now, &mut self.sinks[client.shard]);
         self.settle();
-        shown
     }
 
     /// Takes the bytes a client was sent so far; the shard is not told.
