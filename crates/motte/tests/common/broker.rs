@@ -124,10 +124,15 @@ impl Broker {
         parse(&self.child.take(&format!("log line `{message}`"), is_it)).expect("it was parsed before")
     }
 
+    /// Asks for a reload.
+    pub(crate) fn reload(&self) {
+        self.child.signal("HUP");
+    }
+
     /// Replaces a file of the data folder and asks for a reload.
     pub(crate) fn reload_with(&self, name: &str, text: &str) {
         fs::write(self.file(name), text).expect("the file can be written");
-        self.child.signal("HUP");
+        self.reload();
     }
 
     /// Asks it to stop.

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use serde_json::json;
 
+use crate::common::broker::motte;
 use crate::common::{Broker, Child, Credentials, DEVICE, OPERATOR, Puppet, mosquitto};
 
 #[test]
@@ -58,6 +60,33 @@ fn a_reload_gives_and_takes_rights_without_dropping_anybody() {
     broker.logged("reloaded: certificates, passwords and access rules");
     assert_eq!(device.publish("weather/t", "x", 1, false), 135, "and is taken from it");
     assert!(!device.has_event("disconnected"));
+}
+
+/// SHA-256 of the certificate that the broker shows, as openssl tells it.
+fn fingerprint(broker: &Broker) -> String {
+    let shell =
+        "openssl s_client -connect 127.0.0.1:$0 </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha256";
+    let (status, said) = Child::start(Command::new("sh").args(["-c", shell, &broker.mqtts().to_string()])).finish();
+    assert!(status.success() && said.contains("Fingerprint="), "{said}");
+    said
+}
+
+#[test]
+fn a_new_server_certificate_is_shown_after_a_reload_and_nobody_is_dropped() {
+    let mut broker = Broker::quickstart();
+    let mut device = Puppet::paho(&broker, "5", &Credentials::Certificate(DEVICE), &json!({"id": "d"})).connected();
+    let before = fingerprint(&broker);
+    let mut renew = motte();
+    renew.args(["cert", "--dir"]).arg(broker.file("pki")).args(["server", "--force", "localhost", "127.0.0.1"]);
+    let (status, said) = Child::start(&mut renew).finish();
+    assert!(status.success(), "{said}");
+    assert_eq!(fingerprint(&broker), before, "files are read at a reload only");
+    broker.reload();
+    broker.logged("reloaded: certificates, passwords and access rules");
+    assert_ne!(fingerprint(&broker), before);
+    assert_ne!(device.publish("sensors/device-1/t", "x", 1, false), 135);
+    assert!(!device.has_event("disconnected"));
+    Puppet::paho(&broker, "5", &broker.password(OPERATOR), &json!({"id": "o"})).connected();
 }
 
 #[test]
