@@ -3,7 +3,6 @@
 //! Started by boot; fed through its mailbox by the gate, other shards and the control task. Never blocks: no file, no
 //! password hash, no lock but mailboxes and the broker's shared map.
 
-mod journal;
 mod link;
 pub(crate) mod mailbox;
 mod outbox;
@@ -21,11 +20,11 @@ use arc_swap::ArcSwap;
 use motte_audit::{CloseCause, Event, EventKind, RefusalReason};
 use motte_broker::{Limits, LinkId, Millis, Shard, ShardId, Shared};
 use motte_policy::{Subject, UserName};
+use motte_store::MemoryJournal;
 use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use self::journal::MemoryJournal;
 use self::link::Link;
 pub(crate) use self::link::{say_goodbye, write_out};
 use self::mailbox::{Arrival, Mail, Mailbox, Proof};
