@@ -38,6 +38,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         count.add(found.unwrap_or_default());
         Ok(judge(&heard, found))
     });
+    report.step("release", || plain(&["build", "--release", "--locked"], "the binary that users run builds"));
     println!("\n{report}\n\n{} passed, {} failed", count.passed, count.failed);
     let failures = report.failures();
     if failures.is_empty() { Ok(()) } else { bail!("failed: {}", failures.join(", ")) }
