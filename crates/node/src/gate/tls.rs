@@ -32,7 +32,6 @@ pub(super) async fn accept(visitor: &mut Visitor, config: Arc<ServerConfig>) -> 
     visitor.wire = Wire::tls(ServerConnection::new(config).map_err(|error| failed(error.to_string()))?);
     while visitor.wire.is_handshaking() {
         visitor.read_more().await.map_err(|error| failed(explain(&error)))?;
-        visitor.write(Vec::new()).await.map_err(|error| failed(error.to_string()))?;
     }
     acknowledge_at_once(&visitor.socket);
     Ok(())

@@ -33,7 +33,8 @@ impl Visitor {
         Self { socket, wire: Wire::plaintext(), peer, plain: Vec::new(), answered_in_http: false, closed: false }
     }
 
-    /// Waits for more bytes and opens them into `plain`; an end of the stream is an error.
+    /// Waits for more bytes and opens them into `plain`; an end of the stream is an error. What the layers answer by
+    /// themselves is written at once: who does not read is not read from (K14).
     pub(super) async fn read_more(&mut self) -> Result<(), WireError> {
         loop {
             if self.wire.peer_finished() {
@@ -43,7 +44,10 @@ impl Visitor {
             let mut buffer = [0; READ_BYTES];
             match self.socket.try_read(&mut buffer) {
                 Ok(0) => return Err(WireError::Io(io::ErrorKind::UnexpectedEof.into())),
-                Ok(count) => return self.wire.open(&buffer[..count], &mut self.plain),
+                Ok(count) => {
+                    self.wire.open(&buffer[..count], &mut self.plain)?;
+                    return Ok(write_out(&self.socket, &mut self.wire, &mut Vec::new()).await?);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
             }

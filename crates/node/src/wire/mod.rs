@@ -88,6 +88,11 @@ impl Wire {
             || self.websocket.as_ref().is_some_and(|ws| !ws.outgoing().is_empty())
     }
 
+    /// Bytes a layer answered by itself, to pings, and the socket has not taken.
+    pub(crate) fn unsent_bytes(&self) -> usize {
+        self.websocket.as_ref().map_or(0, |ws| ws.outgoing().len())
+    }
+
     /// Takes bytes from the network and appends what they carry to `plain`.
     pub(crate) fn open(&mut self, network: &[u8], plain: &mut Vec<u8>) -> Result<(), WireError> {
         let Some(tls) = self.tls.as_deref_mut() else {

@@ -69,9 +69,9 @@ impl Link {
             Ok(()) => self.farewell().await,
             Err(cause) => {
                 self.tell_lost(cause);
-                if cause == CloseCause::Protocol {
-                    // An alert or a close frame tells the peer what it did wrong.
-                    say_goodbye(&mut self.socket, &mut self.wire, &mut Vec::new()).await;
+                if cause == CloseCause::Protocol || self.wire.peer_finished() {
+                    // An alert or a close frame tells the peer what it did wrong, or that its own was seen.
+                    self.farewell().await;
                 } else {
                     let _ = self.wire.flush(&mut Socket(&self.socket), &mut Vec::new());
                 }
@@ -133,7 +133,7 @@ impl Link {
         if !slot.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             slot.waker = Some(cx.waker().clone());
         }
-        let full = slot.outbox.len() > worker.outbox_bytes_max;
+        let full = slot.outbox.len() + self.wire.unsent_bytes() > worker.outbox_bytes_max;
         if let Some(stall) = &mut self.stall {
             if self.socket.poll_write_ready(cx).is_ready() {
                 return Poll::Ready(Wake::Writable);

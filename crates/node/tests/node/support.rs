@@ -23,6 +23,8 @@ use tempfile::TempDir;
 
 /// Long enough for a busy machine; a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a write may wait for the broker to read.
+pub(crate) const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Certificates, passwords and rules in a folder, and settings that name them.
 pub(crate) struct House {
@@ -168,10 +170,11 @@ pub(crate) fn websocket() -> Transport {
     Transport::WebSocketTls { path: "/mqtt".to_owned(), origins: Vec::new() }
 }
 
-/// A TCP connection with a bound on every read.
+/// A TCP connection with a bound on every read and write.
 pub(crate) fn tcp(address: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_write_timeout(Some(WRITE_PATIENCE)).unwrap();
     socket.set_nodelay(true).unwrap();
     socket
 }

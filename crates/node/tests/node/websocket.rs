@@ -171,6 +171,46 @@ fn k14_a_frame_longer_than_allowed_closes_before_it_is_sent() {
     }
 }
 
+/// Sends pings and reads no pong; tells how many bytes the broker took before it stopped reading.
+fn flood_with_pings(socket: &mut WebSocket<Box<dyn Stream>>) -> usize {
+    // Final, ping, masked with zeros, 125 bytes.
+    let ping = [[0x89, 0xfd, 0, 0, 0, 0].as_slice(), &[b'x'; 125]].concat();
+    let pings = ping.repeat(500);
+    let taken = (0..2_000).take_while(|_| socket.get_mut().write_all(&pings).is_ok()).count();
+    taken * pings.len()
+}
+
+#[test]
+fn k14_pings_whose_pongs_are_not_read_stop_being_read() {
+    let mut house = house();
+    house.settings.gate.admission_deadline = std::time::Duration::from_secs(2);
+    let node = house.start();
+    let mut stranger = upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap();
+    // Far more than the buffers of both sockets take, far less than what the broker would otherwise gather.
+    let bytes_max = 48 * 1024 * 1024;
+    let taken = flood_with_pings(&mut stranger);
+    assert!(taken < bytes_max, "{taken} bytes before the CONNECT");
+    let mut socket = upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap();
+    let connect = encode(ProtocolVersion::V5, &Packet::Connect(connect_as_alice("web-4")));
+    socket.send(Message::Binary(connect.into())).unwrap();
+    assert!(matches!(socket.read(), Ok(Message::Binary(_))), "CONNACK");
+    let taken = flood_with_pings(&mut socket);
+    assert!(taken < bytes_max, "{taken} bytes after the CONNECT");
+}
+
+#[test]
+fn a_close_frame_behind_the_connect_is_answered_after_the_connack() {
+    let house = house();
+    let node = house.start();
+    let mut socket = upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap();
+    let connect = encode(ProtocolVersion::V5, &Packet::Connect(connect_as_alice("web-5")));
+    socket.write(Message::Binary(connect.into())).unwrap();
+    socket.write(Message::Close(None)).unwrap();
+    socket.flush().unwrap();
+    assert!(matches!(socket.read(), Ok(Message::Binary(_))), "CONNACK");
+    assert!(matches!(socket.read(), Ok(Message::Close(_))));
+}
+
 #[test]
 fn k11_a_request_head_beyond_8_kib_is_refused() {
     let house = house();
