@@ -12,6 +12,7 @@ use motte_audit::RefusalReason;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
+use super::limits::Taken;
 use super::{Claim, Entrance, Gate, Pass};
 
 /// Connections the operating system holds until they are accepted.
@@ -57,13 +58,20 @@ pub(crate) async fn accept_all(gate: Arc<Gate>, entrance: Arc<Entrance>, listene
 
 fn open(gate: &Arc<Gate>, entrance: &Arc<Entrance>, socket: TcpStream, peer: SocketAddr) {
     let snapshot = gate.snapshot.load();
-    let Some((handshake, connection)) = gate.places.take(peer.ip(), &snapshot.settings.gate) else {
-        return gate.report(entrance, peer, &Claim::default(), RefusalReason::TooManyConnections, None);
+    let refused = |peer| gate.report(entrance, peer, &Claim::default(), RefusalReason::TooManyConnections, None);
+    let Some(Taken { handshake, connection, displaced }) = gate.places.take(peer, &snapshot.settings.gate) else {
+        return refused(peer);
     };
+    if let Some(oldest) = displaced {
+        refused(oldest);
+    }
     // Without it a small packet may wait for an acknowledgement; the connection works all the same.
     let _ = socket.set_nodelay(true);
-    let (gate, entrance) = (Arc::clone(gate), Arc::clone(entrance));
-    tokio::spawn(async move { gate.welcome(&entrance, socket, peer, Pass { handshake, connection }).await });
+    let visit = handshake.visit;
+    let (host, entrance) = (Arc::clone(gate), Arc::clone(entrance));
+    let pass = Pass { handshake, connection };
+    let task = tokio::spawn(async move { host.welcome(&entrance, socket, peer, pass).await });
+    gate.places.on_started(visit, task.abort_handle());
 }
 
 /// Whether only the connection that was about to be accepted failed.

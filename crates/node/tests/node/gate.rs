@@ -156,6 +156,21 @@ fn k06_the_deadline_is_total_and_not_renewed_by_dripped_bytes() {
 }
 
 #[test]
+fn k06_silent_connections_on_all_places_keep_nobody_out() {
+    let mut house = plaintext_house();
+    house.settings.gate.handshakes_max = 8;
+    let node = house.start();
+    let mut silent: Vec<_> = (0..8).map(|_| tcp(node.address())).collect();
+    let mut client = Client::over(Box::new(tcp(node.address())), motte_mqtt::ProtocolVersion::V5);
+    assert_eq!(client.connect(&connect_as_alice("newcomer")), 0);
+    let mut answer = Vec::new();
+    read_until_closed(&mut silent[0], &mut answer);
+    assert_eq!(answer, b"", "the oldest made room");
+    let line = refused("too_many_connections");
+    assert_eq!(line["address"], silent[0].local_addr().unwrap().to_string());
+}
+
+#[test]
 fn k06_a_silent_connection_is_closed_at_the_deadline_on_tls() {
     let mut house = House::new();
     house.settings.gate.admission_deadline = Duration::from_millis(300);
