@@ -82,13 +82,14 @@ fn decode(bytes: &[u8], bytes_max: u32) -> Result<Option<(Connect<'_>, usize)>, 
 }
 
 /// The version a CONNECT claims, read off its first bytes even if the rest is no CONNECT. A level that is not spoken is
-/// answered in the nearest version whose CONNACK its sender can be expected to read.
+/// answered in the nearest version whose CONNACK its sender can be expected to read: a level with the high bit is how a
+/// Mosquitto bridge speaking 3.x asks whether the other side is one too, and it goes on without the bit when told 0x01.
 fn claimed_version(bytes: &[u8]) -> Option<ProtocolVersion> {
     let varint = bytes.get(1..)?.iter().take(4).position(|byte| byte & 0x80 == 0)? + 1;
     let header = bytes.get(1 + varint..)?;
     match header {
         [0, 6, b'M', b'Q', b'I', b's', b'd', b'p', ..] => Some(ProtocolVersion::V31),
-        [0, 4, b'M', b'Q', b'T', b'T', level, ..] if *level >= 5 => Some(ProtocolVersion::V5),
+        [0, 4, b'M', b'Q', b'T', b'T', 5..0x80, ..] => Some(ProtocolVersion::V5),
         [0, 4, b'M', b'Q', b'T', b'T', _, ..] => Some(ProtocolVersion::V311),
         _ => None,
     }
@@ -198,6 +199,7 @@ mod tests {
         assert_eq!(with(b"MQTT", 5), Some(ProtocolVersion::V5));
         assert_eq!(with(b"MQTT", 6), Some(ProtocolVersion::V5));
         assert_eq!(with(b"MQTT", 4), Some(ProtocolVersion::V311));
+        assert_eq!(with(b"MQTT", 0x84), Some(ProtocolVersion::V311));
         assert_eq!(with(b"MQIsdp", 3), Some(ProtocolVersion::V31));
         assert_eq!(with(b"HTTP", 5), None);
         assert_eq!(claimed_version(&[0x10, 0xff, 0xff, 0xff, 0xff]), None);
