@@ -77,7 +77,8 @@ impl PasswordFile {
 
     fn add_line(&mut self, raw: &str) -> Result<(), &'static str> {
         if raw.starts_with('#') || raw.trim().is_empty() {
-            self.lines.push(Line::Text(raw.to_owned()));
+            // A carriage return at the end of the text is no part of the line either, although no newline follows it.
+            self.lines.push(Line::Text(raw.trim_end_matches('\r').to_owned()));
             return Ok(());
         }
         if raw.len() > LINE_BYTES_MAX {

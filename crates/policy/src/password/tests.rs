@@ -241,6 +241,14 @@ fn a_generated_password_holds_every_bit_and_no_doubtful_character() {
     }
 }
 
+#[test]
+fn a_carriage_return_at_the_end_of_the_text_is_no_part_of_a_comment() {
+    for text in ["#\r", "# why\r\r\n", " \r"] {
+        let file = PasswordFile::parse(text).unwrap();
+        assert_eq!(PasswordFile::parse(&file.to_text()), Ok(file), "{text:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
