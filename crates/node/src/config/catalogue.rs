@@ -179,7 +179,7 @@ pub(super) static BOUNDS: &[Bound] = &[
         write: |bounds, value| bounds.gate.admission_deadline = std::time::Duration::from_secs(value),
     },
     bound!(gate.connect_bytes_max: u32, 256..=MIB, "Bytes of a CONNECT."),
-    bound!(gate.handshakes_max: usize, 1..=65_536, "Connections before their CONNACK, in all; beyond, the oldest ends."),
+    bound!(gate.handshakes_max: usize, 1..=65_536, "Connections before CONNACK, in all; beyond, the oldest ends."),
     bound!(gate.handshakes_per_address_max: usize, 1..=65_536, "Connections between accept and CONNACK, per address."),
     bound!(gate.connections_max: usize, 1..=10_000_000, "Connections in all."),
     bound!(gate.connections_per_address_max: usize, 1..=10_000_000, "Connections per address (IPv6: per /64)."),
