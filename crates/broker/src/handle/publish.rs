@@ -14,7 +14,7 @@ use crate::effects::{Effects, Letter, LetterContent};
 use crate::journal::{DurableTargets, Journal, Position, Record};
 use crate::link::Answer;
 use crate::message::{Message, Origin};
-use crate::routes::{Cached, Route, Target};
+use crate::routes::{Cached, Generations, Route, Target};
 use crate::session::event_about;
 use crate::shard::{Millis, Shard, ShardId};
 
@@ -57,7 +57,7 @@ impl<J: Journal> Shard<J> {
             return self.answer_publish(slot, publish.delivery, (ReasonCode::QuotaExceeded, None), fx);
         }
         let reason = if route.is_empty() { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
-        let position = self.publish(message, &route, now, fx);
+        let position = self.publish(message, (&route, cached.generations), now, fx);
         self.answer_publish(slot, publish.delivery, (reason, position), fx)
     }
 
@@ -160,14 +160,22 @@ impl<J: Journal> Shard<J> {
     }
 
     /// Publishes a message that policy has let pass: keeps what must be kept, then gives it to all targets. The
-    /// position is that of its record.
-    fn publish(&mut self, mut message: Message, route: &Route, now: Millis, fx: &mut impl Effects) -> Option<Position> {
+    /// position is that of its record; the route was looked up at the generations beside it.
+    fn publish(
+        &mut self,
+        mut message: Message,
+        (route, generations): (&Route, Generations),
+        now: Millis,
+        fx: &mut impl Effects,
+    ) -> Option<Position> {
         let chosen: Chosen = route.groups.iter().map(|group| group.choose().clone()).collect();
         let position = self.record_publish(&mut message, route, &chosen);
         let message = Arc::new(message);
         if message.retain {
             self.core.shared.retained.put(&message);
         }
+        let latest = self.route_since(&message, generations);
+        let route = latest.as_ref().unwrap_or(route);
         self.core.counters.routed += route.withheld;
         self.core.counters.withheld += route.withheld;
         self.core.counters.denied += route.withheld;
@@ -175,6 +183,17 @@ impl<J: Journal> Shard<J> {
             self.send_to(*shard, &message, targets, now, fx);
         }
         position
+    }
+
+    /// The route of a retained message once more, if a subscription was made since `generations`: on another shard its
+    /// replay may have read the store before this message was put there, and then it is owed the message as a new one.
+    fn route_since(&self, message: &Message, generations: Generations) -> Option<Route> {
+        let routes = &self.core.shared.routes;
+        if !message.retain || routes.generations(&message.topic) == generations {
+            return None;
+        }
+        let may_receive = |who: &motte_policy::Subject| self.core.policy.allows(who, Action::Receive, &message.topic);
+        Some(routes.resolve(&message.topic, &message.publisher, may_receive))
     }
 
     /// One record for a message that a durable session is owed or that is retained.
@@ -230,9 +249,10 @@ impl<J: Journal> Shard<J> {
         }
         fx.event(event_about(&owner, EventKind::WillPublished { topic: Arc::clone(&topic) }));
         let may_receive = |who: &motte_policy::Subject| policy.allows(who, Action::Receive, &topic);
+        let generations = self.core.shared.routes.generations(&topic);
         let route = self.core.shared.routes.resolve(&topic, &owner, may_receive);
         self.fits_retained(&mut message, now, fx);
-        self.publish(message, &route, now, fx);
+        self.publish(message, (&route, generations), now, fx);
     }
 }
 

@@ -1,5 +1,8 @@
 //! Faults other brokers had: state that grows, readers that do not read, depth bombs.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use motte_audit::{CloseCause, EventKind};
 use motte_broker::Limits;
 use mqtt::{Packet, Publish};
@@ -137,4 +140,39 @@ fn k44_random_bytes_never_panic_and_touch_nobody_else() {
     }
     world.send(bystander, &Packet::PingReq);
     world.expect(bystander, &["pingresp"]);
+}
+
+#[test]
+fn k41_a_subscription_made_while_a_retained_message_is_put_does_not_miss_it() {
+    let mut world = World::with(2, OPEN, &Limits::default());
+    let on_shard = |world: &World, at: u16| {
+        (0..).map(|n| format!("c{n}")).find(|id| world.shared.home(id).0 == at).expect("both shards have ids")
+    };
+    let (publisher, subscriber) = (on_shard(&world, 0), on_shard(&world, 1));
+    let (from, to) = (world.connect(&v5(&publisher)), world.connect(&v5(&subscriber)));
+    world.publish(from, Publish { retain: true, ..message("x", "old") });
+    let bytes = |packet: &Packet<'_>| {
+        let mut bytes = Vec::new();
+        mqtt::Encoder::new(V5, u32::MAX).encode(packet, &mut bytes).unwrap();
+        bytes
+    };
+    let filters = [("x", options(0))];
+    let filters = mqtt::SubscribeFilters::from_slice(&filters);
+    let subscribe = mqtt::Subscribe { id: id(1), subscription_id: None, user: mqtt::UserProperties::EMPTY, filters };
+    let subscribe = bytes(&Packet::Subscribe(subscribe));
+    let publish = bytes(&Packet::Publish(Publish { retain: true, ..message("x", "new") }));
+    // The other shard handles the SUBSCRIBE between the look-up of the route and the store of the message.
+    let other = Rc::new(RefCell::new((world.shards.pop().unwrap(), world.sinks.pop().unwrap())));
+    let (theirs, now) = (Rc::clone(&other), world.now);
+    world.shards[0].journal_mut().meanwhile = Meanwhile(Some(Box::new(move || {
+        let (shard, sink) = &mut *theirs.borrow_mut();
+        shard.on_bytes(to.link, &subscribe, now, sink);
+    })));
+    world.shards[0].on_bytes(from.link, &publish, now, &mut world.sinks[0]);
+    let (shard, sink) = Rc::into_inner(other).unwrap().into_inner();
+    world.shards.push(shard);
+    world.sinks.push(sink);
+    world.settle();
+    let shown = world.take(to);
+    assert!(shown.last().unwrap().contains("new"), "{shown:?}");
 }

@@ -3,6 +3,7 @@
 //! Used by every broker test. What a client is given is shown as one line of text a packet, so that a test reads like
 //! the exchange it describes.
 
+mod journal;
 mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,30 +16,10 @@ use motte_broker::mqtt::{
     ProtocolVersion, Publish, Qos, ReasonCode, RetainHandling, Sender, Subscribe, SubscribeFilters, SubscriptionId,
     SubscriptionIds, SubscriptionOptions, Unsubscribe, UnsubscribeFilters, UserProperties, Will,
 };
-use motte_broker::{
-    Admission, Counters, Effects, Journal, Letter, Limits, LinkId, Millis, Position, Record, Shard, ShardId, Shared,
-};
+use motte_broker::{Admission, Counters, Effects, Letter, Limits, LinkId, Millis, Position, Shard, ShardId, Shared};
 use motte_policy::{Authenticated, ClientId, Policy, UserName};
 
-/// A journal that a test may hold back.
-#[derive(Debug, Default)]
-pub struct TestJournal {
-    pub end: Position,
-    pub held_at: Option<Position>,
-    pub records: Vec<String>,
-}
-
-impl Journal for TestJournal {
-    fn append(&mut self, record: &Record<'_>) -> Position {
-        self.end.0 += 1;
-        self.records.push(show::record(record));
-        self.end
-    }
-
-    fn durable(&self) -> Position {
-        self.held_at.unwrap_or(self.end)
-    }
-}
+pub use journal::{Meanwhile, TestJournal};
 
 /// What a shard wrote.
 #[derive(Debug, Default)]
