@@ -7,7 +7,7 @@
 pub struct Limits {
     /// Bytes of a whole packet from a client; announced to 5.0 clients.
     pub packet_size_bytes_max: u32,
-    /// Levels of a topic name or filter.
+    /// Levels of a topic name or filter; by default 200 slashes and no more, which other brokers accept as well.
     pub topic_levels_max: usize,
     /// Subscriptions of one session.
     pub subscriptions_max: usize,
@@ -39,7 +39,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             packet_size_bytes_max: 1024 * 1024,
-            topic_levels_max: 128,
+            topic_levels_max: 201,
             subscriptions_max: 1_000,
             inflight_max: 100,
             receive_maximum: 1_000,
