@@ -102,7 +102,7 @@ impl Snapshot {
     }
 
     fn hash(&self, user: &UserName) -> Option<&PasswordHash> {
-        self.passwords.as_ref()?.users().find(|(name, _)| *name == user).map(|(_, hash)| hash)
+        self.passwords.as_ref()?.hash(&user.0)
     }
 }
 
