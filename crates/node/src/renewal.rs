@@ -93,8 +93,9 @@ pub fn renew_if_due(settings: &TlsSettings, now: SystemTime) -> Result<Renewal, 
 /// # Errors
 /// A file cannot be written; what was in place may be so still.
 pub fn replace_certificate(settings: &TlsSettings, issued: &Issued) -> Result<(), RenewalError> {
-    write(&next(&settings.key), issued.key_pem.as_bytes())?;
-    write(&next(&settings.certificate), issued.chain_pem.as_bytes())?;
+    let (key, certificate) = (next(&settings.key), next(&settings.certificate));
+    files::write_private(&key, issued.key_pem.as_bytes()).map_err(|error| io(&key, &error))?;
+    files::write_public(&certificate, issued.chain_pem.as_bytes()).map_err(|error| io(&certificate, &error))?;
     rename(&settings.key)?;
     rename(&settings.certificate)
 }
@@ -144,10 +145,6 @@ fn next(file: &Path) -> PathBuf {
 
 fn read(file: &Path) -> Result<String, RenewalError> {
     std::fs::read_to_string(file).map_err(|error| io(file, &error))
-}
-
-fn write(file: &Path, bytes: &[u8]) -> Result<(), RenewalError> {
-    files::write_private(file, bytes).map_err(|error| io(file, &error))
 }
 
 fn rename(file: &Path) -> Result<(), RenewalError> {

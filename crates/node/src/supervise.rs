@@ -49,6 +49,10 @@ pub(crate) async fn run(
             }
             Command::Reload(waiting) => {
                 let outcome = reload(reloader).await;
+                // The certificate that was put in force may be an old one.
+                if outcome.is_ok() {
+                    renewal.reset_immediately();
+                }
                 if let Some(waiting) = waiting {
                     // Whoever asked may have stopped waiting.
                     let _ = waiting.send(outcome);

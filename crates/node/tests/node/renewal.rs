@@ -35,8 +35,8 @@ fn a_certificate_is_renewed_in_the_last_third_of_its_life_with_the_same_names() 
     let new = certificate(&house);
     assert_eq!((&new.names, &new.subject_common_name), (&old.names, &old.subject_common_name));
     assert_ne!(new.serial_hex, old.serial_hex);
-    let mode = std::fs::metadata(house.path("server.key")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    let mode = |name: &str| std::fs::metadata(house.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("server.key"), mode("server.pem")), (0o600, 0o644));
 }
 
 #[test]
@@ -78,4 +78,15 @@ fn a_ca_that_is_gone_is_an_alarm_and_the_node_goes_on() {
     let line = logged(|line| line["message"].as_str().is_some_and(|text| text.contains("could not be renewed")));
     assert_eq!(line["level"], "ERROR");
     drop(house.open(node.address(), None, b"mqtt"));
+}
+
+#[test]
+fn an_old_certificate_that_is_read_again_is_renewed_at_once() {
+    let house = house();
+    let node = house.start();
+    house.issue("server", Role::Server, "reread.example", SystemTime::now() - 25 * DAY);
+    let old = certificate(&house).sha256;
+    node.handle.reload().unwrap();
+    logged(|line| line["message"] == "the server certificate was renewed");
+    assert_ne!(house.served_certificate(node.address()), old);
 }
