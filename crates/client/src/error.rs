@@ -315,7 +315,18 @@ pub enum PublishError {
     /// The broker keeps no retained messages.
     #[error("the broker keeps no retained messages")]
     RetainNotSupported,
-    /// The packet cannot be written; larger than the broker takes, above all.
+    /// The packet would be larger than the broker takes.
+    #[error(
+        "the message is too large: its payload has {payload_bytes} bytes, and the broker takes packets of at most \
+         {packet_bytes_max} bytes"
+    )]
+    TooLarge {
+        /// Length of the payload alone.
+        payload_bytes: usize,
+        /// What the broker takes, topic and header included.
+        packet_bytes_max: u32,
+    },
+    /// The packet cannot be written.
     #[error("the message cannot be sent: {0}")]
     Encode(EncodeError),
     /// The broker refused it.
@@ -335,7 +346,7 @@ impl PublishError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Topic(_) => EXIT_USAGE,
-            Self::Encode(EncodeError::TooLarge) => EXIT_OVERSIZE,
+            Self::TooLarge { .. } => EXIT_OVERSIZE,
             Self::Encode(_) => EXIT_USAGE,
             Self::QosNotSupported { .. } => ReasonCode::QosNotSupported.as_u8(),
             Self::RetainNotSupported => ReasonCode::RetainNotSupported.as_u8(),
@@ -353,7 +364,7 @@ impl PublishError {
             Self::Topic(_) => "a topic has 1 to 65,535 bytes and neither + nor #",
             Self::QosNotSupported { .. } => "publish with a lower QoS",
             Self::RetainNotSupported => "publish without retain",
-            Self::Encode(EncodeError::TooLarge) => "send less at once, or let the broker take larger packets",
+            Self::TooLarge { .. } => "send less at once, or let the broker take larger packets",
             Self::Encode(_) => "check topic and properties",
             Self::Refused(ReasonCode::NotAuthorized) => {
                 "this user may not publish to this topic; ask the broker's operator"

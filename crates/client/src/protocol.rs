@@ -167,7 +167,13 @@ impl Protocol {
             properties: if is_v5 { message.properties.as_ref() } else { motte_mqtt::ForwardedProperties::EMPTY },
             payload: &message.payload,
         });
-        self.encoder.encode(&packet, &mut self.out).map_err(PublishError::Encode)
+        self.encoder.encode(&packet, &mut self.out).map_err(|error| match error {
+            EncodeError::TooLarge => PublishError::TooLarge {
+                payload_bytes: message.payload.len(),
+                packet_bytes_max: self.limits.packet_size_max,
+            },
+            error => PublishError::Encode(error),
+        })
     }
 
     fn on_subscribe_request(

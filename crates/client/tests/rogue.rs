@@ -348,7 +348,10 @@ fn the_brokers_limits_are_kept_before_anything_is_sent() {
     let retained = Message { retain: true, ..Message::new("t", "x", Qos::AtMostOnce) };
     assert_eq!(sentence(retained), "the broker keeps no retained messages");
     let large = sentence(Message::new("t", vec![0; 64], Qos::AtMostOnce));
-    assert_eq!(large, "the message cannot be sent: packet larger than the receiver accepts");
+    assert_eq!(
+        large,
+        "the message is too large: its payload has 64 bytes, and the broker takes packets of at most 64 bytes"
+    );
     let first = connection.send(Message::new("t", "1", Qos::AtLeastOnce)).unwrap();
     let second = connection.send(Message::new("t", "2", Qos::AtLeastOnce)).unwrap();
     first.wait().unwrap();
