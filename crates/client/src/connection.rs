@@ -139,6 +139,12 @@ impl Connection {
         self.shared.end.get().cloned()
     }
 
+    /// What can end this connection from another thread.
+    #[must_use]
+    pub fn closer(&self) -> Closer {
+        Closer(Arc::clone(&self.shared))
+    }
+
     /// Publishes and waits until the flow of its QoS is complete; at QoS 0 until it is written.
     pub fn publish(&self, message: Message) -> Result<ReasonCode, PublishError> {
         self.send(message)?.wait()
@@ -207,6 +213,18 @@ impl Connection {
             Err(RecvTimeoutError::Timeout) => Err(SubscribeError::TimedOut),
             Err(RecvTimeoutError::Disconnected) => Err(SubscribeError::Lost(self.shared.end.wait().clone())),
         }
+    }
+}
+
+/// Ends a connection in order while somebody else uses it.
+#[derive(Clone, Debug)]
+pub struct Closer(Arc<Shared>);
+
+impl Closer {
+    /// Asks for a DISCONNECT, without waiting for it. Whoever waits for a message gets those that had come, and then
+    /// [`ConnectionLost::ClosedHere`].
+    pub fn close(&self) {
+        self.0.mailboxes.requests.close();
     }
 }
 

@@ -18,6 +18,7 @@ mod connect;
 mod connection;
 mod driver;
 pub mod error;
+mod interrupt;
 mod mailbox;
 pub mod message;
 mod protocol;
@@ -27,8 +28,9 @@ mod websocket;
 pub use bytes::Bytes;
 pub use config::{ClientCertificate, ConfigFileError, MqttConfig, Password, ServerTrust, Transport, Will};
 pub use connect::ConnectionFacts;
-pub use connection::{Connection, Pending, connect, connect_mqtt_tls};
+pub use connection::{Closer, Connection, Pending, connect, connect_mqtt_tls};
 pub use error::{ConnectError, ConnectionLost, PublishError, Stage, SubscribeError};
+pub use interrupt::on_interrupt;
 pub use message::{Granted, Message, Subscription};
 pub use motte_mqtt::{
     ForwardedPropertiesBuf, ProtocolVersion, Qos, ReasonCode, RetainHandling, SubscriptionOptions, TopicError,

@@ -298,6 +298,42 @@ fn a_reader_that_goes_away_ends_sub_quietly() {
 }
 
 #[test]
+fn a_subscriber_that_is_interrupted_ends_in_order_and_leaves_no_will() {
+    let place = Place::new("");
+    for signal in ["-INT", "-TERM"] {
+        let (witness, _errors) = place.subscriber(&["-t", "will", "-C", "1"]);
+        let (subscriber, mut errors) = place.subscriber(&["-t", "x", "--will-topic", "will", "--will-payload", "gone"]);
+        assert!(Command::new("kill").args([signal, &subscriber.id().to_string()]).status().unwrap().success());
+        let output = subscriber.wait_with_output().unwrap();
+        let mut said = String::new();
+        errors.read_to_string(&mut said).unwrap();
+        assert_eq!((output.status.code(), text(&output.stdout).as_str(), said.as_str()), (Some(0), "", ""), "{signal}");
+        assert_eq!(place.run("pub", &["-t", "will", "-m", "no will came"]).0, 0);
+        assert_eq!(text(&witness.wait_with_output().unwrap().stdout), "no will came\n", "{signal}");
+    }
+}
+
+#[test]
+fn a_publisher_that_is_refused_leaves_no_will() {
+    let place = Place::with_acl("topic readwrite will\n");
+    let (witness, _errors) = place.subscriber(&["-t", "will", "-C", "1"]);
+    assert_eq!(place.run("pub", &["-t", "no", "-m", "x", "-q", "1", "--will-topic", "will"]).0, 12);
+    assert_eq!(place.run("pub", &["-t", "will", "-m", "no will came"]).0, 0);
+    assert_eq!(text(&witness.wait_with_output().unwrap().stdout), "no will came\n");
+}
+
+#[test]
+fn a_message_larger_than_the_broker_takes_is_told_with_both_sizes() {
+    let place = Place::new("max_packet_size 1000");
+    let file = place.pki.path("large");
+    std::fs::write(&file, [b'x'; 2000]).unwrap();
+    let (code, _, error) = place.run("pub", &["-t", "t", "-f", file.to_str().unwrap()]);
+    assert_eq!(code, 25);
+    let sizes = "its payload has 2000 bytes, and the broker takes packets of at most 1000 bytes";
+    assert!(error.starts_with(&format!("error: the message is too large: {sizes}\nhint: ")), "{error}");
+}
+
+#[test]
 fn wrong_command_lines_are_exit_status_2() {
     for arguments in [
         &["pub", "-t", "t"][..],

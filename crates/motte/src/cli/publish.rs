@@ -22,9 +22,14 @@ const PENDING_MAX: usize = 1000;
 /// How soon a refusal shows while no further line comes.
 const REFUSAL_SHOWN_WITHIN: Duration = Duration::from_millis(50);
 
+/// What the exit code of `motte pub` cannot say.
+const REFUSALS: &str = "\
+Whether the broker took a message is known, and shown by the exit code, only with MQTT 5 and -q 1 or 2: a broker does \
+not answer QoS 0, and MQTT 3.x has no way of saying no.";
+
 /// What is asked.
 #[derive(Debug, clap::Args)]
-#[command(disable_help_flag = true, disable_version_flag = true, after_help = EXIT_CODES)]
+#[command(disable_help_flag = true, disable_version_flag = true, after_help = format!("{REFUSALS}\n\n{EXIT_CODES}"))]
 #[command(group = clap::ArgGroup::new("payload").required(true))]
 pub(crate) struct Args {
     /// Topic
@@ -79,12 +84,13 @@ pub(crate) fn run(args: &Args, _ui: &mut Ui) -> Result<u8, Failure> {
     // A payload that cannot be read is found out before anybody is bothered.
     let payload = if args.stdin_line { None } else { Some(payload(args)?) };
     let connection = args.target.connect()?;
-    match payload {
-        Some(payload) => repeat(args, &connection, topic, &payload)?,
-        None => lines(args, &connection, topic)?,
-    }
-    connection.disconnect().map_err(|lost| lost_connection(&lost))?;
-    Ok(SUCCESS)
+    let outcome = match payload {
+        Some(payload) => repeat(args, &connection, topic, &payload),
+        None => lines(args, &connection, topic),
+    };
+    // In order even after a refusal: the will is for those who vanish.
+    let farewell = connection.disconnect().map_err(|lost| lost_connection(&lost));
+    outcome.and(farewell).map(|()| SUCCESS)
 }
 
 fn payload(args: &Args) -> Result<Bytes, Failure> {

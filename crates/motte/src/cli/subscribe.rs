@@ -5,11 +5,17 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use motte_client::error::{EXIT_ACL_DENIED, EXIT_TIMEOUT};
-use motte_client::{Connection, Granted, Message, Qos, ReasonCode, RetainHandling, Subscription, printable};
+use motte_client::{
+    Connection, ConnectionLost, Granted, Message, Qos, ReasonCode, RetainHandling, Subscription, on_interrupt,
+    printable,
+};
 
 use super::publish::{lost_connection, seconds};
 use super::target::{EXIT_CODES, TargetArgs, qos};
 use crate::ui::{Failure, SUCCESS, USAGE, Ui};
+
+/// Exit code after a second Ctrl-C, as shells have it.
+const INTERRUPTED: i32 = 130;
 
 /// What is asked.
 #[derive(Debug, clap::Args)]
@@ -51,15 +57,35 @@ pub(crate) fn run(args: &Args, _ui: &mut Ui) -> Result<u8, Failure> {
     let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let subscriptions = subscriptions(args)?;
     let connection = args.target.connect()?;
-    let granted = connection
-        .subscribe(&subscriptions)
-        .map_err(|error| Failure::new(error.to_string(), error.hint()).with_code(error.exit_code()))?;
-    check(&subscriptions, &granted)?;
-    args.target.debug(|| format!("subscribed to {} topic filters", granted.len()));
-    let outcome = if args.end_when_subscribed { Ok(SUCCESS) } else { receive(args, &connection, deadline) };
+    close_when_interrupted(&connection);
+    let outcome = subscribe(args, &connection, &subscriptions)
+        .and_then(|()| if args.end_when_subscribed { Ok(SUCCESS) } else { receive(args, &connection, deadline) });
     // The outcome is known; how the farewell goes does not change it.
     let _ = connection.disconnect();
     outcome
+}
+
+/// Ctrl-C ends the connection in order, so that the broker does not publish the will; a second one ends at once,
+/// because whoever reads standard output may have stopped reading.
+fn close_when_interrupted(connection: &Connection) {
+    let closer = connection.closer();
+    let mut closing = false;
+    // Without it the signal ends the process, which is what the user wants too.
+    let _ = on_interrupt(move || {
+        if std::mem::replace(&mut closing, true) {
+            std::process::exit(INTERRUPTED);
+        }
+        closer.close();
+    });
+}
+
+fn subscribe(args: &Args, connection: &Connection, subscriptions: &[Subscription]) -> Result<(), Failure> {
+    let granted = connection
+        .subscribe(subscriptions)
+        .map_err(|error| Failure::new(error.to_string(), error.hint()).with_code(error.exit_code()))?;
+    check(subscriptions, &granted)?;
+    args.target.debug(|| format!("subscribed to {} topic filters", granted.len()));
+    Ok(())
 }
 
 fn subscriptions(args: &Args) -> Result<Vec<Subscription>, Failure> {
@@ -112,8 +138,12 @@ fn receive(args: &Args, connection: &Connection, deadline: Option<Instant>) -> R
     let mut out = BufWriter::new(stdout.lock());
     let mut left = args.count;
     loop {
-        let Some(message) = next(connection, &mut out, deadline)? else {
-            return Err(Failure::new("timed out", "").with_code(EXIT_TIMEOUT));
+        let message = match next(connection, &mut out, deadline) {
+            Ok(Some(message)) => message,
+            Ok(None) => return Err(Failure::new("timed out", "").with_code(EXIT_TIMEOUT)),
+            Err(Ended::Lost(ConnectionLost::ClosedHere)) => return Ok(SUCCESS),
+            Err(Ended::Lost(lost)) => return Err(lost_connection(&lost)),
+            Err(Ended::Output(error)) => return Err(error.into()),
         };
         if args.no_retained && message.retain {
             continue;
@@ -129,17 +159,23 @@ fn receive(args: &Args, connection: &Connection, deadline: Option<Instant>) -> R
     }
 }
 
+/// Why no further message comes.
+enum Ended {
+    Lost(ConnectionLost),
+    Output(io::Error),
+}
+
 /// The next message; what was written is flushed only when there is none yet, so that many messages cost few writes.
-fn next(connection: &Connection, out: &mut impl Write, deadline: Option<Instant>) -> Result<Option<Message>, Failure> {
-    let lost = |lost| lost_connection(&lost);
+fn next(connection: &Connection, out: &mut impl Write, deadline: Option<Instant>) -> Result<Option<Message>, Ended> {
+    // A connection that has ended is told below, once everything is written.
     if deadline.is_none_or(|deadline| Instant::now() < deadline)
-        && let Some(message) = connection.next_message(Some(Duration::ZERO)).map_err(lost)?
+        && let Ok(Some(message)) = connection.next_message(Some(Duration::ZERO))
     {
         return Ok(Some(message));
     }
-    out.flush()?;
+    out.flush().map_err(Ended::Output)?;
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    connection.next_message(left).map_err(lost)
+    connection.next_message(left).map_err(Ended::Lost)
 }
 
 /// How a message is written.
