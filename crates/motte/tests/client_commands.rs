@@ -352,3 +352,12 @@ fn wrong_command_lines_are_exit_status_2() {
         assert!(error.starts_with("error: "), "{error}");
     }
 }
+
+#[test]
+fn k39_a_url_that_is_wrong_is_not_repeated_with_the_password_in_it() {
+    for url in ["ws://user:canary@localhost/mqtt", "user:canary@localhost", "mqtts://user:canary@localhost:x"] {
+        let (code, _, errors) = ran(&["pub", "-L", url, "-t", "t", "-m", "m"]);
+        assert_eq!(code, 2, "{errors}");
+        assert!(errors.contains("error: ") && errors.contains("hint: ") && !errors.contains("canary"), "{errors}");
+    }
+}

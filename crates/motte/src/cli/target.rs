@@ -2,14 +2,16 @@
 //! Called by those commands. TLS and verification are on unless an option with `danger` in its name, or an `mqtt://`
 //! URL, says otherwise, and then a warning is shown each time.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use motte_client::{
     BrokerUrl, ClientCertificate, ConnectError, Connection, MqttConfig, Password, ProtocolVersion, Qos, ServerTrust,
-    TlsVersion, Transport, Will, connect, printable,
+    TlsVersion, Transport, UrlError, Will, connect, printable,
 };
 use zeroize::Zeroizing;
 
@@ -71,7 +73,7 @@ pub(crate) struct TargetArgs {
     port: Option<u16>,
     /// Broker, user and topic in one: mqtts://[user[:password]@]host[:port][/topic] or wss://host[:port]/path
     #[arg(short = 'L', long, value_name = "URL", conflicts_with_all = ["host", "port", "danger_plaintext"])]
-    url: Option<BrokerUrl>,
+    url: Option<TypedUrl>,
     /// CA certificate that signed the broker's, PEM; without it, the operating system's list of CAs counts
     #[arg(long, value_name = "FILE")]
     cafile: Option<PathBuf>,
@@ -211,10 +213,30 @@ fn password_of_file(path: &Path) -> Result<Password, Failure> {
     Ok(Password::from(line.to_vec()))
 }
 
+/// A URL as typed. What is wrong with it is told without repeating it: a password may stand in it.
+#[derive(Clone, Debug)]
+struct TypedUrl(Result<BrokerUrl, UrlError>);
+
+impl FromStr for TypedUrl {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.parse()))
+    }
+}
+
 impl TargetArgs {
+    /// The URL, if there is one and it is right.
+    fn checked_url(&self) -> Result<Option<&BrokerUrl>, Failure> {
+        let Some(TypedUrl(url)) = &self.url else { return Ok(None) };
+        let hint = "write -L mqtts://[user@]host[:port][/topic], or -L wss://host[:port]/path";
+        url.as_ref().map(Some).map_err(|error| Failure::new(error.to_string(), hint).with_code(USAGE))
+    }
+
     /// The configuration all this asks for.
     pub(crate) fn config(&self) -> Result<MqttConfig, Failure> {
-        let (transport, host, port) = match &self.url {
+        let url = self.checked_url()?;
+        let (transport, host, port) = match url {
             Some(url) => (url.transport.clone(), &url.host, url.port),
             None if self.danger_plaintext => (Transport::DangerPlaintext, &self.host, self.port),
             None => (Transport::Tls, &self.host, self.port),
@@ -248,15 +270,15 @@ impl TargetArgs {
             broker: host.clone(),
             ..MqttConfig::default()
         };
-        config.user_name = self.url.as_ref().and_then(|url| url.user_name.clone());
-        let from_url = self.url.as_ref().and_then(|url| url.password.clone());
+        config.user_name = url.and_then(|url| url.user_name.clone());
+        let from_url = url.and_then(|url| url.password.clone());
         self.identity.apply(&mut config, from_url)?;
         Ok(config)
     }
 
     /// The topic of the URL.
     pub(crate) fn url_topic(&self) -> Option<&str> {
-        self.url.as_ref().and_then(|url| url.topic.as_deref())
+        self.url.as_ref()?.0.as_ref().ok()?.topic.as_deref()
     }
 
     /// Connects, with a warning for each thing that weakens it.
