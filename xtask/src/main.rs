@@ -8,6 +8,7 @@ mod command;
 mod deny;
 mod report;
 mod setup;
+mod spec;
 mod test;
 mod tidy;
 mod workspace;
@@ -23,13 +24,16 @@ cargo xtask <what>
   setup    installs what the tests need: Debian packages, Python and npm clients, cargo-nextest, cargo-deny
   tidy     the rules of the house: arrows between crates, purity, sizes, headers, forbidden texts
   deny     licences, bans and sources of the dependencies, and advisories where their database can be had
+  spec     which test proves which statement of MQTT 5.0, and which has none; `spec --json` for machines
   help     this text
 ";
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let what = words.next().unwrap_or_else(|| "help".to_owned());
-    if let Some(extra) = words.next() {
+    let rest: Vec<String> = words.collect();
+    let as_json = what == "spec" && rest == ["--json"];
+    if let (Some(extra), false) = (rest.first(), as_json) {
         eprintln!("error: `{extra}` is one word too many\nhint: cargo xtask help");
         return ExitCode::from(2);
     }
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
         "setup" => Workspace::find().and_then(|workspace| setup::run(&workspace)),
         "tidy" => Workspace::find().and_then(|workspace| tidy::run(&workspace)),
         "deny" => Workspace::find().and_then(|workspace| deny::run_alone(&workspace)),
+        "spec" => Workspace::find().and_then(|workspace| spec::run(&workspace, as_json)),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
