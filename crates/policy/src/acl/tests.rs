@@ -204,6 +204,17 @@ fn k18_a_subscription_is_refused_only_when_nothing_can_come() {
 }
 
 #[test]
+fn k18_an_empty_topic_is_nothing_to_receive() {
+    for (rule, filter) in [("+", "/#"), ("/#", "+")] {
+        let policy = policy(&format!("pattern read {rule}\n"));
+        assert_eq!(policy.may_subscribe(&user("a"), filter), Refused, "{rule} {filter}");
+    }
+    let policy = policy("user a\ntopic read #\ntopic deny /+/#\n");
+    assert_eq!(policy.may_subscribe(&user("a"), "/#"), Refused);
+    assert_eq!(policy.may_subscribe(&user("a"), "+"), Granted);
+}
+
+#[test]
 fn k18_a_deny_of_everything_refuses_every_filter() {
     for deny in ["#", "+/#"] {
         let policy = policy(&format!("user a\ntopic read #\ntopic read $SYS/#\ntopic deny {deny}\n"));

@@ -262,9 +262,14 @@ fn split(topic: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Every topic has a first level, so `+/#` is `#`; with one spelling a `deny` of either holds the other.
+/// One spelling for filters that match the same topics, so that a `deny` of either holds the other: every topic has a
+/// first level, so `+/#` is `#`; no topic is empty (MQTT-4.7.3-1), so what `/#` matches has a second level.
 fn canonical(filter: &str) -> &str {
-    if filter == "+/#" { "#" } else { filter }
+    match filter {
+        "+/#" => "#",
+        "/#" => "/+/#",
+        other => other,
+    }
 }
 
 #[cfg(test)]
