@@ -94,6 +94,8 @@ fn connect_says_exactly_the_line() {
     let (port, ca) = (place.broker.port.to_string(), place.pki.ca().display().to_string());
     let line = format!("Connected securely to localhost on port {port} using cert {ca}\n");
     let arguments = ["connect", "--broker", "localhost", "--port", &port, "--tls-cert-path", &ca];
+    let as_pub_has_them = ["connect", "--host", "localhost", "-p", &port, "--cafile", &ca];
+    assert_eq!(ran(&as_pub_has_them), ran(&arguments));
     assert_eq!(ran(&arguments), (0, line.clone(), String::new()));
     let (code, out, _) = ran(&[&arguments[..], &["-v"]].concat());
     assert_eq!(code, 0);

@@ -17,14 +17,14 @@ use crate::ui::{Failure, SUCCESS, USAGE, Ui};
 #[command(disable_version_flag = true, after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// Broker's host name or address, as its certificate has it
-    #[arg(long, value_name = "HOST", required_unless_present = "config")]
+    #[arg(long, visible_alias = "host", value_name = "HOST", required_unless_present = "config")]
     broker: Option<String>,
     /// Port
-    #[arg(long, value_name = "PORT", default_value_t = motte_client::config::PORT_TLS,
+    #[arg(short, long, value_name = "PORT", default_value_t = motte_client::config::PORT_TLS,
           value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// CA certificate that signed the broker's, PEM
-    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    #[arg(long, visible_alias = "cafile", value_name = "FILE", required_unless_present = "config")]
     tls_cert_path: Option<PathBuf>,
     /// File with the keys broker, port and tls_cert_path, in TOML or JSON
     #[arg(long, value_name = "FILE", conflicts_with_all = ["broker", "port", "tls_cert_path"])]

@@ -161,7 +161,9 @@ fn load(path: &Path) -> Result<PasswordFile, Failure> {
 /// Writes a password file whole, readable for its owner only.
 pub(crate) fn store(path: &Path, file: &PasswordFile) -> Result<(), Failure> {
     motte_pki::write_private(path, file.to_text().as_bytes()).map_err(|error| {
-        Failure::new(format!("cannot write {}: {error}", path.display()), "check that its directory is there and yours")
+        let hint =
+            "check that its directory is there and yours; `motte quickstart` makes ./motte-data, --file names another";
+        Failure::new(format!("cannot write {}: {error}", path.display()), hint)
     })
 }
 
