@@ -17,6 +17,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use motte_audit::{Event, EventKind, RefusalReason};
 use motte_broker::Admission;
+use motte_cluster::{Home, SoloNode};
 use motte_mqtt::{Connect, ProtocolVersion, ReasonCode};
 use motte_policy::{AdmitPermit, ClientId, Identity, Method, Refused};
 use tokio::net::TcpStream;
@@ -42,6 +43,8 @@ pub(crate) struct Gate {
     pub(crate) hashes: Hashes,
     /// The boxes of the shards.
     pub(crate) mailboxes: Arc<[Mailbox]>,
+    /// Where each client identifier lives.
+    placement: SoloNode,
     /// The log.
     pub(crate) reporter: Reporter,
 }
@@ -98,7 +101,8 @@ impl Gate {
     /// A gate in front of the shards with `mailboxes`.
     pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>, mailboxes: Arc<[Mailbox]>, reporter: Reporter) -> Self {
         let hashes = Hashes::new(&snapshot.load().settings.gate);
-        Self { snapshot, places: Places::default(), hashes, mailboxes, reporter }
+        let shards = u16::try_from(mailboxes.len()).expect("the settings count shards in 16 bits");
+        Self { snapshot, places: Places::default(), hashes, mailboxes, placement: SoloNode::new(shards), reporter }
     }
 
     /// Leads one socket through the gate, within the deadline that began when it was accepted.
@@ -195,9 +199,8 @@ impl Gate {
 
     /// Sends an admitted connection to the shard where its client id lives.
     fn send_home(&self, arrival: Arrival) {
-        let shards = u16::try_from(self.mailboxes.len()).expect("the settings count shards in 16 bits");
-        let home = motte_broker::home(&arrival.admission.subject().client_id.0, shards);
-        self.mailboxes[usize::from(home.0)].post(Mail::Arrival(Box::new(arrival)));
+        let Home::Here(shard) = self.placement.home(&arrival.admission.subject().client_id.0);
+        self.mailboxes[usize::from(shard.0)].post(Mail::Arrival(Box::new(arrival)));
     }
 
     fn report(
