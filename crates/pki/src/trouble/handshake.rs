@@ -67,7 +67,7 @@ fn certificate(reason: &CertificateError, host: &str) -> Trouble {
     match reason {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => Trouble::new(
             format!("the certificate of {host} is not signed by a CA that is trusted here"),
-            "name the file of the CA that signed it with --cafile; if you do already, someone else answers here",
+            "name the CA file that signed it with --cafile; if you do already, someone else answers here",
         ),
         CertificateError::NotValidForNameContext { presented, .. } => wrong_name(host, presented),
         CertificateError::NotValidForName => wrong_name(host, &[]),
