@@ -3,36 +3,15 @@
 //! A test is named after its statement; `noid` marks errors the standard describes without a number.
 
 use motte_mqtt::{
-    Ack, ConnAck, ConnAckProperties, Decoder, EncodeError, Encoder, Packet, PacketId, ProtocolVersion, Qos, ReasonCode,
-    Sender, Subscribe, SubscribeFilters, SubscriptionOptions, UserProperties, UserPropertiesBuf,
+    Ack, ConnAck, ConnAckProperties, Decoder, EncodeError, Encoder, Packet, ProtocolVersion, Qos, ReasonCode, Sender,
+    Subscribe, SubscribeFilters, SubscriptionOptions, UserProperties, UserPropertiesBuf,
 };
 
-use crate::bytes::{answer, parse_bytes, written};
+use crate::bytes::parse_bytes;
+use crate::v5::{MALFORMED, PROTOCOL, all_codes, client, id, server, v5};
 
-const MALFORMED: u8 = 0x81;
-const PROTOCOL: u8 = 0x82;
 const VERSION: u8 = 0x84;
 const TOPIC: u8 = 0x90;
-
-fn client(bytes: &str) -> u8 {
-    answer(Sender::Client, ProtocolVersion::V5, bytes)
-}
-
-fn server(bytes: &str) -> u8 {
-    answer(Sender::Server, ProtocolVersion::V5, bytes)
-}
-
-fn v5(packet: &Packet<'_>) -> Option<Vec<u8>> {
-    written(ProtocolVersion::V5, packet)
-}
-
-fn id() -> PacketId {
-    PacketId::new(1).unwrap()
-}
-
-fn all_codes() -> impl Iterator<Item = ReasonCode> {
-    (0..=255).filter_map(ReasonCode::from_u8)
-}
 
 #[test]
 fn v5_1_5_5_1_varint_in_its_shortest_form() {

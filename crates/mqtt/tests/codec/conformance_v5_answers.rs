@@ -3,35 +3,13 @@
 //! A test is named after its statement; `noid` marks errors the standard describes without a number.
 
 use motte_mqtt::{
-    Ack, Auth, Connect, ConnectProperties, Decoder, Disconnect, Packet, PacketId, ProtocolVersion, Publish, ReasonCode,
-    Sender, SubAck, Subscribe, SubscribeFilters, SubscriptionOptions, UnsubAck, Unsubscribe, UnsubscribeFilters,
+    Ack, Auth, Connect, ConnectProperties, Decoder, Disconnect, Packet, ProtocolVersion, Publish, ReasonCode, Sender,
+    SubAck, Subscribe, SubscribeFilters, SubscriptionOptions, UnsubAck, Unsubscribe, UnsubscribeFilters,
     UserProperties,
 };
 
 use crate::bytes::{answer, parse_bytes, written};
-
-const MALFORMED: u8 = 0x81;
-const PROTOCOL: u8 = 0x82;
-
-fn client(bytes: &str) -> u8 {
-    answer(Sender::Client, ProtocolVersion::V5, bytes)
-}
-
-fn server(bytes: &str) -> u8 {
-    answer(Sender::Server, ProtocolVersion::V5, bytes)
-}
-
-fn v5(packet: &Packet<'_>) -> Option<Vec<u8>> {
-    written(ProtocolVersion::V5, packet)
-}
-
-fn id() -> PacketId {
-    PacketId::new(1).unwrap()
-}
-
-fn all_codes() -> impl Iterator<Item = ReasonCode> {
-    (0..=255).filter_map(ReasonCode::from_u8)
-}
+use crate::v5::{MALFORMED, PROTOCOL, all_codes, client, id, server, v5};
 
 /// Also MQTT-3.5.2-1, 3.6.2-1 and 3.7.2-1.
 #[test]

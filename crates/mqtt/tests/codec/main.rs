@@ -13,4 +13,5 @@ mod differential;
 mod faults;
 mod round_trip;
 mod topics;
+mod v5;
 mod vectors;
