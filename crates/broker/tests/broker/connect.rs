@@ -7,7 +7,7 @@ use mqtt::{Packet, Publish, ReasonCode};
 use crate::kit::*;
 
 #[test]
-fn v5_3_2_2_session_present_tells_whether_state_existed() {
+fn v5_3_2_2_2_3_session_present_tells_whether_state_existed() {
     let mut world = World::new();
     let first = world.admit(&lasting("c"));
     world.expect(first, &["connack 00"]);

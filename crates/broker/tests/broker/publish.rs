@@ -77,7 +77,7 @@ fn v5_4_3_3_10_exactly_once_holds_over_a_reconnect() {
 }
 
 #[test]
-fn v5_table_d_pubrel_of_an_unknown_identifier_is_0x92() {
+fn v5_noid_pubrel_of_an_unknown_identifier_is_0x92() {
     let mut world = World::new();
     let (new, old) = (world.connect(&v5("new")), world.connect(&v311("old")));
     world.pubrel(new, 9);
@@ -247,7 +247,7 @@ fn v5_3_3_2_17_properties_are_forwarded_unchanged_and_in_order() {
 }
 
 #[test]
-fn v5_table_d_no_matching_subscribers_is_0x10_and_3x_is_not_told() {
+fn v5_noid_no_matching_subscribers_is_0x10_and_3x_is_not_told() {
     let mut world = World::new();
     let (new, old) = (world.connect(&v5("new")), world.connect(&v311("old")));
     world.publish(new, Publish { delivery: qos1(1), ..message("x", "m") });

@@ -18,7 +18,7 @@ fn denied(what: Denial, topic: &str) -> EventKind {
 }
 
 #[test]
-fn v5_table_d_a_denied_publish_is_0x87_and_3x_is_answered_as_usual() {
+fn v5_noid_a_denied_publish_is_0x87_and_3x_is_answered_as_usual() {
     let mut world = World::new();
     let (new, old) = (world.connect(&v5("new")), world.connect(&v311("old")));
     world.events();

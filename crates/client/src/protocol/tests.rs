@@ -43,7 +43,7 @@ fn v5_3_3_4_7_the_brokers_receive_maximum_holds_back_requests() {
 }
 
 #[test]
-fn v5_4_3_3_a_refused_pubrec_ends_the_flow_and_frees_its_place() {
+fn v5_4_4_0_2_a_refused_pubrec_ends_the_flow_and_frees_its_place() {
     let mut protocol = protocol(1);
     let (id, answer) = publish(&mut protocol, Qos::ExactlyOnce);
     protocol.out.clear();
@@ -54,7 +54,7 @@ fn v5_4_3_3_a_refused_pubrec_ends_the_flow_and_frees_its_place() {
 }
 
 #[test]
-fn v5_4_3_3_a_qos_2_flow_is_complete_only_with_pubcomp() {
+fn v5_4_3_3_5_a_qos_2_flow_is_complete_only_with_pubcomp() {
     let mut protocol = protocol(1);
     let (id, answer) = publish(&mut protocol, Qos::ExactlyOnce);
     for _ in 0..2 {
@@ -76,7 +76,7 @@ fn k44_an_acknowledgement_of_another_qos_is_a_lie() {
 }
 
 #[test]
-fn v5_2_2_1_identifiers_in_use_are_passed_over_when_they_come_round() {
+fn v5_2_2_1_3_identifiers_in_use_are_passed_over_when_they_come_round() {
     let mut protocol = protocol(u16::MAX);
     let (held, _answer) = publish(&mut protocol, Qos::ExactlyOnce);
     for _ in 0..70_000 {

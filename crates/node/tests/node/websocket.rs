@@ -128,7 +128,7 @@ fn bytes_behind_the_connect_in_one_frame_are_not_lost() {
 }
 
 #[test]
-fn v5_6_0_1_a_text_frame_closes_the_connection() {
+fn v5_6_0_0_1_a_text_frame_closes_the_connection() {
     let house = house();
     let node = house.start();
     let mut socket = upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap();
@@ -140,7 +140,7 @@ fn v5_6_0_1_a_text_frame_closes_the_connection() {
 }
 
 #[test]
-fn v5_6_0_1_a_text_frame_of_an_admitted_client_closes_the_connection() {
+fn v5_6_0_0_1_a_text_frame_of_an_admitted_client_closes_the_connection() {
     let house = house();
     let node = house.start();
     let mut socket = upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap();
