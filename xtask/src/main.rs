@@ -24,7 +24,7 @@ cargo xtask <what>
   setup    installs what the tests need: Debian packages, Python and npm clients, cargo-nextest, cargo-deny
   tidy     the rules of the house: arrows between crates, purity, sizes, headers, forbidden texts
   deny     licences, bans and sources of the dependencies, and advisories where their database can be had
-  spec     which test proves which statement of MQTT 5.0, and which has none; `spec --json` for machines
+  spec     which test proves which statement of MQTT 5.0, 3.1.1 and 3.1, and which have none; `spec --json` for machines
   help     this text
 ";
 
