@@ -19,6 +19,8 @@ pub struct Admission {
     pub(crate) session_expiry_s: u32,
     pub(crate) receive_maximum: NonZeroU16,
     pub(crate) packet_size_max: u32,
+    /// Aliases the client takes; 0 for 3.x.
+    pub(crate) topic_alias_maximum: u16,
     pub(crate) will: Option<WillMessage>,
     pub(crate) assigned: bool,
 }
@@ -56,6 +58,7 @@ impl Admission {
     #[expect(clippy::needless_pass_by_value, reason = "a permit admits once: it is used up here")]
     pub fn new(permit: AdmitPermit, connect: &Connect<'_>, assigned: bool) -> Self {
         let asked = &connect.properties;
+        let is_v5 = connect.version == ProtocolVersion::V5;
         let session_expiry_s = match connect.version {
             ProtocolVersion::V5 => asked.session_expiry_s.unwrap_or(0),
             ProtocolVersion::V31 | ProtocolVersion::V311 if connect.clean_start => 0,
@@ -69,6 +72,7 @@ impl Admission {
             session_expiry_s,
             receive_maximum: asked.receive_maximum.unwrap_or(NonZeroU16::MAX),
             packet_size_max: asked.packet_size_max.map_or(u32::MAX, std::num::NonZeroU32::get),
+            topic_alias_maximum: if is_v5 { asked.topic_alias_maximum } else { 0 },
             will: connect.will.as_ref().map(WillMessage::new),
             assigned,
         }

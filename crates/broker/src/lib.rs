@@ -4,6 +4,7 @@
 //! clock or randomness; time is an argument, effects go into a sink.
 
 pub mod admission;
+mod alias;
 pub mod effects;
 mod handle;
 pub mod journal;

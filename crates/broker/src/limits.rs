@@ -33,6 +33,8 @@ pub struct Limits {
     pub keep_alive_s_max: u16,
     /// Topic Alias Maximum announced to clients.
     pub topic_alias_maximum: u16,
+    /// Topic aliases used towards a client (its own Topic Alias Maximum applies as well); 0 for none.
+    pub topic_alias_outbound_max: u16,
 }
 
 impl Default for Limits {
@@ -52,6 +54,7 @@ impl Default for Limits {
             sessions_max: 100_000,
             keep_alive_s_max: 3_600,
             topic_alias_maximum: 32,
+            topic_alias_outbound_max: 16,
         }
     }
 }

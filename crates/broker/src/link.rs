@@ -8,11 +8,12 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use motte_mqtt::{
-    Ack, Decoder, Disconnect, Encoder, Packet, PacketId, ProtocolVersion, ReasonCode, Sender, SubAck, UnsubAck,
-    UserProperties,
+    Ack, Decoder, Disconnect, Encoder, Packet, PacketId, ProtocolVersion, Publish, ReasonCode, Sender, SubAck,
+    UnsubAck, UserProperties,
 };
 
 use crate::admission::Admission;
+use crate::alias::{InboundAliases, Naming, OutboundAliases};
 use crate::effects::Effects;
 use crate::journal::Position;
 use crate::limits::Limits;
@@ -53,15 +54,17 @@ pub(crate) struct Link {
     pending: VecDeque<PendingAck>,
     /// QoS 1 publishes among `pending`: they count against our Receive Maximum.
     pub(crate) pending_publishes: usize,
-    /// Topic of each alias the client has set, by alias less one.
-    aliases: Vec<Option<Arc<str>>>,
-    aliases_max: u16,
+    /// What the client has set.
+    pub(crate) aliases: InboundAliases,
+    /// What we use towards the client.
+    pub(crate) names: OutboundAliases,
 }
 
 impl Link {
     /// The state after CONNECT. `keep_alive_s` is the one in force.
     pub(crate) fn new(id: LinkId, admission: &Admission, keep_alive_s: u16, limits: &Limits, now: Millis) -> Self {
         let version = admission.version;
+        let is_v5 = version == ProtocolVersion::V5;
         Self {
             id,
             version,
@@ -74,8 +77,8 @@ impl Link {
             cache: RouteCache::default(),
             pending: VecDeque::new(),
             pending_publishes: 0,
-            aliases: Vec::new(),
-            aliases_max: if version == ProtocolVersion::V5 { limits.topic_alias_maximum } else { 0 },
+            aliases: InboundAliases::new(if is_v5 { limits.topic_alias_maximum } else { 0 }),
+            names: OutboundAliases::new(admission.topic_alias_maximum.min(limits.topic_alias_outbound_max)),
         }
     }
 
@@ -87,24 +90,6 @@ impl Link {
     /// When the connection ends if nothing more is heard.
     pub(crate) fn silent_until(&self) -> Option<Millis> {
         self.silence_ms_max.map(|ms| self.heard.plus_ms(ms))
-    }
-
-    /// Remembers a topic under an alias, and tells whether the alias is allowed (MQTT-3.3.2-12).
-    pub(crate) fn set_alias(&mut self, alias: NonZeroU16, topic: &Arc<str>) -> bool {
-        if alias.get() > self.aliases_max {
-            return false;
-        }
-        let at = usize::from(alias.get()) - 1;
-        if self.aliases.len() <= at {
-            self.aliases.resize(at + 1, None);
-        }
-        self.aliases[at] = Some(Arc::clone(topic));
-        true
-    }
-
-    /// The topic of an alias; `None` when it was not set.
-    pub(crate) fn alias(&self, alias: NonZeroU16) -> Option<&Arc<str>> {
-        self.aliases.get(usize::from(alias.get()) - 1)?.as_ref()
     }
 
     /// Lets an acknowledgement wait for its record, behind those that wait already; tells how many wait.
@@ -132,6 +117,26 @@ impl Link {
             // An error leaves the buffer as it was: the packet is too large for the client, or does not exist in its
             // version, and then must not be sent.
             let _ = self.encoder.encode(packet, out);
+        }
+    }
+
+    /// Appends a PUBLISH of `topic` to the link's outbox, by an alias where that is possible; tells whether the client
+    /// takes a packet of this size (MQTT-3.1.2-24).
+    pub(crate) fn publish(&mut self, packet: &Publish<'_>, topic: &Arc<str>, out: &mut Vec<u8>) -> bool {
+        match self.names.name(topic) {
+            Naming::Alias(alias) => {
+                let short = Publish { topic: "", topic_alias: Some(alias), ..*packet };
+                self.encoder.publish(&short, out).is_ok()
+            }
+            Naming::Both(alias) => {
+                if self.encoder.publish(&Publish { topic_alias: Some(alias), ..*packet }, out).is_ok() {
+                    self.names.told(topic, alias);
+                    return true;
+                }
+                // Three bytes less may be what the client still takes.
+                self.encoder.publish(packet, out).is_ok()
+            }
+            Naming::Topic => self.encoder.publish(packet, out).is_ok(),
         }
     }
 

@@ -83,7 +83,7 @@ impl<J: Journal> Shard<J> {
         let Some(link) = &mut session.link else { return Err(Stop::protocol(ReasonCode::ProtocolError, "no link")) };
         let by_alias = publish.topic_alias.filter(|_| publish.topic.is_empty());
         let topic: Option<Arc<str>> = match by_alias {
-            Some(alias) => Some(link.alias(alias).cloned().ok_or_else(unknown_alias)?),
+            Some(alias) => Some(link.aliases.topic(alias).cloned().ok_or_else(unknown_alias)?),
             None => None,
         };
         let text = topic.as_deref().unwrap_or(publish.topic);
@@ -106,7 +106,7 @@ impl<J: Journal> Shard<J> {
             }
         };
         if let Some(alias) = publish.topic_alias.filter(|_| by_alias.is_none())
-            && !link.set_alias(alias, &cached.topic)
+            && !link.aliases.set(alias, &cached.topic)
         {
             return Err(Stop::protocol(ReasonCode::TopicAliasInvalid, "topic alias above our maximum"));
         }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use motte_audit::{Denial, EventKind};
-use motte_mqtt::{Delivery, Packet, PacketId, Publish, Qos, SubscriptionIds};
+use motte_mqtt::{Delivery, PacketId, Publish, Qos, SubscriptionIds};
 use motte_policy::{Action, Policy};
 
 use super::Session;
@@ -119,14 +119,14 @@ impl Session {
         }
     }
 
-    pub(super) fn write(&self, owed: &Owed, delivery: Delivery, turn: &Turn<'_>, fx: &mut impl Effects) -> Written {
-        let Some(link) = &self.link else { return Written::NotNow };
+    pub(super) fn write(&mut self, owed: &Owed, delivery: Delivery, turn: &Turn<'_>, fx: &mut impl Effects) -> Written {
+        let Some(link) = &mut self.link else { return Written::NotNow };
         let Some(out) = fx.outbox(link.id) else { return Written::NotNow };
         if out.len() >= turn.limits.outbox_bytes_max {
             return Written::NotNow;
         }
         let message = &owed.message;
-        let packet = Packet::Publish(Publish {
+        let packet = Publish {
             delivery,
             retain: owed.retain,
             topic: &message.topic,
@@ -135,11 +135,8 @@ impl Session {
             subscription_ids: SubscriptionIds::from_slice(&owed.ids),
             properties: message.properties.as_ref(),
             payload: &message.payload,
-        });
-        match link.encoder.encode(&packet, out) {
-            Ok(()) => Written::Sent,
-            Err(_) => Written::TooLarge,
-        }
+        };
+        if link.publish(&packet, &message.topic, out) { Written::Sent } else { Written::TooLarge }
     }
 
     /// Sends whatever may go now: what was unfinished on an earlier connection, what waits, what is being replayed.

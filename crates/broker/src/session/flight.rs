@@ -120,13 +120,14 @@ impl Session {
     }
 
     /// Sends one entry again, or tells that it must not be sent any more.
-    fn send_again(&self, at: usize, turn: &mut Turn<'_>, fx: &mut impl Effects) -> bool {
+    fn send_again(&mut self, at: usize, turn: &mut Turn<'_>, fx: &mut impl Effects) -> bool {
         let InFlight { id, stage } = &self.in_flight[at];
+        let id = *id;
         let mut owed = match stage {
             Stage::Published(owed) => owed.clone(),
             Stage::Released => {
                 if let Some(link) = &self.link {
-                    link.write(&Packet::PubRel(Ack::new(*id, ReasonCode::Success)), fx);
+                    link.write(&Packet::PubRel(Ack::new(id, ReasonCode::Success)), fx);
                 }
                 return true;
             }
@@ -135,6 +136,6 @@ impl Session {
             turn.counters.denied += 1;
             return false;
         }
-        matches!(self.write(&owed, delivery(&owed, *id, true), turn, fx), Written::Sent)
+        matches!(self.write(&owed, delivery(&owed, id, true), turn, fx), Written::Sent)
     }
 }

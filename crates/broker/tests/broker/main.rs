@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop")]
 #![allow(unreachable_pub, reason = "nobody else sees a test")]
 
+mod alias;
 mod connect;
 mod errors;
 mod faults;

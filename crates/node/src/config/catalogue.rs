@@ -199,4 +199,5 @@ pub(super) static BOUNDS: &[Bound] = &[
     bound!(shard.sessions_max: usize, 1..=10_000_000, "Sessions of one shard."),
     bound!(shard.keep_alive_s_max: u16, 5..=65_535, "Seconds of keep alive."),
     bound!(shard.topic_alias_maximum: u16, 0..=65_535, "Topic aliases a client may set."),
+    bound!(shard.topic_alias_outbound_max: u16, 0..=65_535, "Topic aliases used towards a client; 0 for none."),
 ];

@@ -67,6 +67,9 @@ pub struct Hello<'a> {
     pub session_expiry_s: Option<u32>,
     pub receive_maximum: Option<u16>,
     pub packet_size_max: Option<u32>,
+    pub topic_alias_maximum: u16,
+    pub wants_response_information: bool,
+    pub wants_problem_information: bool,
     pub will: Option<Will<'a>>,
     pub assigned: bool,
 }
@@ -84,6 +87,9 @@ pub fn v5(client_id: &str) -> Hello<'_> {
         session_expiry_s: None,
         receive_maximum: None,
         packet_size_max: None,
+        topic_alias_maximum: 0,
+        wants_response_information: false,
+        wants_problem_information: true,
         will: None,
         assigned: false,
     }
@@ -414,6 +420,9 @@ pub fn connect_packet<'a>(hello: &Hello<'a>) -> Connect<'a> {
             session_expiry_s: hello.session_expiry_s,
             receive_maximum: hello.receive_maximum.and_then(NonZeroU16::new),
             packet_size_max: hello.packet_size_max.and_then(NonZeroU32::new),
+            topic_alias_maximum: hello.topic_alias_maximum,
+            request_response_information: hello.wants_response_information,
+            request_problem_information: hello.wants_problem_information,
             ..ConnectProperties::default()
         },
     }

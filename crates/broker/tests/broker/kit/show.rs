@@ -64,6 +64,9 @@ fn publish_line(publish: &Publish<'_>) -> String {
             write!(line, " q2 #{}{}", id.value(), if dup { " dup" } else { "" }).unwrap()
         }
     }
+    if let Some(alias) = publish.topic_alias {
+        write!(line, " alias={alias}").unwrap();
+    }
     if publish.retain {
         line.push_str(" retain");
     }
