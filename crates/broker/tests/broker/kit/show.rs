@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use motte_broker::Record;
-use motte_broker::mqtt::{ConnAck, Delivery, Packet, ProtocolVersion, Publish};
+use motte_broker::mqtt::{ConnAck, Delivery, ForwardedProperties, Packet, ProtocolVersion, Publish};
 
 pub fn packets(version: ProtocolVersion, mut bytes: &[u8], shown: &mut Vec<String>) {
     let decoder = super::decoder(version);
@@ -77,7 +77,27 @@ fn publish_line(publish: &Publish<'_>) -> String {
     if !ids.is_empty() {
         write!(line, " ids={}", ids.join(",")).unwrap();
     }
+    forwarded(&mut line, &publish.properties);
     line
+}
+
+/// The properties that travel with a message, those it has.
+fn forwarded(line: &mut String, properties: &ForwardedProperties<'_>) {
+    if properties.payload_is_utf8() {
+        line.push_str(" utf8");
+    }
+    if let Some(text) = properties.content_type() {
+        write!(line, " type={text}").unwrap();
+    }
+    if let Some(topic) = properties.response_topic() {
+        write!(line, " re={topic}").unwrap();
+    }
+    if let Some(data) = properties.correlation_data() {
+        write!(line, " correlation={data:02x?}").unwrap();
+    }
+    for (name, value) in properties.user().iter() {
+        write!(line, " {name}:{value}").unwrap();
+    }
 }
 
 pub fn record(record: &Record<'_>) -> String {
