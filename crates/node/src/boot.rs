@@ -22,7 +22,7 @@ use crate::gate::{Entrance, Gate, listener};
 use crate::log::{self, Reporter};
 use crate::reload::Reloader;
 use crate::renewal::{self, RenewalError};
-use crate::settings::{ListenerSettings, Settings, Transport};
+use crate::settings::{ListenerSettings, Settings, Speech};
 use crate::snapshot::Snapshot;
 use crate::supervise;
 use crate::worker::mailbox::{Mail, Mailbox};
@@ -67,9 +67,9 @@ pub enum StartError {
 pub struct Listening {
     /// Its name in the configuration.
     pub name: String,
-    /// What it speaks, as the scheme of a URL: `mqtts`, `wss` or `mqtt`.
+    /// What it speaks, as the scheme of a URL: `mqtts`, `wss`, `mqtt` or `ws`; that of MQTT where it speaks both.
     pub scheme: &'static str,
-    /// Path of the upgrade request of a `wss` listener, else empty.
+    /// Path of the upgrade request of a `wss` or `ws` listener, else empty.
     pub path: String,
     /// Address and port, the port that was really given.
     pub address: SocketAddr,
@@ -128,10 +128,10 @@ fn bind_all(listeners: &[ListenerSettings]) -> Result<(Vec<Listening>, Vec<TcpLi
         let failed = |source| StartError::Bind { name: settings.name.clone(), address: settings.address, source };
         let socket = listener::bind(settings.address).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
-        let (scheme, path) = match &settings.transport {
-            Transport::Tls => ("mqtts", String::new()),
-            Transport::WebSocketTls { path, .. } => ("wss", path.clone()),
-            Transport::Plaintext => ("mqtt", String::new()),
+        let scheme = settings.transport.scheme();
+        let path = match &settings.transport.speech {
+            Speech::WebSocket(websocket) => websocket.path.clone(),
+            Speech::Mqtt | Speech::Either(_) => String::new(),
         };
         listening.push(Listening { name: settings.name.clone(), scheme, path, address });
         sockets.push(socket);
@@ -151,6 +151,9 @@ fn announce_start(settings: &Settings) {
 fn announce_listeners(listening: &[Listening]) {
     for Listening { name, scheme, address, .. } in listening {
         tracing::info!(listener = name, scheme, %address, "listening");
+        if matches!(*scheme, "mqtt" | "ws") {
+            tracing::warn!(listener = name, %address, "this listener speaks without TLS");
+        }
     }
 }
 

@@ -2,12 +2,16 @@
 //!
 //! Made by `config`, read by boot, gate, workers and reload. Defaults are the secure ones.
 
+mod transport;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use motte_broker::Limits;
+
+pub use transport::{Speech, Transport, WebSocketSettings};
 
 /// Everything a node is started with.
 #[derive(Clone, Debug)]
@@ -45,22 +49,6 @@ pub struct ListenerSettings {
     pub transport: Transport,
     /// Whether client certificates are asked for.
     pub client_certificates: ClientCertificates,
-}
-
-/// What a listener speaks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// MQTT over TLS.
-    Tls,
-    /// MQTT over WebSocket over TLS.
-    WebSocketTls {
-        /// Path of the upgrade request, `/mqtt` by default.
-        path: String,
-        /// Origins a browser may come from; empty: requests with an `Origin` are accepted only from the host itself.
-        origins: Vec<String>,
-    },
-    /// MQTT without TLS. Only under `[danger]`.
-    Plaintext,
 }
 
 /// Whether client certificates are asked for.

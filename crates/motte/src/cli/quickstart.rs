@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use motte_node::config::{ConfigFile, SampleListener};
-use motte_node::settings::{ListenerSettings, Transport};
+use motte_node::settings::ListenerSettings;
 use motte_node::{Ready, Settings};
 use motte_pki::{CertificateFacts, HostName};
 
@@ -98,9 +98,7 @@ fn everywhere_or_here(args: &Args, here: Ipv4Addr) -> IpAddr {
 fn override_addresses(settings: &mut Settings, args: &Args) {
     let before: Vec<SocketAddr> = settings.listeners.iter().map(|listener| listener.address).collect();
     for (name, port) in [("mqtts", args.port), ("wss", args.wss_port)] {
-        let same_kind = |listener: &&mut ListenerSettings| {
-            listener.name.starts_with(name) && listener.transport != Transport::Plaintext
-        };
+        let same_kind = |listener: &&mut ListenerSettings| listener.name.starts_with(name) && listener.transport.tls;
         for listener in settings.listeners.iter_mut().filter(same_kind) {
             if let Some(port) = port {
                 listener.address.set_port(port);

@@ -44,13 +44,18 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
     },
     SectionEntry {
         name: "listener",
-        doc: "Where clients come in. Repeat the section for each address. Every listener here speaks TLS.",
+        doc: "Where clients come in. Repeat the section for each address.",
         keys: &[
             key("name", "\"mqtts\"", "Its name in the log. Default: listener-1, listener-2, …"),
             key("address", "\"127.0.0.1:8883\"", "IP address and port; 0.0.0.0 or [::] for all networks."),
-            key("transport", "\"tls\"", "\"tls\": MQTT over TLS; \"wss\": MQTT over WebSocket over TLS."),
-            key("path", "\"/mqtt\"", "Only for \"wss\": the path of the WebSocket."),
-            key("origins", "[]", "Only for \"wss\": web origins that may connect, beside the broker's own."),
+            key(
+                "transport",
+                "\"tls\"",
+                "\"tls\": MQTT and WebSocket over TLS, as the client begins. Only one of them: \"mqtts\", \"wss\".\n\
+                 Without TLS, on loopback only: \"tcp\" (MQTT) and \"ws\" (WebSocket).",
+            ),
+            key("path", "\"/mqtt\"", "The path of the WebSocket."),
+            key("origins", "[]", "Web origins that may connect by WebSocket. Default: the broker's own."),
             key(
                 "client_certificates",
                 "\"optional\"",
@@ -108,7 +113,8 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
             key(
                 "plaintext_listeners",
                 "[]",
-                "Addresses for MQTT without TLS, such as \"127.0.0.1:1883\": all on the way can read and change it.",
+                "Addresses where MQTT is spoken without TLS, such as \"10.0.0.1:1883\": all on the way can read and\n\
+                 change it. One that a \"tcp\" or \"ws\" [[listener]] has lets that stand beyond loopback.",
             ),
         ],
     },

@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod files;
+mod listener;
 mod parse;
 mod reader;
 mod sample;

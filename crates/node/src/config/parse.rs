@@ -2,23 +2,22 @@
 //!
 //! Called by `ConfigFile::load`. Looks at no other file; `files` does that with what is named here.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use toml::de::DeTable;
 
 use super::catalogue::{BOUNDS, Bounds, known};
+use super::listener;
 use super::reader::{Located, Problems, Section};
 use crate::settings::{
     ClientCertificates, IdentitySettings, ListenerSettings, LogFormat, LogLevel, LogSettings, RenewalSettings,
-    Settings, TlsSettings, Transport,
+    Settings, TlsSettings,
 };
 
 /// Sections that stand at the top.
 const TOP: [&str; 8] = ["node", "listener", "tls", "identity", "policy", "limits", "log", "danger"];
 const HINT_CERTIFICATE: &str = "name the PEM file; `motte quickstart` or `motte cert server NAME` makes one";
-const NAME_CHARS_MAX: usize = 32;
 
 /// Settings of which required parts may be missing; then there is a problem that says so.
 #[derive(Debug)]
@@ -77,9 +76,8 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
     let policy = root.section("policy", "[policy]", &known("policy"), problems);
     let danger = root.section("danger", "[danger]", &known("danger"), problems);
     let client_ca = tls.path("client_ca", problems);
-    let mut listeners = listeners(&root, client_ca.is_some(), problems);
     let mut dangers = Vec::new();
-    plaintext(&danger, &mut listeners, &mut dangers, problems);
+    let listeners = listener::all(&root, &danger, client_ca.is_some(), &mut dangers, problems);
     let allow_anonymous = danger.flag("allow_anonymous", problems).unwrap_or(false);
     if allow_anonymous {
         dangers.push("allow_anonymous: clients come in without any proof of who they are");
@@ -158,142 +156,6 @@ fn shards(node: &Section<'_>, problems: &mut Problems) -> NonZeroU16 {
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get().min(256));
     let count = written.unwrap_or_else(|| u16::try_from(cores()).unwrap_or(1));
     NonZeroU16::new(count).unwrap_or(NonZeroU16::MIN)
-}
-
-fn listeners(root: &Section<'_>, client_ca: bool, problems: &mut Problems) -> Vec<ListenerSettings> {
-    let sections = root.sections("listener", "[[listener]]", &known("listener"), problems);
-    let mut listeners: Vec<ListenerSettings> = Vec::new();
-    for (number, section) in sections.iter().enumerate() {
-        let Some(listener) = listener(section, number, client_ca, problems) else { continue };
-        let line = section.line_of("address", problems);
-        if listener.address.port() != 0 && listeners.iter().any(|other| other.address == listener.address) {
-            problems.at(line, format!("two listeners have the address {}", listener.address), "give each its own port");
-        }
-        if listeners.iter().any(|other| other.name == listener.name) {
-            let line = section.line_of("name", problems);
-            problems.at(line, format!("two listeners have the name {:?}", listener.name), "give each its own name");
-        }
-        listeners.push(listener);
-    }
-    listeners
-}
-
-fn listener(
-    section: &Section<'_>,
-    number: usize,
-    client_ca: bool,
-    problems: &mut Problems,
-) -> Option<ListenerSettings> {
-    let name = name(section, problems).unwrap_or_else(|| format!("listener-{}", number + 1));
-    let websocket = match section.text("transport", problems).as_ref().map(|text| (text.value.as_str(), text.line)) {
-        Some(("plaintext" | "tcp" | "mqtt" | "ws", line)) => {
-            let hint = "use \"tls\" or \"wss\"; plaintext is possible only as [danger] plaintext_listeners";
-            problems.at(line, "a listener without TLS cannot stand here", hint);
-            false
-        }
-        _ => section.word("transport", &[("tls", false), ("wss", true)], problems).unwrap_or(false),
-    };
-    let words = [
-        ("none", ClientCertificates::None),
-        ("optional", ClientCertificates::Optional),
-        ("required", ClientCertificates::Required),
-    ];
-    let default = if client_ca { ClientCertificates::Optional } else { ClientCertificates::None };
-    let client_certificates = section.word("client_certificates", &words, problems).unwrap_or(default);
-    if client_certificates != ClientCertificates::None && !client_ca {
-        let line = section.line_of("client_certificates", problems);
-        problems.at(line, "client certificates are asked for without a CA", "set client_ca in [tls]");
-    }
-    let transport = transport(section, websocket, problems);
-    if !section.has("address") {
-        section.missing("address", "write address = \"127.0.0.1:8883\"", problems);
-    }
-    let address = section.text("address", problems)?;
-    let address = socket_address(&address, problems)?;
-    Some(ListenerSettings { name, address, transport, client_certificates })
-}
-
-fn name(section: &Section<'_>, problems: &mut Problems) -> Option<String> {
-    let name = section.text("name", problems)?;
-    let plain = name.value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if name.value.is_empty() || name.value.len() > NAME_CHARS_MAX || !plain {
-        let hint = "use 1 to 32 letters, digits, hyphens, underscores and dots";
-        problems.at(name.line, format!("{:?} cannot be the name of a listener", name.value), hint);
-    }
-    Some(name.value)
-}
-
-fn transport(section: &Section<'_>, websocket: bool, problems: &mut Problems) -> Transport {
-    if !websocket {
-        for key in ["path", "origins"].into_iter().filter(|key| section.has(key)) {
-            let line = section.line_of(key, problems);
-            problems.at(line, format!("{key} is only for WebSocket"), "set transport = \"wss\", or remove the line");
-        }
-        return Transport::Tls;
-    }
-    let path = section.text("path", problems);
-    if let Some(path) = path.as_ref().filter(|path| !is_path(&path.value)) {
-        problems.at(path.line, format!("{:?} is not the path of a URL", path.value), "write path = \"/mqtt\"");
-    }
-    let origins = section.texts("origins", problems).unwrap_or_default();
-    for origin in origins.iter().filter(|origin| !is_origin(&origin.value)) {
-        let what = format!("{:?} is not a web origin", origin.value);
-        problems.at(origin.line, what, "write it as a browser sends it: \"https://app.example.org\", without path");
-    }
-    Transport::WebSocketTls {
-        path: path.map_or_else(|| String::from("/mqtt"), |path| path.value),
-        origins: origins.into_iter().map(|origin| origin.value).collect(),
-    }
-}
-
-fn is_path(text: &str) -> bool {
-    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'))
-}
-
-/// Scheme, host and perhaps port (RFC 6454, section 6.2).
-fn is_origin(text: &str) -> bool {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    host.is_some_and(|host| {
-        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
-    })
-}
-
-fn socket_address(text: &Located<String>, problems: &mut Problems) -> Option<SocketAddr> {
-    let address = text.value.parse().ok();
-    if address.is_none() {
-        let hint = "write IP address and port, such as \"127.0.0.1:8883\", \"0.0.0.0:8883\" or \"[::]:8883\"";
-        problems.at(text.line, format!("{:?} is not an address with a port", text.value), hint);
-    }
-    address
-}
-
-/// Listeners without TLS, which exist only under `[danger]`.
-fn plaintext(
-    danger: &Section<'_>,
-    listeners: &mut Vec<ListenerSettings>,
-    dangers: &mut Vec<&'static str>,
-    problems: &mut Problems,
-) {
-    for (number, text) in danger.texts("plaintext_listeners", problems).unwrap_or_default().iter().enumerate() {
-        let Some(address) = socket_address(text, problems) else { continue };
-        if address.port() != 0 && listeners.iter().any(|other| other.address == address) {
-            problems.at(text.line, format!("two listeners have the address {address}"), "give each its own port");
-        }
-        let danger = if address.ip().is_loopback() {
-            "plaintext_listeners: MQTT without TLS on this machine"
-        } else {
-            "plaintext_listeners: MQTT without TLS on the network; all on the way can read and change it"
-        };
-        if !dangers.contains(&danger) {
-            dangers.push(danger);
-        }
-        listeners.push(ListenerSettings {
-            name: format!("plaintext-{}", number + 1),
-            address,
-            transport: Transport::Plaintext,
-            client_certificates: ClientCertificates::None,
-        });
-    }
 }
 
 fn renewal(tls: &Section<'_>, problems: &mut Problems) -> Option<RenewalDraft> {

@@ -63,11 +63,10 @@ fn listener_section(text: &mut String, section: &SectionEntry, listener: &Sample
             "address" => Some(format!("\"{}\"", listener.address)),
             "transport" => Some(String::from(if listener.websocket { "\"wss\"" } else { "\"tls\"" })),
             "path" if listener.websocket => Some(String::from(key.value)),
-            "path" | "origins" if !listener.websocket => continue,
             _ => None,
         };
         // Each key is explained where it stands first.
-        let doc = if first || listener.websocket && matches!(key.name, "path" | "origins") { key.doc } else { "" };
+        let doc = if first { key.doc } else { "" };
         entry(text, doc, key.name, key.value, chosen.as_deref());
     }
 }

@@ -93,7 +93,7 @@ fn a_right_file_gives_the_secure_defaults() {
     let settings = ConfigFile::load(&path).unwrap();
     assert_eq!(settings.acl_file, dir.path().join("acl"));
     assert_eq!(settings.listeners.len(), 1);
-    assert_eq!(settings.listeners[0].transport, Transport::Tls);
+    assert_eq!(settings.listeners[0].transport, Transport::tls());
     assert_eq!(settings.listeners[0].client_certificates, ClientCertificates::Optional);
     assert!(settings.identity.certificate_common_name && !settings.identity.allow_anonymous);
     assert!(settings.dangers.is_empty());
@@ -139,12 +139,8 @@ fn what_a_listener_cannot_be() {
     check(&with(address, ""), &["motte.toml:1: address is missing in [[listener]]"]);
     check(&with(address, "address = 8883\n"), &["motte.toml:2: address must be a text"]);
     check(
-        &with(address, "address = \"0.0.0.0:1883\"\ntransport = \"plaintext\"\n"),
-        &["motte.toml:3: a listener without TLS cannot stand here"],
-    );
-    check(
-        &with(address, "address = \"127.0.0.1:0\"\npath = \"/mqtt\"\n"),
-        &["motte.toml:3: path is only for WebSocket"],
+        &with(address, "address = \"127.0.0.1:0\"\ntransport = \"mqtts\"\npath = \"/mqtt\"\n"),
+        &["motte.toml:4: path is only for WebSocket"],
     );
     check(
         &with(address, "address = \"127.0.0.1:0\"\ntransport = \"wss\"\npath = \"mqtt\"\norigins = [\"*\"]\n"),
@@ -156,6 +152,40 @@ fn what_a_listener_cannot_be() {
     );
     check(&with("[[listener]]", "[listener]"), &["motte.toml:1: listener is a list of sections"]);
     check(&with("[[listener]]\naddress = \"127.0.0.1:0\"\n", ""), &["motte.toml: there is no listener"]);
+}
+
+#[test]
+fn a_listener_without_tls_stands_on_loopback_and_elsewhere_only_under_danger() {
+    let address = "address = \"127.0.0.1:0\"\n";
+    let beyond = "a listener without TLS cannot stand beyond loopback";
+    for transport in ["tcp", "ws"] {
+        let at = |place: &str| with(address, &format!("address = \"{place}\"\ntransport = \"{transport}\"\n"));
+        check(&at("127.0.0.1:1883"), &[]);
+        check(&at("[::1]:1883"), &[]);
+        for place in ["0.0.0.0:1883", "192.0.2.1:1883", "[::]:1883"] {
+            check(&at(place), &[&format!("motte.toml:2: {beyond}")]);
+            check(&format!("{}[danger]\nplaintext_listeners = [\"{place}\"]\n", at(place)), &[]);
+        }
+        check(
+            &at("192.0.2.1:1883").replace("[tls]", "client_certificates = \"required\"\n[tls]"),
+            &[
+                &format!("motte.toml:2: {beyond}"),
+                "motte.toml:5: a listener without TLS cannot ask for client certificates",
+            ],
+        );
+    }
+}
+
+#[test]
+fn an_address_under_danger_belongs_to_the_listener_that_has_it() {
+    let dir = folder();
+    let path = dir.path().join("motte.toml");
+    let listener = "[[listener]]\nname = \"web\"\naddress = \"0.0.0.0:80\"\ntransport = \"ws\"\norigins = []\n";
+    fs::write(&path, format!("{GOOD}{listener}[danger]\nplaintext_listeners = [\"0.0.0.0:80\"]\n")).unwrap();
+    let settings = ConfigFile::load(&path).unwrap();
+    assert_eq!(settings.listeners.len(), 2);
+    assert_eq!((settings.listeners[1].name.as_str(), settings.listeners[1].transport.scheme()), ("web", "ws"));
+    assert_eq!(settings.dangers.len(), 1, "{:?}", settings.dangers);
 }
 
 #[test]
@@ -179,7 +209,7 @@ fn weakened_security_is_named() {
     let danger = "[danger]\nallow_anonymous = true\nplaintext_listeners = [\"127.0.0.1:0\", \"0.0.0.0:0\"]\n";
     fs::write(&path, format!("{GOOD}{danger}")).unwrap();
     let settings = ConfigFile::load(&path).unwrap();
-    let plaintext = settings.listeners.iter().filter(|listener| listener.transport == Transport::Plaintext);
+    let plaintext = settings.listeners.iter().filter(|listener| listener.transport == Transport::PLAINTEXT);
     assert_eq!(plaintext.count(), 2);
     assert_eq!(settings.dangers.len(), 3, "{:?}", settings.dangers);
 }

@@ -28,7 +28,7 @@ use self::connect::FirstPacket;
 use self::limits::{ConnectionPlace, HandshakePlace, Places};
 use self::visitor::Visitor;
 use crate::log::{Entry, Reporter};
-use crate::settings::Transport;
+use crate::settings::{Speech, Transport};
 use crate::snapshot::Snapshot;
 use crate::worker::mailbox::{Arrival, Mail, Mailbox, Proof};
 
@@ -164,11 +164,16 @@ impl Gate {
         if let Some(config) = &snapshot.tls[entrance.index] {
             tls::accept(visitor, Arc::clone(config)).await?;
         }
-        if let Transport::WebSocketTls { path, origins } = &entrance.transport {
-            websocket::accept(visitor, path, origins, snapshot.settings.gate.connect_bytes_max).await?;
+        let connect_bytes_max = snapshot.settings.gate.connect_bytes_max;
+        match &entrance.transport.speech {
+            Speech::WebSocket(settings) => websocket::accept(visitor, settings, connect_bytes_max).await?,
+            Speech::Either(settings) if websocket::is_begun(visitor).await? => {
+                websocket::accept(visitor, settings, connect_bytes_max).await?;
+            }
+            Speech::Mqtt | Speech::Either(_) => {}
         }
-        let FirstPacket { bytes, length } = connect::read(visitor, snapshot.settings.gate.connect_bytes_max).await?;
-        let connect = connect::parse(&bytes[..length], snapshot.settings.gate.connect_bytes_max)?;
+        let FirstPacket { bytes, length } = connect::read(visitor, connect_bytes_max).await?;
+        let connect = connect::parse(&bytes[..length], connect_bytes_max)?;
         claim.client_id = Some(Arc::from(connect.client_id));
         claim.user_name = connect.user_name.map(Arc::from);
         let (client_id, assigned) = connect::client_id(&connect)?;

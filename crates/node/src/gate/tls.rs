@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::Refusal;
 use super::visitor::Visitor;
 use crate::config::ConfigError;
-use crate::settings::{ClientCertificates, ListenerSettings, TlsSettings, Transport};
+use crate::settings::{ClientCertificates, ListenerSettings, TlsSettings};
 use crate::snapshot::problem;
 use crate::wire::{Wire, WireError};
 
@@ -57,17 +57,16 @@ pub(crate) fn server_config(
     settings: &TlsSettings,
     listener: &ListenerSettings,
 ) -> Result<Option<Arc<ServerConfig>>, ConfigError> {
-    let protocol: &[u8] = match listener.transport {
-        Transport::Plaintext => return Ok(None),
-        Transport::Tls => b"mqtt",
-        Transport::WebSocketTls { .. } => b"http/1.1",
-    };
+    if !listener.transport.tls {
+        return Ok(None);
+    }
     let asked = match listener.client_certificates {
         ClientCertificates::None => motte_pki::ClientCertificates::None,
         ClientCertificates::Optional => motte_pki::ClientCertificates::Optional,
         ClientCertificates::Required => motte_pki::ClientCertificates::Required,
     };
-    let params = ServerTlsParams { alpn: vec![protocol.to_vec()], ..params(settings, asked) };
+    let alpn = listener.transport.alpn().iter().map(|protocol| protocol.to_vec()).collect();
+    let params = ServerTlsParams { alpn, ..params(settings, asked) };
     motte_pki::server_config(&params).map(Some).map_err(|error| config_error(settings, &error))
 }
 

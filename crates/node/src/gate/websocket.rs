@@ -1,7 +1,7 @@
 //! The WebSocket upgrade (RFC 6455, section 4.2) and the few plain HTTP answers beside it.
 //!
-//! Called by the gate behind TLS. The request head is bounded before it is parsed; path, origin and subprotocol are
-//! checked before the upgrade is granted (K37), and no extension is ever negotiated.
+//! Called by the gate, behind TLS where there is any. The request head is bounded before it is parsed; path, origin and
+//! subprotocol are checked before the upgrade is granted (K37), and no extension is ever negotiated.
 
 use motte_audit::RefusalReason;
 use motte_console::Response;
@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue};
 
 use super::Refusal;
 use super::visitor::Visitor;
+use crate::settings::WebSocketSettings;
 use crate::wire::WebSocket;
 
 /// Bytes of a request head.
@@ -31,11 +32,26 @@ enum Verdict {
     Refuse(Response, &'static str),
 }
 
+/// Whether the client begins with HTTP where it may begin with MQTT as well: it said so in ALPN, or else its first byte
+/// is a letter, as in `GET `. A CONNECT begins with 0x10.
+pub(super) async fn is_begun(visitor: &mut Visitor) -> Result<bool, Refusal> {
+    if let Some(protocol) = visitor.wire.connection().and_then(|tls| tls.alpn_protocol()) {
+        return Ok(protocol == b"http/1.1");
+    }
+    while visitor.plain.is_empty() {
+        let ended = |error| {
+            let detail = format!("the connection ended before its first byte: {error}");
+            Refusal::silent(RefusalReason::BadConnect, detail)
+        };
+        visitor.read_more().await.map_err(ended)?;
+    }
+    Ok(visitor.plain[0].is_ascii_uppercase())
+}
+
 /// Reads the request and grants the upgrade or answers in HTTP.
 pub(super) async fn accept(
     visitor: &mut Visitor,
-    path: &str,
-    origins: &[String],
+    settings: &WebSocketSettings,
     connect_bytes_max: u32,
 ) -> Result<(), Refusal> {
     let refused = |detail: String| Refusal::silent(RefusalReason::WebSocketUpgrade, detail);
@@ -54,7 +70,8 @@ pub(super) async fn accept(
         }
         visitor.read_more().await.map_err(|error| refused(format!("the connection ended in the upgrade: {error}")))?;
     };
-    match judge(&request, path, origins) {
+    let scheme = if visitor.wire.connection().is_some() { "https://" } else { "http://" };
+    match judge(&request, settings, scheme) {
         Verdict::Upgrade(subprotocol) => {
             let early = visitor.plain.split_off(length);
             visitor.plain.clear();
@@ -90,17 +107,17 @@ async fn upgrade(
     visitor.wire.reopen(&early, &mut visitor.plain).map_err(|error| refused(error.to_string()))
 }
 
-/// Checks path, upgrade headers, origin and subprotocol, in this order.
-fn judge(request: &Request, path: &str, origins: &[String]) -> Verdict {
+/// Checks path, upgrade headers, origin and subprotocol, in this order. `scheme` is that of this listener's own pages.
+fn judge(request: &Request, settings: &WebSocketSettings, scheme: &str) -> Verdict {
     let asked = request.uri().path();
     let headers = request.headers();
     if !headers.contains_key("upgrade") {
         return Verdict::Answer(motte_console::respond(request.method().as_str(), asked));
     }
-    if asked != path {
+    if asked != settings.path {
         return Verdict::Refuse(Response::text(404, "not found\n"), "a path that is not the listener's");
     }
-    if !origin_is_allowed(headers, origins) {
+    if !origin_is_allowed(headers, &settings.origins, scheme) {
         return Verdict::Refuse(Response::text(403, "forbidden\n"), "an origin that is not allowed");
     }
     if create_response(request).is_err() {
@@ -114,7 +131,7 @@ fn judge(request: &Request, path: &str, origins: &[String]) -> Verdict {
 
 /// A browser tells where its page came from. Without a list only pages of this very host may connect; programs that are
 /// no browsers send no `Origin` and need credentials like everybody.
-fn origin_is_allowed(headers: &HeaderMap, origins: &[String]) -> bool {
+fn origin_is_allowed(headers: &HeaderMap, origins: &[String], scheme: &str) -> bool {
     let mut given = headers.get_all("origin").iter();
     let Some(origin) = given.next() else { return true };
     let Ok(origin) = origin.to_str() else { return false };
@@ -125,7 +142,7 @@ fn origin_is_allowed(headers: &HeaderMap, origins: &[String]) -> bool {
         return origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
     }
     let host = headers.get("host").and_then(|host| host.to_str().ok());
-    let from = origin.strip_prefix("https://");
+    let from = origin.strip_prefix(scheme);
     matches!((from, host), (Some(from), Some(host)) if from.eq_ignore_ascii_case(host))
 }
 
@@ -141,7 +158,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use tokio_tungstenite::tungstenite::handshake::machine::TryParse as _;
 
-    use super::{Request, Verdict, judge};
+    use super::{Request, Verdict, WebSocketSettings, judge};
 
     fn verdict(path: &str, headers: &str, origins: &[&str]) -> Result<&'static str, u16> {
         let text = format!(
@@ -150,8 +167,9 @@ mod tests {
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         let (_, request) = Request::try_parse(text.as_bytes()).unwrap().unwrap();
-        let origins: Vec<String> = origins.iter().map(|&origin| origin.to_owned()).collect();
-        match judge(&request, "/mqtt", &origins) {
+        let origins = origins.iter().map(|&origin| origin.to_owned()).collect();
+        let settings = WebSocketSettings { origins, ..WebSocketSettings::default() };
+        match judge(&request, &settings, "https://") {
             Verdict::Upgrade(subprotocol) => Ok(subprotocol),
             Verdict::Answer(response) | Verdict::Refuse(response, _) => Err(response.status),
         }
@@ -189,7 +207,7 @@ mod tests {
         let get = |path: &str| {
             let text = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
             let (_, request) = Request::try_parse(text.as_bytes()).unwrap().unwrap();
-            match judge(&request, "/mqtt", &[]) {
+            match judge(&request, &WebSocketSettings::default(), "https://") {
                 Verdict::Answer(response) => response.status,
                 verdict => panic!("{verdict:?}"),
             }

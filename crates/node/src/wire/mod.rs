@@ -1,4 +1,4 @@
-//! What lies between a socket and MQTT bytes: nothing, TLS, or WebSocket over TLS.
+//! What lies between a socket and MQTT bytes: TLS, WebSocket, WebSocket over TLS, or nothing.
 //!
 //! Used by the gate before admission and by the shard after it, so that a connection moves between their runtimes as
 //! one plain value. Owns no socket, reads no clock and never waits: bytes go in, bytes come out.
@@ -95,22 +95,23 @@ impl Wire {
 
     /// Takes bytes from the network and appends what they carry to `plain`.
     pub(crate) fn open(&mut self, network: &[u8], plain: &mut Vec<u8>) -> Result<(), WireError> {
-        let Some(tls) = self.tls.as_deref_mut() else {
-            plain.extend_from_slice(network);
+        let Some(websocket) = self.websocket.as_deref_mut() else {
+            match self.tls.as_deref_mut() {
+                Some(tls) => self.peer_finished |= open_tls(tls, network, plain)?,
+                None => plain.extend_from_slice(network),
+            }
             return Ok(());
         };
-        match self.websocket.as_deref_mut() {
-            None => self.peer_finished |= open_tls(tls, network, plain)?,
-            Some(websocket) => {
-                self.peer_finished |= open_tls(tls, network, websocket.incoming())?;
-                self.peer_finished |= websocket.unframe(plain)?;
-            }
+        match self.tls.as_deref_mut() {
+            Some(tls) => self.peer_finished |= open_tls(tls, network, websocket.incoming())?,
+            None => websocket.incoming().extend_from_slice(network),
         }
+        self.peer_finished |= websocket.unframe(plain)?;
         Ok(())
     }
 
-    /// Wraps bytes that were already opened from TLS before the WebSocket layer stood: what came behind the upgrade
-    /// request.
+    /// Wraps bytes that were already taken from the layer below before the WebSocket layer stood: what came behind the
+    /// upgrade request.
     pub(crate) fn reopen(&mut self, early: &[u8], plain: &mut Vec<u8>) -> Result<(), WireError> {
         if let Some(websocket) = self.websocket.as_deref_mut() {
             websocket.incoming().extend_from_slice(early);
@@ -154,37 +155,48 @@ impl Wire {
 
     /// Moves one piece a layer down and tells how much of it was taken.
     fn seal(&mut self, socket: &mut impl Write, piece: &[u8]) -> io::Result<usize> {
-        let Some(tls) = self.tls.as_deref_mut() else {
-            return match socket.write(piece)? {
-                0 => Err(io::ErrorKind::WriteZero.into()),
-                count => Ok(count),
-            };
-        };
         let Some(websocket) = self.websocket.as_deref_mut() else {
-            return tls.writer().write(piece);
+            return below(self.tls.as_deref_mut(), socket, piece);
         };
         let mut framed = 0;
         if websocket.outgoing().is_empty() {
             websocket.frame(piece);
             framed = piece.len();
         }
-        let sealed = tls.writer().write(websocket.outgoing())?;
-        websocket.sent(sealed);
+        match below(self.tls.as_deref_mut(), socket, websocket.outgoing()) {
+            Ok(count) => websocket.sent(count),
+            // A piece that is framed is taken: the frame waits here as a whole, and is told of as unsent.
+            Err(error) if framed > 0 && error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
         Ok(framed)
     }
 
     /// Says goodbye in each layer; [`Wire::flush`] then writes it. Nothing may be written afterwards.
     pub(crate) fn finish(&mut self) {
-        if let (Some(websocket), Some(tls)) = (self.websocket.as_deref_mut(), self.tls.as_deref_mut()) {
+        if let Some(websocket) = self.websocket.as_deref_mut() {
             websocket.close();
             // A close frame has a few bytes: with a full TLS buffer the peer is not reading and would not see it.
-            if let Ok(sealed) = tls.writer().write(websocket.outgoing()) {
+            if let Some(tls) = self.tls.as_deref_mut()
+                && let Ok(sealed) = tls.writer().write(websocket.outgoing())
+            {
                 websocket.sent(sealed);
             }
         }
         if let Some(tls) = self.tls.as_deref_mut() {
             tls.send_close_notify();
         }
+    }
+}
+
+/// Gives bytes to the layer below WebSocket: TLS, or else the socket.
+fn below(tls: Option<&mut ServerConnection>, socket: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
+    match tls {
+        Some(tls) => tls.writer().write(bytes),
+        None => match socket.write(bytes)? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            count => Ok(count),
+        },
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use motte_mqtt::Packet;
-use motte_node::settings::{ClientCertificates, Transport};
+use motte_node::settings::{ClientCertificates, Speech, Transport};
 
 use crate::support::{
     Client, House, connect_as_alice, connect_as_nobody, encode, listener, log_holds, read_until_closed, refused,
@@ -13,7 +13,7 @@ use crate::support::{
 
 fn plaintext_house() -> House {
     let mut house = House::new();
-    house.settings.listeners = vec![listener("plain", Transport::Plaintext)];
+    house.settings.listeners = vec![listener("plain", Transport::PLAINTEXT)];
     house
 }
 
@@ -235,4 +235,65 @@ fn k32_alpn_is_optional_and_a_foreign_protocol_is_refused() {
     assert!(house.try_open(node.address(), None, b"h2").is_err());
     let line = refused("tls_handshake");
     assert!(line["detail"].as_str().unwrap().contains("ALPN"), "{line}");
+}
+
+#[test]
+fn one_tls_port_serves_mqtt_and_websocket_as_alpn_or_the_first_bytes_say() {
+    let house = House::new();
+    let node = house.start();
+    for alpn in [b"mqtt".as_slice(), b""] {
+        let mut client = house.open(node.address(), None, alpn);
+        assert_eq!(client.connect(&connect_as_alice("by-mqtt")), 0);
+    }
+    let upgrade = b"GET /mqtt HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+    let connect = encode(motte_mqtt::ProtocolVersion::V5, &Packet::Connect(connect_as_alice("by-web")));
+    let frame = [&[0x82, 0x80 | u8::try_from(connect.len()).unwrap(), 0, 0, 0, 0], connect.as_slice()].concat();
+    // A close frame ends the conversation, so that all of it can be read.
+    let bytes = [upgrade.as_slice(), &frame, &[0x88, 0x80, 0, 0, 0, 0]].concat();
+    for alpn in [b"http/1.1".as_slice(), b""] {
+        let mut client = house.open(node.address(), None, alpn);
+        client.send(&bytes);
+        let answer = client.until_closed();
+        let head = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head") + 4;
+        assert!(answer.starts_with(b"HTTP/1.1 101 "), "{answer:02x?}");
+        assert_eq!((answer[head], answer[head + 2]), (0x82, 0x20), "a binary frame with CONNACK: {answer:02x?}");
+    }
+}
+
+#[test]
+fn the_protocol_that_alpn_names_is_held_to() {
+    let house = House::new();
+    let node = house.start();
+    let mut client = house.open(node.address(), None, b"mqtt");
+    client.send(b"GET /mqtt HTTP/1.1\r\n\r\n");
+    assert_eq!(client.until_closed(), b"");
+    let mut client = house.open(node.address(), None, b"http/1.1");
+    client.send_packet(&Packet::Connect(connect_as_alice("a")));
+    assert!(client.until_closed().starts_with(b"HTTP/1.1 400 "));
+}
+
+#[test]
+fn a_request_that_is_no_upgrade_gets_a_small_answer_on_the_port_of_both() {
+    let house = House::new();
+    let node = house.start();
+    for (request, status) in [("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "404"), ("POST / HTTP/1.1\r\n\r\n", "400")] {
+        let mut client = house.open(node.address(), None, b"");
+        client.send(request.as_bytes());
+        let answer = String::from_utf8(client.until_closed()).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.len() < 300, "{answer}");
+    }
+}
+
+#[test]
+fn a_listener_can_be_held_to_one_of_mqtt_and_websocket() {
+    let mut house = House::new();
+    house.settings.listeners = vec![listener("mqtts", Transport { tls: true, speech: Speech::Mqtt })];
+    let node = house.start();
+    assert!(house.try_open(node.address(), None, b"http/1.1").is_err());
+    let mut client = house.open(node.address(), None, b"");
+    client.send(b"GET /mqtt HTTP/1.1\r\n\r\n");
+    assert_eq!(client.until_closed(), b"");
+    refused("bad_connect");
 }

@@ -24,7 +24,7 @@ fn all_listeners_are_told_once_they_are_bound() {
 #[test]
 fn what_weakens_security_is_named_at_every_start() {
     let mut house = House::new();
-    house.settings.listeners.push(listener("plain", Transport::Plaintext));
+    house.settings.listeners.push(listener("plain", Transport::PLAINTEXT));
     house.settings.dangers = vec!["plaintext"];
     let _node = house.start();
     let line = logged(|line| line["danger"] == "plaintext");

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use motte_mqtt::{Connect, ConnectProperties, Decoder, Encoder, Packet, ProtocolVersion, Sender};
 use motte_node::settings::{
-    ClientCertificates, GateLimits, IdentitySettings, ListenerSettings, LogSettings, TlsSettings, Transport,
+    ClientCertificates, GateLimits, IdentitySettings, ListenerSettings, LogSettings, Speech, TlsSettings, Transport,
+    WebSocketSettings,
 };
 use motte_node::{Control, Handle, Ready, Settings, StartError, serve_with};
 use motte_pki::{Authority, ClientTlsParams, LeafRequest, Role, Roots, client_config, write_private};
@@ -45,7 +46,7 @@ impl House {
         let settings = Settings {
             source: PathBuf::new(),
             shards: NonZeroU16::new(2).unwrap(),
-            listeners: vec![listener("main", Transport::Tls)],
+            listeners: vec![listener("main", Transport::tls())],
             tls: TlsSettings {
                 certificate: path("server.pem"),
                 key: path("server.key"),
@@ -167,7 +168,7 @@ pub(crate) fn listener(name: &str, transport: Transport) -> ListenerSettings {
 }
 
 pub(crate) fn websocket() -> Transport {
-    Transport::WebSocketTls { path: "/mqtt".to_owned(), origins: Vec::new() }
+    Transport { tls: true, speech: Speech::WebSocket(WebSocketSettings::default()) }
 }
 
 /// A TCP connection with a bound on every read and write.

@@ -1,0 +1,197 @@
+//! `[[listener]]` and `[danger] plaintext_listeners`: where clients come in, and what may be spoken there.
+//!
+//! Called by `parse`. Without TLS a listener stands on loopback only, unless `[danger]` names its address.
+
+use std::net::SocketAddr;
+
+use super::catalogue::known;
+use super::reader::{Located, Problems, Section};
+use crate::settings::{ClientCertificates, ListenerSettings, Speech, Transport, WebSocketSettings};
+
+const NAME_CHARS_MAX: usize = 32;
+
+/// The words of `transport`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Tls,
+    Mqtts,
+    Wss,
+    Tcp,
+    Ws,
+}
+
+const KINDS: [(&str, Kind); 5] =
+    [("tls", Kind::Tls), ("mqtts", Kind::Mqtts), ("wss", Kind::Wss), ("tcp", Kind::Tcp), ("ws", Kind::Ws)];
+
+/// All listeners. What weakens security among them is named in `dangers`.
+pub(super) fn all(
+    root: &Section<'_>,
+    danger: &Section<'_>,
+    client_ca: bool,
+    dangers: &mut Vec<&'static str>,
+    problems: &mut Problems,
+) -> Vec<ListenerSettings> {
+    let sections = root.sections("listener", "[[listener]]", &known("listener"), problems);
+    let mut listeners: Vec<ListenerSettings> = Vec::new();
+    let mut open = open_addresses(danger, problems);
+    for (number, section) in sections.iter().enumerate() {
+        let Some(listener) = listener(section, number, client_ca, problems) else { continue };
+        let line = section.line_of("address", problems);
+        if listener.address.port() != 0 && listeners.iter().any(|other| other.address == listener.address) {
+            problems.at(line, format!("two listeners have the address {}", listener.address), "give each its own port");
+        }
+        if listeners.iter().any(|other| other.name == listener.name) {
+            let line = section.line_of("name", problems);
+            problems.at(line, format!("two listeners have the name {:?}", listener.name), "give each its own name");
+        }
+        if !listener.transport.tls {
+            let named = open.iter().position(|address| address.value == listener.address);
+            if let Some(named) = named {
+                open.remove(named);
+                name_danger(listener.address, dangers);
+            } else if !listener.address.ip().is_loopback() {
+                let hint = "use \"tls\"; or name the address in [danger] plaintext_listeners as well";
+                problems.at(line, "a listener without TLS cannot stand beyond loopback", hint);
+            }
+        }
+        listeners.push(listener);
+    }
+    for (number, address) in open.into_iter().enumerate() {
+        if address.value.port() != 0 && listeners.iter().any(|other| other.address == address.value) {
+            let what = format!("two listeners have the address {}", address.value);
+            problems.at(address.line, what, "give each its own port");
+        }
+        name_danger(address.value, dangers);
+        listeners.push(ListenerSettings {
+            name: format!("plaintext-{}", number + 1),
+            address: address.value,
+            transport: Transport::PLAINTEXT,
+            client_certificates: ClientCertificates::None,
+        });
+    }
+    listeners
+}
+
+/// Addresses where MQTT may be spoken without TLS.
+fn open_addresses(danger: &Section<'_>, problems: &mut Problems) -> Vec<Located<SocketAddr>> {
+    let texts = danger.texts("plaintext_listeners", problems).unwrap_or_default();
+    let address = |text: Located<String>| {
+        let value = socket_address(&text, problems)?;
+        Some(Located { value, line: text.line })
+    };
+    texts.into_iter().filter_map(address).collect()
+}
+
+fn name_danger(address: SocketAddr, dangers: &mut Vec<&'static str>) {
+    let danger = if address.ip().is_loopback() {
+        "plaintext_listeners: MQTT without TLS on this machine"
+    } else {
+        "plaintext_listeners: MQTT without TLS on the network; all on the way can read and change it"
+    };
+    if !dangers.contains(&danger) {
+        dangers.push(danger);
+    }
+}
+
+fn listener(
+    section: &Section<'_>,
+    number: usize,
+    client_ca: bool,
+    problems: &mut Problems,
+) -> Option<ListenerSettings> {
+    let name = name(section, problems).unwrap_or_else(|| format!("listener-{}", number + 1));
+    let kind = section.word("transport", &KINDS, problems).unwrap_or(Kind::Tls);
+    let transport = transport(section, kind, problems);
+    let client_certificates = client_certificates(section, transport.tls, client_ca, problems);
+    if !section.has("address") {
+        section.missing("address", "write address = \"127.0.0.1:8883\"", problems);
+    }
+    let address = section.text("address", problems)?;
+    let address = socket_address(&address, problems)?;
+    Some(ListenerSettings { name, address, transport, client_certificates })
+}
+
+fn name(section: &Section<'_>, problems: &mut Problems) -> Option<String> {
+    let name = section.text("name", problems)?;
+    let plain = name.value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if name.value.is_empty() || name.value.len() > NAME_CHARS_MAX || !plain {
+        let hint = "use 1 to 32 letters, digits, hyphens, underscores and dots";
+        problems.at(name.line, format!("{:?} cannot be the name of a listener", name.value), hint);
+    }
+    Some(name.value)
+}
+
+fn client_certificates(
+    section: &Section<'_>,
+    tls: bool,
+    client_ca: bool,
+    problems: &mut Problems,
+) -> ClientCertificates {
+    let words = [
+        ("none", ClientCertificates::None),
+        ("optional", ClientCertificates::Optional),
+        ("required", ClientCertificates::Required),
+    ];
+    let written = section.word("client_certificates", &words, problems);
+    let asked = written.is_some_and(|asked| asked != ClientCertificates::None);
+    let line = section.line_of("client_certificates", problems);
+    if asked && !tls {
+        problems.at(line, "a listener without TLS cannot ask for client certificates", "remove the line");
+    } else if asked && !client_ca {
+        problems.at(line, "client certificates are asked for without a CA", "set client_ca in [tls]");
+    }
+    let default = if client_ca && tls { ClientCertificates::Optional } else { ClientCertificates::None };
+    written.unwrap_or(default)
+}
+
+fn transport(section: &Section<'_>, kind: Kind, problems: &mut Problems) -> Transport {
+    let tls = matches!(kind, Kind::Tls | Kind::Mqtts | Kind::Wss);
+    if matches!(kind, Kind::Mqtts | Kind::Tcp) {
+        for key in ["path", "origins"].into_iter().filter(|key| section.has(key)) {
+            let line = section.line_of(key, problems);
+            let hint = format!("set transport = {:?}, or remove the line", if tls { "tls" } else { "ws" });
+            problems.at(line, format!("{key} is only for WebSocket"), hint);
+        }
+        return Transport { tls, speech: Speech::Mqtt };
+    }
+    let websocket = websocket(section, problems);
+    let speech = if kind == Kind::Tls { Speech::Either(websocket) } else { Speech::WebSocket(websocket) };
+    Transport { tls, speech }
+}
+
+fn websocket(section: &Section<'_>, problems: &mut Problems) -> WebSocketSettings {
+    let path = section.text("path", problems);
+    if let Some(path) = path.as_ref().filter(|path| !is_path(&path.value)) {
+        problems.at(path.line, format!("{:?} is not the path of a URL", path.value), "write path = \"/mqtt\"");
+    }
+    let origins = section.texts("origins", problems).unwrap_or_default();
+    for origin in origins.iter().filter(|origin| !is_origin(&origin.value)) {
+        let what = format!("{:?} is not a web origin", origin.value);
+        problems.at(origin.line, what, "write it as a browser sends it: \"https://app.example.org\", without path");
+    }
+    WebSocketSettings {
+        path: path.map_or_else(|| WebSocketSettings::default().path, |path| path.value),
+        origins: origins.into_iter().map(|origin| origin.value).collect(),
+    }
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'))
+}
+
+/// Scheme, host and perhaps port (RFC 6454, section 6.2).
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    host.is_some_and(|host| {
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
+    })
+}
+
+fn socket_address(text: &Located<String>, problems: &mut Problems) -> Option<SocketAddr> {
+    let address = text.value.parse().ok();
+    if address.is_none() {
+        let hint = "write IP address and port, such as \"127.0.0.1:8883\", \"0.0.0.0:8883\" or \"[::]:8883\"";
+        problems.at(text.line, format!("{:?} is not an address with a port", text.value), hint);
+    }
+    address
+}
