@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use motte_audit::Event;
 
+use crate::handle::PassedOn;
 use crate::message::Message;
 use crate::routes::Target;
 use crate::shard::{LinkId, ShardId};
@@ -37,4 +38,6 @@ pub struct Letter {
 pub(crate) enum LetterContent {
     /// A message for sessions of the receiving shard, judged under the policy of `epoch`.
     Deliver { message: Arc<Message>, targets: Arc<[Target]>, epoch: u64 },
+    /// A message of a group for the member that takes it over.
+    PassOn(PassedOn),
 }

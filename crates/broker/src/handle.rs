@@ -6,6 +6,7 @@
 mod ack;
 mod connect;
 mod disconnect;
+mod group;
 mod publish;
 mod subscribe;
 
@@ -22,6 +23,8 @@ use crate::routes::{SessionKey, Target};
 use crate::session::queue::Owed;
 use crate::shard::{LinkId, Millis, Shard};
 use crate::timer::TimerKind;
+
+pub(crate) use group::PassedOn;
 
 /// Why a link has to end because of what its client sent.
 #[derive(Clone, Copy, Debug)]
@@ -206,19 +209,13 @@ impl<J: Journal> Shard<J> {
         now: Millis,
         fx: &mut impl Effects,
     ) {
-        let mut turn = self.core.turn(now);
         for target in targets {
-            let Some(session) = self.sessions.get_mut(target.key.slot).filter(|s| s.key == target.key) else {
-                continue;
-            };
-            let owed = Owed {
-                message: Arc::clone(message),
-                qos: message.qos.min(target.qos),
-                retain: message.retain && target.retain_as_published,
-                ids: target.ids.clone(),
-                epoch: Some(epoch),
-            };
-            session.offer(owed, &mut turn, fx);
+            let owed = Owed::new(message, target, Some(epoch));
+            if owed.share.is_some() {
+                self.give(PassedOn::new(target, owed), now, fx);
+            } else if let Some(session) = self.sessions.get_mut(target.key.slot).filter(|s| s.key == target.key) {
+                session.offer(owed, &mut self.core.turn(now), fx);
+            }
         }
     }
 

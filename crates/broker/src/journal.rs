@@ -33,6 +33,15 @@ pub enum Record<'a> {
         /// The message.
         origin: Origin,
     },
+    /// A message of a shared subscription goes from one durable session to another: the first needs it no longer.
+    Moved {
+        /// The message.
+        origin: Origin,
+        /// The session it was owed to.
+        from: &'a str,
+        /// The session it is owed to from now on.
+        to: DurableTarget<'a>,
+    },
     /// A session that outlives its connection was opened or resumed.
     SessionOpened {
         /// Its owner and client identifier.

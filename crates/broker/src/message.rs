@@ -21,7 +21,7 @@ pub struct Origin {
 }
 
 /// A message: topic, payload, properties, publisher, expiry. Shared behind an `Arc`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Message {
     pub(crate) topic: Arc<str>,
     pub(crate) payload: Box<[u8]>,

@@ -5,6 +5,7 @@
 
 mod cache;
 mod group;
+mod room;
 mod trie;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,8 @@ use motte_policy::Subject;
 use smallvec::SmallVec;
 
 pub(crate) use cache::{Cached, RouteCache};
-pub(crate) use group::GroupRoute;
+pub(crate) use group::{GroupRoute, Share};
+pub(crate) use room::{Readiness, Room};
 use trie::{Node, Trie};
 
 use crate::lock::Lock;
@@ -44,8 +46,8 @@ pub(crate) struct SessionRef {
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) subject: Subject,
-    /// Whether a connection stands: shared subscriptions prefer such members.
-    pub(crate) online: AtomicBool,
+    /// What it can take: shared subscriptions choose by it.
+    pub(crate) room: Room,
     /// Whether the session outlives its connection: messages for it go into the journal.
     pub(crate) durable: AtomicBool,
 }
@@ -67,6 +69,8 @@ pub(crate) struct Target {
     pub(crate) retain_as_published: bool,
     pub(crate) ids: SmallVec<[SubscriptionId; 1]>,
     pub(crate) facts: Arc<Facts>,
+    /// The group whose message it is; `None` for a subscription of its own.
+    pub(crate) share: Option<Arc<Share>>,
 }
 
 impl Target {
@@ -84,7 +88,7 @@ impl Target {
     fn new(key: SessionKey, subscription: &Subscription) -> Self {
         let ids = subscription.id.into_iter().collect();
         let SubscriptionOptions { qos, retain_as_published, .. } = subscription.options;
-        Self { key, qos, retain_as_published, ids, facts: Arc::clone(&subscription.facts) }
+        Self { key, qos, retain_as_published, ids, facts: Arc::clone(&subscription.facts), share: None }
     }
 }
 
@@ -152,17 +156,31 @@ impl Routes {
 
     fn change(&self, filter: &SubscriptionFilter<'_>, act: impl FnOnce(&mut Trie, Option<&str>, &str)) {
         let text = filter.filter.as_str();
-        let first = first_level(text);
-        let stripe = if matches!(first, "+" | "#") { &self.wild } else { self.stripe(first) };
+        let stripe = self.stripe_of_filter(text);
         let mut trie = stripe.trie.write();
         act(&mut trie, filter.share.map(|s| s.as_str()), text);
         // Still under the lock: whoever reads the new generation finds the new trie.
         stripe.generation.fetch_add(1, Ordering::Release);
     }
 
+    fn stripe_of_filter(&self, filter: &str) -> &Stripe {
+        let first = first_level(filter);
+        if matches!(first, "+" | "#") { &self.wild } else { self.stripe(first) }
+    }
+
     fn stripe(&self, first_level: &str) -> &Stripe {
         let at = crate::shard::fnv1a(first_level.as_bytes()) % LITERAL_STRIPES as u64;
         &self.literal[usize::try_from(at).expect("less than the number of stripes")]
+    }
+
+    /// The readiest member of a group as it is now; `None` when nobody is left or all are full by `rate`.
+    pub(crate) fn choose(
+        &self,
+        share: &Share,
+        rate: impl Fn(SessionRef, &Subscription) -> Readiness,
+    ) -> Option<(ShardId, Target)> {
+        let trie = self.stripe_of_filter(&share.filter).trie.read();
+        trie.find(&share.filter)?.groups.get(&share.name)?.choose(rate)
     }
 
     /// The generations that decide about `topic`.

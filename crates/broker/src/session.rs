@@ -20,7 +20,7 @@ use motte_policy::Subject;
 
 use crate::admission::WillMessage;
 use crate::link::Link;
-use crate::routes::{Facts, SessionKey};
+use crate::routes::{Facts, Room, SessionKey};
 use crate::timer::Armed;
 use flight::InFlight;
 use ids::IdSet;
@@ -44,6 +44,8 @@ pub(crate) struct Session {
     pub(crate) link: Option<Link>,
     /// By filter as the client wrote it, with any `$share/NAME/`.
     pub(crate) subscriptions: BTreeMap<Box<str>, Subscribed>,
+    /// How many of them are shared: only then others ask for its room.
+    pub(crate) shares: usize,
     /// QoS 2 identifiers received and not released: what makes them exactly once (MQTT-4.3.3-10).
     pub(crate) received: IdSet,
     pub(crate) will: Option<WillMessage>,
@@ -72,13 +74,14 @@ struct Missed {
 impl Session {
     /// A new session of `owner`.
     pub(crate) fn new(key: SessionKey, owner: Subject, expiry_s: u32) -> Self {
-        let (online, durable) = (AtomicBool::new(false), AtomicBool::new(expiry_s > 0));
+        let (room, durable) = (Room::default(), AtomicBool::new(expiry_s > 0));
         Self {
             key,
-            facts: Arc::new(Facts { subject: owner, online, durable }),
+            facts: Arc::new(Facts { subject: owner, room, durable }),
             expiry_s,
             link: None,
             subscriptions: BTreeMap::new(),
+            shares: 0,
             received: IdSet::default(),
             will: None,
             armed: Armed::default(),
@@ -111,14 +114,12 @@ impl Session {
 
     /// A connection stands for this session: everything unfinished will be sent again on it.
     pub(crate) fn attach(&mut self, link: Link) {
-        self.facts.online.store(true, Ordering::Release);
         self.sent = 0;
         self.link = Some(link);
     }
 
     /// The connection is gone.
     pub(crate) fn detach(&mut self) -> Option<Link> {
-        self.facts.online.store(false, Ordering::Release);
         self.sent = 0;
         self.link.take()
     }

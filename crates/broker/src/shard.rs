@@ -57,7 +57,8 @@ pub struct Counters {
     pub sessions: u64,
     /// PUBLISH packets accepted from clients.
     pub received: u64,
-    /// Deliveries owed: one for each message and target, with wills and retained replays.
+    /// Deliveries owed: one for each message and target, with wills and retained replays. A message that another member
+    /// of its group takes over before it was sent is counted with that member and no longer here.
     pub routed: u64,
     /// Messages written to links, each once however often it is repeated; a message larger than the client accepts
     /// counts here as well (MQTT-3.1.2-25).
@@ -202,8 +203,10 @@ impl<J: Journal> Shard<J> {
     /// A letter from another shard.
     pub fn on_letter(&mut self, letter: Letter, now: Millis, fx: &mut impl Effects) {
         self.begin();
-        let LetterContent::Deliver { message, targets, epoch } = letter.content;
-        self.deliver(&message, &targets, epoch, now, fx);
+        match letter.content {
+            LetterContent::Deliver { message, targets, epoch } => self.deliver(&message, &targets, epoch, now, fx),
+            LetterContent::PassOn(passed) => self.give(passed, now, fx),
+        }
         self.finish();
     }
 

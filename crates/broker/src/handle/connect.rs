@@ -148,7 +148,7 @@ impl<J: Journal> Shard<J> {
         for text in filters {
             let Ok(filter) = SubscriptionFilter::parse(&text, usize::MAX) else { continue };
             if self.core.policy.may_subscribe(&subject, filter.filter.as_str()) == SubscribeVerdict::Refused {
-                self.unsubscribe(slot, &text);
+                self.unsubscribe(slot, &text, now, fx);
                 let what = Denial::Subscribe;
                 fx.event(event_about(&subject, EventKind::Denied { what, topic: (&*text).into() }));
             }

@@ -81,6 +81,8 @@ impl<J: Journal> Shard<J> {
             self.end_session(slot, now, fx);
             return;
         }
+        self.leave_waiting(slot, now, fx);
+        let session = &mut self.sessions[slot];
         let will_delay_s = session.will.as_ref().map(|will| will.delay_s(expiry_s));
         let timers = &mut self.core.timers;
         let ends = (expiry_s != u32::MAX).then(|| now.plus_s(expiry_s));
@@ -106,6 +108,7 @@ impl<J: Journal> Shard<J> {
             }
         }
         self.core.timers.clear(&mut session.armed, session.key);
+        self.leave_groups(&mut session, now, fx);
         session.discard(&mut self.core.turn(now));
         self.clients.remove(session.client_id());
         self.core.counters.sessions -= 1;

@@ -96,7 +96,8 @@ impl<J: Journal> Shard<J> {
         let Subscribed { options, id } = asked;
         let subscription = Subscription { options, id, facts: Arc::clone(&session.facts) };
         self.core.shared.routes.insert(filter, session_ref, subscription);
-        session.subscriptions.insert(text.into(), asked);
+        let is_new = session.subscriptions.insert(text.into(), asked).is_none();
+        session.shares += usize::from(is_new && filter.share.is_some());
         if !session.is_durable() {
             return None;
         }
@@ -114,7 +115,7 @@ impl<J: Journal> Shard<J> {
         let mut codes = Vec::new();
         let mut position = None;
         for text in unsubscribe.filters.iter() {
-            let (code, at) = self.unsubscribe(slot, text);
+            let (code, at) = self.unsubscribe(slot, text, now, fx);
             codes.push(code.as_u8());
             position = at.or(position);
         }
@@ -123,8 +124,15 @@ impl<J: Journal> Shard<J> {
         Ok(())
     }
 
-    /// Removes one subscription; what is on its way goes on (MQTT-3.10.4-3).
-    pub(crate) fn unsubscribe(&mut self, slot: usize, text: &str) -> (ReasonCode, Option<Position>) {
+    /// Removes one subscription; what is on its way goes on (MQTT-3.10.4-3), but what waits for a group goes to another
+    /// member if there is one.
+    pub(crate) fn unsubscribe(
+        &mut self,
+        slot: usize,
+        text: &str,
+        now: Millis,
+        fx: &mut impl Effects,
+    ) -> (ReasonCode, Option<Position>) {
         let Ok(filter) = SubscriptionFilter::parse(text, usize::MAX) else {
             return (ReasonCode::TopicFilterInvalid, None);
         };
@@ -134,9 +142,14 @@ impl<J: Journal> Shard<J> {
             return (ReasonCode::NoSubscriptionExisted, None);
         }
         self.core.shared.routes.remove(&filter, session_ref);
-        if filter.share.is_none() {
-            session.cancel_replay(filter.filter.as_str());
+        match filter.share {
+            None => session.cancel_replay(filter.filter.as_str()),
+            Some(_) => {
+                session.shares -= 1;
+                self.leave_group(slot, &filter, now, fx);
+            }
         }
+        let session = &self.sessions[slot];
         if !session.is_durable() {
             return (ReasonCode::Success, None);
         }

@@ -1,24 +1,69 @@
 //! Shared subscriptions: each message goes to one member of a group (MQTT 5.0 §4.8.2).
 //!
-//! Kept in the trie, read out as a [`GroupRoute`] that a publisher may choose from without a lock.
+//! Kept in the trie, read out as a [`GroupRoute`] that a publisher may choose from without a lock. Chooses by what the
+//! members tell of their room; that the chosen one still has it is checked where it lives.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use motte_mqtt::SubscriptionFilter;
 use motte_policy::Subject;
 
+use super::room::Readiness;
 use super::{SessionRef, Subscription, Target};
 use crate::shard::ShardId;
 
+/// The name of a group and whose turn it is. Goes with each message the group is owed until a member has it.
+#[derive(Debug)]
+pub(crate) struct Share {
+    pub(super) name: Box<str>,
+    pub(super) filter: Box<str>,
+    turn: AtomicUsize,
+}
+
+impl Share {
+    /// Whether `filter` is a subscription to this group.
+    pub(crate) fn is(&self, filter: &SubscriptionFilter<'_>) -> bool {
+        filter.share.is_some_and(|name| *name.as_str() == *self.name) && *filter.filter.as_str() == *self.filter
+    }
+
+    /// The member that is readiest, beginning with the one whose turn it is. The turn moves on behind the member that
+    /// was chosen, so those who were passed over do not double the share of the one behind them.
+    fn choose<T, I>(&self, len: usize, from: impl FnOnce(usize) -> I, rate: impl Fn(&T) -> Readiness) -> Option<T>
+    where
+        I: Iterator<Item = T>,
+    {
+        let start = self.turn.fetch_add(1, Ordering::Relaxed) % len.max(1);
+        let mut best: Option<(usize, T, Readiness)> = None;
+        for (skipped, member) in from(start).enumerate() {
+            let readiness = rate(&member);
+            if best.as_ref().is_none_or(|(_, _, so_far)| readiness > *so_far) {
+                best = Some((skipped, member, readiness));
+            }
+            if readiness == Readiness::Ready {
+                break;
+            }
+        }
+        let (skipped, member, _) = best?;
+        self.turn.fetch_add(skipped, Ordering::Relaxed);
+        Some(member)
+    }
+}
+
 /// The members of one `$share/NAME/FILTER`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Group {
-    turn: Arc<AtomicUsize>,
+    share: Arc<Share>,
     members: BTreeMap<SessionRef, Subscription>,
 }
 
 impl Group {
+    pub(super) fn new(name: &str, filter: &str) -> Self {
+        let share = Share { name: name.into(), filter: filter.into(), turn: AtomicUsize::new(0) };
+        Self { share: Arc::new(share), members: BTreeMap::new() }
+    }
+
     pub(super) fn insert(&mut self, session: SessionRef, subscription: Subscription) {
         self.members.insert(session, subscription);
     }
@@ -35,29 +80,45 @@ impl Group {
             .members
             .iter()
             .filter(|(_, subscription)| may_receive(&subscription.facts.subject))
-            .map(|(session, subscription)| (session.shard, [Target::new(session.key, subscription)].into()))
+            .map(|(session, subscription)| (session.shard, [self.target(*session, subscription)].into()))
             .collect();
-        (!members.is_empty()).then(|| GroupRoute { turn: Arc::clone(&self.turn), members })
+        (!members.is_empty()).then(|| GroupRoute { share: Arc::clone(&self.share), members })
+    }
+
+    /// The readiest member by `rate`; `None` when all of them are full.
+    pub(super) fn choose(&self, rate: impl Fn(SessionRef, &Subscription) -> Readiness) -> Option<(ShardId, Target)> {
+        let in_turn = |start| self.members.iter().skip(start).chain(self.members.iter().take(start));
+        let rate = |(session, subscription): &(&SessionRef, &Subscription)| rate(**session, subscription);
+        let chosen = self.share.choose(self.members.len(), in_turn, rate)?;
+        if rate(&chosen) == Readiness::Full {
+            return None;
+        }
+        let (session, subscription) = chosen;
+        Some((session.shard, self.target(*session, subscription)))
+    }
+
+    fn target(&self, session: SessionRef, subscription: &Subscription) -> Target {
+        Target { share: Some(Arc::clone(&self.share)), ..Target::new(session.key, subscription) }
     }
 }
 
 /// A group as a publisher sees it.
 #[derive(Debug)]
 pub(crate) struct GroupRoute {
-    turn: Arc<AtomicUsize>,
+    share: Arc<Share>,
     members: Vec<(ShardId, Arc<[Target]>)>,
 }
 
 impl GroupRoute {
-    /// The member whose turn it is: round robin over those that are online, or over all when none is.
-    pub(crate) fn choose(&self) -> &(ShardId, Arc<[Target]>) {
-        let start = self.turn.fetch_add(1, Ordering::Relaxed);
+    /// The member that is given a message of `qos`: in turn among those that are readiest for it.
+    pub(crate) fn choose(&self, qos: motte_mqtt::Qos) -> &(ShardId, Arc<[Target]>) {
         let len = self.members.len();
-        let in_turn = || (0..len).map(|step| &self.members[start.wrapping_add(step) % len]);
-        in_turn()
-            .find(|(_, targets)| targets.iter().any(|t| t.facts.online.load(Ordering::Acquire)))
-            .or_else(|| in_turn().next())
-            .expect("a group route has a member")
+        let in_turn = |start: usize| self.members.iter().cycle().skip(start).take(len);
+        let rate = |member: &&(ShardId, Arc<[Target]>)| {
+            let readiness = member.1.iter().map(|target| target.facts.room.readiness(qos.min(target.qos)));
+            readiness.max().unwrap_or(Readiness::Full)
+        };
+        self.share.choose(len, in_turn, rate).expect("a group route has a member")
     }
 
     pub(super) fn size(&self) -> usize {

@@ -36,8 +36,7 @@ fn session(n: usize) -> SessionRef {
 }
 
 fn subscription(n: usize) -> Subscription {
-    let facts =
-        Facts { subject: subject(&format!("c{n}")), online: AtomicBool::new(true), durable: AtomicBool::new(false) };
+    let facts = Facts { subject: subject(&format!("c{n}")), room: Room::default(), durable: AtomicBool::new(false) };
     Subscription { options: SubscriptionOptions::default(), id: None, facts: Arc::new(facts) }
 }
 

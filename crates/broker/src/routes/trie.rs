@@ -94,7 +94,10 @@ impl Trie {
             None => {
                 node.direct.insert(session, sub);
             }
-            Some(name) => node.groups.entry(name.into()).or_default().insert(session, sub),
+            Some(name) => {
+                let group = node.groups.entry(name.into()).or_insert_with(|| Group::new(name, filter));
+                group.insert(session, sub);
+            }
         }
     }
 
@@ -118,6 +121,15 @@ impl Trie {
             }
         }
         self.prune(&path);
+    }
+
+    /// The node where `filter` ends.
+    pub(super) fn find(&self, filter: &str) -> Option<&Node> {
+        let mut at = self.root;
+        for level in filter.split('/') {
+            at = self.nodes[at].child(level)?;
+        }
+        Some(&self.nodes[at])
     }
 
     fn prune(&mut self, path: &[(usize, &str)]) {

@@ -16,7 +16,7 @@ use crate::effects::Effects;
 use crate::limits::Limits;
 use crate::message::{Message, Origin};
 use crate::retained::Retained;
-use crate::routes::Facts;
+use crate::routes::{Facts, Readiness};
 use crate::shard::{Counters, Millis};
 
 /// What one step of a session is given.
@@ -58,6 +58,27 @@ impl Session {
         } else {
             self.send_first(owed, turn, fx);
         }
+        self.tell_room(turn, fx);
+    }
+
+    /// Tells the members of its groups what this session can take, if it is in any.
+    pub(crate) fn tell_room(&self, turn: &Turn<'_>, fx: &mut impl Effects) {
+        if self.shares == 0 {
+            return;
+        }
+        let (online, queue) = (self.link.is_some(), self.queue.has_room(1, turn.limits));
+        self.facts.room.tell(online, self.has_room(turn, fx), !self.must_wait(), queue);
+    }
+
+    /// How well this session can take a message now.
+    pub(crate) fn readiness(&self, owed: &Owed, turn: &Turn<'_>, fx: &mut impl Effects) -> Readiness {
+        self.tell_room(turn, fx);
+        let readiness = self.facts.room.readiness(owed.qos);
+        let has_to_wait = matches!(readiness, Readiness::Away | Readiness::Busy);
+        if has_to_wait && !self.queue.has_room(owed.message.weight_bytes(), turn.limits) {
+            return Readiness::Full;
+        }
+        readiness
     }
 
     /// Whether a new message has to go behind others, or the window is full.
@@ -142,6 +163,12 @@ impl Session {
     /// Sends whatever may go now: what was unfinished on an earlier connection, what waits, what is being replayed.
     /// Tells whether a replay used up its share and wants to go on later.
     pub(crate) fn pump(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) -> bool {
+        let wants_more = self.send_waiting(turn, fx);
+        self.tell_room(turn, fx);
+        wants_more
+    }
+
+    fn send_waiting(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) -> bool {
         if !self.resend(turn, fx) {
             return false;
         }
@@ -233,6 +260,17 @@ impl Session {
             let topic = Arc::clone(&owed.message.topic);
             fx.event(self.event(EventKind::Denied { what: Denial::Receive, topic }));
         }
+    }
+
+    /// Takes out what waits; whatever comes meanwhile belongs behind it.
+    pub(crate) fn take_queue(&mut self) -> Queue {
+        std::mem::take(&mut self.queue)
+    }
+
+    /// Puts back what was taken out.
+    pub(crate) fn put_queue(&mut self, mut queue: Queue) {
+        queue.append(std::mem::take(&mut self.queue));
+        self.queue = queue;
     }
 
     /// The session ends: what waits is dropped.

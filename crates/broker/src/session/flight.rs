@@ -85,6 +85,17 @@ impl Session {
         }
     }
 
+    /// The session ends: takes out the unacknowledged QoS 1 messages of groups. A QoS 2 delivery that was begun is not
+    /// begun with anybody else (MQTT-4.8.2-5).
+    pub(crate) fn take_unacknowledged(&mut self) -> Vec<Owed> {
+        let in_flight = std::mem::take(&mut self.in_flight).into_iter();
+        let unacknowledged = in_flight.filter_map(|entry| match entry.stage {
+            Stage::Published(owed) if owed.qos == Qos::AtLeastOnce && owed.share.is_some() => Some(owed),
+            Stage::Published(_) | Stage::Released => None,
+        });
+        unacknowledged.collect()
+    }
+
     /// Clients acknowledge in order, so the search ends at the front.
     fn in_flight_at(&self, id: PacketId) -> Option<usize> {
         if !self.ids_used.contains(id) {

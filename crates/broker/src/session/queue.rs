@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::limits::Limits;
 use crate::message::Message;
+use crate::routes::{Share, Target};
 
 /// A message owed to one session, and how it is to be sent.
 #[derive(Clone, Debug)]
@@ -18,8 +19,24 @@ pub(crate) struct Owed {
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
     pub(crate) ids: SmallVec<[SubscriptionId; 1]>,
+    /// The group it is owed to, which it goes back to when this session cannot take it.
+    pub(crate) share: Option<Arc<Share>>,
     /// The policy epoch under which publisher and receiver were last judged; `None` for not yet.
     pub(crate) epoch: Option<u64>,
+}
+
+impl Owed {
+    /// A message as it is owed to a target, judged under the policy of `epoch`.
+    pub(crate) fn new(message: &Arc<Message>, target: &Target, epoch: Option<u64>) -> Self {
+        Self {
+            message: Arc::clone(message),
+            qos: message.qos.min(target.qos),
+            retain: message.retain && target.retain_as_published,
+            ids: target.ids.clone(),
+            share: target.share.clone(),
+            epoch,
+        }
+    }
 }
 
 /// The queue.
@@ -32,13 +49,24 @@ pub(crate) struct Queue {
 impl Queue {
     /// Adds at the end, or gives the message back when there is no room.
     pub(crate) fn push(&mut self, owed: Owed, limits: &Limits) -> Result<(), Owed> {
-        let bytes = self.bytes + owed.message.weight_bytes();
-        if self.waiting.len() >= limits.queue_messages_max || bytes > limits.queue_bytes_max {
+        let weight_bytes = owed.message.weight_bytes();
+        if !self.has_room(weight_bytes, limits) {
             return Err(owed);
         }
-        self.bytes = bytes;
+        self.bytes += weight_bytes;
         self.waiting.push_back(owed);
         Ok(())
+    }
+
+    /// Whether a message of this weight would be taken.
+    pub(crate) fn has_room(&self, weight_bytes: usize, limits: &Limits) -> bool {
+        self.waiting.len() < limits.queue_messages_max && self.bytes + weight_bytes <= limits.queue_bytes_max
+    }
+
+    /// Adds what another queue holds behind its own.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.bytes += other.bytes;
+        self.waiting.append(&mut other.waiting);
     }
 
     /// Takes the oldest.

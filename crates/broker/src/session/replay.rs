@@ -55,7 +55,7 @@ impl Session {
                 self.replayed_up_to(Some(Arc::clone(&message.topic)));
                 let ids = id.into_iter().collect();
                 let qos = qos.min(message.qos);
-                self.offer(Owed { message, qos, retain: true, ids, epoch: None }, turn, fx);
+                self.offer(Owed { message, qos, retain: true, ids, share: None, epoch: None }, turn, fx);
             }
             match page.next {
                 Some(topic) => self.replayed_up_to(Some(topic)),

@@ -19,4 +19,5 @@ mod subscribe;
 mod v5_connack;
 mod v5_connect;
 mod v5_publish;
+mod v5_shared;
 mod will;

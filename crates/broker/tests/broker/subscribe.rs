@@ -136,6 +136,7 @@ fn v5_noid_online_members_of_a_group_are_preferred() {
         world.publish(from, Publish { delivery: qos1(n), ..message("x", "m") });
     }
     assert_eq!(world.take(here).len(), 4);
+    (1..=4).for_each(|value| world.puback(here, value));
     world.lose(here);
     world.publish(from, Publish { delivery: qos1(9), ..message("x", "kept") });
     let away = world.admit(&lasting("away"));

@@ -107,6 +107,9 @@ pub fn record(record: &Record<'_>) -> String {
             let retain = if message.retain() { " retain" } else { "" };
             format!("published {} to [{}]{retain}", message.topic(), targets.join(" "))
         }
+        Record::Moved { origin, from, to } => {
+            format!("moved {} from {from} to {}@{}", origin.position.0, to.client_id, to.qos.as_u8())
+        }
         Record::Settled { client_id, origin } => format!("settled {client_id} {}", origin.position.0),
         Record::SessionOpened { owner, expiry_s } => format!("opened {} {expiry_s}", owner.client_id.0),
         Record::SessionClosed { client_id } => format!("closed {client_id}"),

@@ -1,0 +1,202 @@
+//! Messages of shared subscriptions: checked again where the chosen member lives, passed on when it cannot take them or
+//! leaves.
+//!
+//! Called by delivery, by the end of links and sessions, and by UNSUBSCRIBE. A message is with one member at a time: it
+//! leaves one session before it is offered to the next.
+
+use std::sync::Arc;
+
+use motte_mqtt::{Qos, SubscriptionFilter};
+use motte_policy::Action;
+
+use crate::effects::{Effects, Letter, LetterContent};
+use crate::journal::{DurableTarget, DurableTargets, Journal, Record};
+use crate::message::{Message, Origin};
+use crate::routes::{Facts, Readiness, Route, SessionKey, SessionRef, Share, Subscription, Target};
+use crate::session::Session;
+use crate::session::deliver::Settlement;
+use crate::session::queue::{Owed, Queue};
+use crate::shard::{Millis, Shard, ShardId};
+
+/// How often a message may look for another member: each shard knows its own members exactly and the others a moment
+/// late, so a few times are enough, and a message cannot go round for ever.
+const TIMES_PASSED_MAX: u8 = 4;
+
+/// A message of a group on its way to a member.
+#[derive(Debug)]
+pub(crate) struct PassedOn {
+    key: SessionKey,
+    facts: Arc<Facts>,
+    owed: Owed,
+    times: u8,
+}
+
+impl PassedOn {
+    /// A message for the member a publisher chose.
+    pub(crate) fn new(target: &Target, owed: Owed) -> Self {
+        Self { key: target.key, facts: Arc::clone(&target.facts), owed, times: 0 }
+    }
+}
+
+/// The member a message leaves, and how well it could still take it.
+#[derive(Clone, Copy)]
+struct Leaving<'a> {
+    key: SessionKey,
+    facts: &'a Arc<Facts>,
+    readiness: Readiness,
+    times: u8,
+}
+
+impl<J: Journal> Shard<J> {
+    /// Gives a message of a group to a member of this shard, or passes it on to one that can take it better.
+    pub(crate) fn give(&mut self, passed: PassedOn, now: Millis, fx: &mut impl Effects) {
+        let PassedOn { key, facts, owed, times } = passed;
+        let slot = self.slot(key);
+        let readiness = match slot {
+            Some(slot) => self.sessions[slot].readiness(&owed, &self.core.turn(now), fx),
+            None => Readiness::Full,
+        };
+        let leaving = Leaving { key, facts: &facts, readiness, times };
+        if readiness < Readiness::Busy && self.pass_on(&owed, leaving, now, fx) {
+            return;
+        }
+        if let Some(slot) = slot {
+            self.sessions[slot].offer(owed, &mut self.core.turn(now), fx);
+            return;
+        }
+        self.core.counters.routed += 1;
+        self.core.counters.dropped += 1;
+        self.settle_owed(&owed, &facts);
+    }
+
+    /// A subscription to a group was removed: what waits for it goes to the other members, if there are any.
+    pub(crate) fn leave_group(
+        &mut self,
+        slot: usize,
+        filter: &SubscriptionFilter<'_>,
+        now: Millis,
+        fx: &mut impl Effects,
+    ) {
+        self.pass_waiting_on(slot, Readiness::Full, |share| share.is(filter), now, fx);
+    }
+
+    /// A link ended and its session goes on: what waits for groups goes to members that are online.
+    pub(crate) fn leave_waiting(&mut self, slot: usize, now: Millis, fx: &mut impl Effects) {
+        if self.sessions[slot].shares == 0 {
+            return;
+        }
+        self.sessions[slot].tell_room(&self.core.turn(now), fx);
+        self.pass_waiting_on(slot, Readiness::Away, |_| true, now, fx);
+    }
+
+    /// A session ended, and was removed already: what waits for groups and what was sent at QoS 1 and not acknowledged
+    /// goes to other members.
+    pub(crate) fn leave_groups(&mut self, session: &mut Session, now: Millis, fx: &mut impl Effects) {
+        if session.shares == 0 {
+            return;
+        }
+        let facts = Arc::clone(&session.facts);
+        let leaving = Leaving { key: session.key, facts: &facts, readiness: Readiness::Full, times: 0 };
+        for owed in session.take_unacknowledged() {
+            self.pass_on(&owed, leaving, now, fx);
+        }
+        let mut queue = session.take_queue();
+        self.pass_queue_on(&mut queue, leaving, |_| true, now, fx);
+        session.put_queue(queue);
+    }
+
+    fn pass_waiting_on(
+        &mut self,
+        slot: usize,
+        readiness: Readiness,
+        which: impl Fn(&Share) -> bool,
+        now: Millis,
+        fx: &mut impl Effects,
+    ) {
+        let session = &mut self.sessions[slot];
+        let (key, facts) = (session.key, Arc::clone(&session.facts));
+        let mut queue = session.take_queue();
+        self.pass_queue_on(&mut queue, Leaving { key, facts: &facts, readiness, times: 0 }, which, now, fx);
+        self.sessions[slot].put_queue(queue);
+    }
+
+    fn pass_queue_on(
+        &mut self,
+        queue: &mut Queue,
+        leaving: Leaving<'_>,
+        which: impl Fn(&Share) -> bool,
+        now: Millis,
+        fx: &mut impl Effects,
+    ) {
+        let passed = queue.take_failing(|owed| {
+            let is_meant = owed.share.as_deref().is_some_and(&which);
+            !(is_meant && self.pass_on(owed, leaving, now, fx))
+        });
+        let passed = passed.len() as u64;
+        self.core.counters.queued -= passed;
+        self.core.counters.routed -= passed;
+    }
+
+    /// Gives a message to another member that can take it better; tells whether there was one.
+    fn pass_on(&mut self, owed: &Owed, leaving: Leaving<'_>, now: Millis, fx: &mut impl Effects) -> bool {
+        let message = &owed.message;
+        let may_go_on = leaving.times < TIMES_PASSED_MAX && !message.is_expired(now);
+        let Some(share) = owed.share.as_ref().filter(|_| may_go_on) else { return false };
+        let from = SessionRef { shard: self.core.id, key: leaving.key };
+        let rate = |session: SessionRef, subscription: &Subscription| {
+            let subject = &subscription.facts.subject;
+            let readiness = subscription.facts.room.readiness(message.qos.min(subscription.options.qos));
+            let is_better = session != from && readiness > leaving.readiness;
+            let may = is_better && self.core.policy.allows(subject, Action::Receive, &message.topic);
+            if may { readiness } else { Readiness::Full }
+        };
+        let Some((shard, target)) = self.core.shared.routes.choose(share, rate) else { return false };
+        // Not judged yet: the member's shard asks about the publisher and about the member.
+        let mut next =
+            PassedOn { times: leaving.times + 1, ..PassedOn::new(&target, Owed::new(message, &target, None)) };
+        self.record_passed_on(&mut next.owed, (owed, leaving.facts), (shard, &target));
+        if shard == self.core.id {
+            self.give(next, now, fx);
+        } else {
+            fx.post(shard, Letter { content: LetterContent::PassOn(next) });
+        }
+        true
+    }
+
+    /// Writes down who is owed the message now. A message that was not written down for the session it leaves is
+    /// recorded anew when the next one is durable.
+    fn record_passed_on(&mut self, next: &mut Owed, (old, facts): (&Owed, &Arc<Facts>), to: (ShardId, &Target)) {
+        let (shard, target) = to;
+        let is_owed = target.is_owed(next.message.qos);
+        match old.message.origin.filter(|_| is_kept_for(old, facts)) {
+            Some(origin) if is_owed => {
+                let to =
+                    DurableTarget { client_id: &target.facts.subject.client_id.0, qos: next.qos, ids: &target.ids };
+                let from = &facts.subject.client_id.0;
+                self.journal.append(&Record::Moved { origin, from, to });
+            }
+            Some(_) => self.settle_owed(old, facts),
+            None if is_owed => {
+                // It is not to be retained once more by the record.
+                let mut message = Message { retain: false, ..Message::clone(&next.message) };
+                let chosen = [(shard, [target.clone()].into())];
+                let targets = DurableTargets { route: &Route::default(), chosen: &chosen, qos: message.qos };
+                let position = self.journal.append(&Record::Published { message: &message, targets });
+                message.origin = Some(Origin { shard: self.core.id, position });
+                next.message = Arc::new(message);
+            }
+            None => {}
+        }
+    }
+
+    fn settle_owed(&mut self, owed: &Owed, facts: &Arc<Facts>) {
+        if let Some(origin) = owed.message.origin.filter(|_| is_kept_for(owed, facts)) {
+            self.core.settled.push(Settlement { facts: Arc::clone(facts), origin });
+        }
+    }
+}
+
+/// Whether the journal keeps a message for a session.
+fn is_kept_for(owed: &Owed, facts: &Facts) -> bool {
+    owed.qos > Qos::AtMostOnce && facts.durable.load(std::sync::atomic::Ordering::Acquire)
+}
