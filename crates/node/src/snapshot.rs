@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use motte_policy::{PasswordFile, PasswordHash, Policy, UserName};
+use motte_policy::{PasswordFile, Policy, UserName};
 use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -80,19 +80,17 @@ impl Snapshot {
     /// good at `now`.
     pub(crate) fn upholds(&self, earlier: &Self, proof: &Proof, now: UnixTime) -> bool {
         match proof {
-            Proof::Password(name) => {
-                let hash = self.hash(name);
-                hash.is_some() && hash == earlier.hash(name)
-            }
+            Proof::Password(name) => self.keeps(earlier, name),
             Proof::Certificate(chain) => self.trusts(chain, now),
             Proof::Nothing => self.settings.identity.allow_anonymous,
         }
     }
 
-    /// Whose password entry here is gone or different in `next`.
+    /// Whose line of the password file here, of either kind, is gone or different in `next`.
     pub(crate) fn users_revoked_by(&self, next: &Self) -> HashSet<UserName> {
-        let users = self.passwords.iter().flat_map(|file| file.users());
-        users.filter(|(name, hash)| next.hash(name) != Some(*hash)).map(|(name, _)| name.clone()).collect()
+        let Some(file) = &self.passwords else { return HashSet::new() };
+        let users = file.users().map(|(name, _)| name).chain(file.scram_users().map(|(name, _)| name));
+        users.filter(|name| !next.keeps(self, name)).cloned().collect()
     }
 
     /// Whether a chain of client certificates, leaf first, proves an identity at `now`.
@@ -101,8 +99,10 @@ impl Snapshot {
         self.settings.identity.certificate_common_name && verifier.verify_client_cert(leaf, others, now).is_ok()
     }
 
-    fn hash(&self, user: &UserName) -> Option<&PasswordHash> {
-        self.passwords.as_ref()?.hash(&user.0)
+    /// Whether all that `earlier` knows of a user's password stands here unchanged.
+    fn keeps(&self, earlier: &Self, user: &UserName) -> bool {
+        let files = self.passwords.as_ref().zip(earlier.passwords.as_ref());
+        files.is_some_and(|(now, before)| now.upholds(before, &user.0))
     }
 }
 

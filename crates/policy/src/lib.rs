@@ -7,8 +7,10 @@ pub mod acl;
 pub mod identity;
 pub mod password;
 pub mod permit;
+pub mod scram;
 
 pub use acl::{AclError, Action, Policy, SubscribeVerdict};
 pub use identity::{ClientId, Identity, Subject, UserName};
 pub use password::{PasswordError, PasswordFile, PasswordHash, SALT_BYTES};
 pub use permit::{AdmitPermit, Authenticated, Method, Refused};
+pub use scram::{Reauthentication, ScramError, ScramKeys};

@@ -1,4 +1,4 @@
-//! Password files: `user:hash` lines with argon2id PHC strings, and Mosquitto's `$6$` and `$7$`.
+//! Password files: `user:hash` lines with argon2id PHC strings, Mosquitto's `$6$` and `$7$`, and SCRAM records.
 //!
 //! Called by the gate's bounded pool (slow on purpose) and by `motte passwd`. Holds no clear-text password longer
 //! than a call, and shows no hash in an error or in `Debug`.
@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::identity::UserName;
 use crate::permit::Authenticated;
+use crate::scram::{self, Candidate, SEED_BYTES, ScramKeys};
 
 pub use entropy::{ENTROPY_BYTES, from_entropy};
 pub use hash::PasswordHash;
@@ -48,6 +49,8 @@ enum Line {
     /// A comment or a blank line, kept as it is.
     Text(String),
     Entry(UserName, PasswordHash),
+    /// What the user can prove to know the same password with.
+    Scram(UserName, ScramKeys),
 }
 
 /// A whole file, parsed; order of lines is kept.
@@ -56,6 +59,8 @@ pub struct PasswordFile {
     lines: Vec<Line>,
     /// Where each user's entry is in `lines`.
     entries: BTreeMap<UserName, usize>,
+    /// Where each user's SCRAM record is in `lines`.
+    scram: BTreeMap<UserName, usize>,
 }
 
 impl PasswordFile {
@@ -86,6 +91,14 @@ impl PasswordFile {
         }
         let (user, hash) = raw.split_once(':').ok_or("there is no `:` between a user name and a hash")?;
         let user = user_name(user.trim())?;
+        if hash.trim().starts_with(ScramKeys::PREFIX) {
+            let keys = ScramKeys::parse(hash.trim())?;
+            if self.scram.contains_key(&user) {
+                return Err("the user has a SCRAM record already");
+            }
+            self.push_scram(user, keys);
+            return Ok(());
+        }
         let hash = PasswordHash::parse(hash.trim())?;
         if self.entries.contains_key(&user) {
             return Err("the user has an entry already");
@@ -99,6 +112,11 @@ impl PasswordFile {
         self.lines.push(Line::Entry(user, hash));
     }
 
+    fn push_scram(&mut self, user: UserName, keys: ScramKeys) {
+        self.scram.insert(user.clone(), self.lines.len());
+        self.lines.push(Line::Scram(user, keys));
+    }
+
     /// The text to write back. Comments and blank lines are where they were.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -110,6 +128,11 @@ impl PasswordFile {
                     text.push_str(&user.0);
                     text.push(':');
                     text.push_str(&hash.encode());
+                }
+                Line::Scram(user, keys) => {
+                    text.push_str(&user.0);
+                    text.push(':');
+                    text.push_str(&keys.encode());
                 }
             }
             text.push('\n');
@@ -135,43 +158,102 @@ impl PasswordFile {
         }
     }
 
-    /// Removes a user. Tells whether the user was there.
-    pub fn remove(&mut self, user: &str) -> bool {
-        let Some(at) = self.entries.remove(&UserName(user.into())) else { return false };
-        self.lines.remove(at);
-        for place in self.entries.values_mut().filter(|place| **place > at) {
-            *place -= 1;
+    /// Adds the SCRAM record of a user or replaces it. Names are refused as in [`PasswordFile::set`], and when SASLprep
+    /// might change them: all but printable ASCII.
+    pub fn set_scram(&mut self, user: &str, keys: ScramKeys) -> Result<(), PasswordError> {
+        let user = user_name(user).map_err(PasswordError::UserName)?;
+        if !scram::is_prepared(user.0.as_bytes()) {
+            return Err(PasswordError::UserName("the user name is not printable ASCII, which SCRAM needs here"));
         }
-        true
+        match self.scram.get(&user) {
+            Some(&at) => self.lines[at] = Line::Scram(user, keys),
+            None => self.push_scram(user, keys),
+        }
+        Ok(())
     }
 
-    /// Users and hashes in file order.
+    /// Removes a user with all lines. Tells whether the user was there.
+    pub fn remove(&mut self, user: &str) -> bool {
+        let user = UserName(user.into());
+        let places = [self.entries.remove(&user), self.scram.remove(&user)];
+        let mut places: Vec<usize> = places.into_iter().flatten().collect();
+        places.sort_unstable();
+        for at in places.iter().rev() {
+            self.lines.remove(*at);
+            for place in self.entries.values_mut().chain(self.scram.values_mut()).filter(|place| **place > *at) {
+                *place -= 1;
+            }
+        }
+        !places.is_empty()
+    }
+
+    /// Users and hashes in file order; who has a SCRAM record only is not among them.
     pub fn users(&self) -> impl Iterator<Item = (&UserName, &PasswordHash)> {
         self.lines.iter().filter_map(|line| match line {
-            Line::Text(_) => None,
+            Line::Text(_) | Line::Scram(..) => None,
             Line::Entry(user, hash) => Some((user, hash)),
         })
     }
 
-    /// Whether the user has an entry.
-    #[must_use]
-    pub fn contains(&self, user: &str) -> bool {
-        self.hash(user).is_some()
+    /// Users and SCRAM records in file order.
+    pub fn scram_users(&self) -> impl Iterator<Item = (&UserName, &ScramKeys)> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Text(_) | Line::Entry(..) => None,
+            Line::Scram(user, keys) => Some((user, keys)),
+        })
     }
 
-    /// The hash of a user, to compare two versions of a file.
+    /// Whether the user has a line of either kind.
+    #[must_use]
+    pub fn contains(&self, user: &str) -> bool {
+        self.hash(user).is_some() || self.scram_keys(user).is_some()
+    }
+
+    /// The hash of a user.
     #[must_use]
     pub fn hash(&self, user: &str) -> Option<&PasswordHash> {
         match self.lines.get(*self.entries.get(&UserName(user.into()))?)? {
-            Line::Text(_) => None,
+            Line::Text(_) | Line::Scram(..) => None,
             Line::Entry(_, hash) => Some(hash),
         }
+    }
+
+    /// The SCRAM record of a user.
+    #[must_use]
+    pub fn scram_keys(&self, user: &str) -> Option<&ScramKeys> {
+        match self.lines.get(*self.scram.get(&UserName(user.into()))?)? {
+            Line::Text(_) | Line::Entry(..) => None,
+            Line::Scram(_, keys) => Some(keys),
+        }
+    }
+
+    /// Whether everything `earlier` has of a user, and that is something, stands here unchanged.
+    #[must_use]
+    pub fn upholds(&self, earlier: &Self, user: &str) -> bool {
+        let (hash, keys) = (earlier.hash(user), earlier.scram_keys(user));
+        let kept = (hash.is_none() || hash == self.hash(user)) && (keys.is_none() || keys == self.scram_keys(user));
+        kept && (hash.is_some() || keys.is_some())
+    }
+
+    /// What to check the proof of a user by. An unknown one is asked for a proof as well, by a question made out of
+    /// `secret` that looks like a known one's (K29).
+    #[must_use]
+    pub fn candidate(&self, user: &str, secret: &[u8; SEED_BYTES]) -> Candidate {
+        let draw =
+            scram::decoy(secret, b"shape", user).iter().take(8).fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+        let start = usize::try_from(draw % self.lines.len().max(1) as u64).unwrap_or_default();
+        let (before, after) = self.lines.split_at(start);
+        let shape = after.iter().chain(before).find_map(|line| match line {
+            Line::Scram(_, keys) => Some(keys),
+            _ => None,
+        });
+        Candidate::new(user, self.scram_keys(user), shape, secret)
     }
 
     /// Whether there is no user.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.scram.is_empty()
     }
 
     /// Checks a password. Takes as long for an unknown user as for a known one (K29), and `None` says no more than no.

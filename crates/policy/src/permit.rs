@@ -7,12 +7,15 @@ use thiserror::Error;
 
 use crate::acl::{Action, Policy};
 use crate::identity::{ClientId, Identity, Subject, UserName};
+use crate::scram::{Proved, Reauthentication};
 
 /// How somebody proved who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// User name and password.
     Password,
+    /// SCRAM-SHA-256: the password was proved and never sent.
+    Scram,
     /// A client certificate verified in the TLS handshake.
     Certificate,
     /// Not at all, allowed under `[danger]`.
@@ -24,6 +27,7 @@ pub enum Method {
 pub struct Authenticated {
     identity: Identity,
     method: Method,
+    reauthentication: Option<Box<Reauthentication>>,
 }
 
 impl Authenticated {
@@ -31,18 +35,30 @@ impl Authenticated {
     /// call this; a check over the source keeps it so.
     #[must_use]
     pub fn by_certificate(name: UserName) -> Self {
-        Self { identity: Identity::User(name), method: Method::Certificate }
+        Self::new(Identity::User(name), Method::Certificate)
     }
 
     /// Nobody, where `[danger] allow_anonymous` stands. Only `node/gate/authn` may call this.
     #[must_use]
     pub fn anonymously() -> Self {
-        Self { identity: Identity::Anonymous, method: Method::Anonymous }
+        Self::new(Identity::Anonymous, Method::Anonymous)
     }
 
     /// Made by the password file after the hash matched.
     pub(crate) fn by_password(name: UserName) -> Self {
-        Self { identity: Identity::User(name), method: Method::Password }
+        Self::new(Identity::User(name), Method::Password)
+    }
+
+    /// Whoever completed a SCRAM exchange against a record of the password file.
+    #[must_use]
+    pub fn by_scram(proved: Proved) -> Self {
+        let identity = Identity::User(proved.user().clone());
+        let reauthentication = Some(Box::new(Reauthentication::new(proved)));
+        Self { reauthentication, ..Self::new(identity, Method::Scram) }
+    }
+
+    fn new(identity: Identity, method: Method) -> Self {
+        Self { identity, method, reauthentication: None }
     }
 
     /// Who it is.
@@ -74,6 +90,7 @@ pub enum Refused {
 pub struct AdmitPermit {
     subject: Subject,
     method: Method,
+    reauthentication: Option<Box<Reauthentication>>,
 }
 
 impl AdmitPermit {
@@ -87,6 +104,12 @@ impl AdmitPermit {
     #[must_use]
     pub fn method(&self) -> Method {
         self.method
+    }
+
+    /// The permit as the subject, and the state of its enhanced authentication where it was admitted by one.
+    #[must_use]
+    pub fn into_parts(self) -> (Subject, Option<Box<Reauthentication>>) {
+        (self.subject, self.reauthentication)
     }
 }
 
@@ -105,7 +128,7 @@ impl Policy {
         if will_topic.is_some_and(|topic| !self.allows(&subject, Action::Publish, topic)) {
             return Err(Refused::WillDenied);
         }
-        Ok(AdmitPermit { subject, method: who.method })
+        Ok(AdmitPermit { subject, method: who.method, reauthentication: who.reauthentication })
     }
 }
 

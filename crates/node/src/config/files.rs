@@ -128,7 +128,7 @@ fn renewal_authority(renewal: &RenewalDraft, now: SystemTime, problems: &mut Pro
 fn passwords(file: &Located<PathBuf>, problems: &mut Problems) {
     let Some(text) = private_text(file, problems) else { return };
     match PasswordFile::parse(&text) {
-        Ok(parsed) if parsed.users().next().is_none() => {
+        Ok(parsed) if parsed.is_empty() => {
             in_file(
                 &file.value,
                 "the file holds no user, so nobody could log in by password",

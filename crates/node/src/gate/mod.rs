@@ -227,7 +227,7 @@ impl Gate {
 fn proof_of(permit: &AdmitPermit, visitor: &Visitor) -> Proof {
     match (permit.method(), &permit.subject().identity) {
         (Method::Certificate, _) => Proof::Certificate(visitor.certificates().unwrap_or_default().into()),
-        (Method::Password, Identity::User(name)) => Proof::Password(name.clone()),
-        (Method::Password, Identity::Anonymous) | (Method::Anonymous, _) => Proof::Nothing,
+        (Method::Password | Method::Scram, Identity::User(name)) => Proof::Password(name.clone()),
+        (Method::Password | Method::Scram, Identity::Anonymous) | (Method::Anonymous, _) => Proof::Nothing,
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct Arrival {
 /// How an identity was proved, as far as it takes to ask again.
 #[derive(Clone, Debug)]
 pub(crate) enum Proof {
-    /// By the password of this user.
+    /// By the password of this user, told or proved by SCRAM.
     Password(UserName),
     /// By a chain of certificates, leaf first.
     Certificate(Arc<[CertificateDer<'static>]>),
@@ -58,7 +58,8 @@ pub(crate) enum Mail {
     Letters(Vec<Letter>),
     /// The shared policy was replaced.
     PolicyChanged,
-    /// The snapshot was replaced: proofs are asked for again. Names the users whose password entry is gone or changed.
+    /// The snapshot was replaced: proofs are asked for again. Names the users whose line in the password file is gone
+    /// or changed.
     Reloaded(Arc<HashSet<UserName>>),
     /// The node stops.
     Stop,
