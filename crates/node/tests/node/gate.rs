@@ -11,7 +11,8 @@ use crate::support::{
     resident_bytes, tcp,
 };
 
-fn plaintext_house() -> House {
+/// A house whose one listener speaks MQTT without TLS.
+pub(crate) fn plaintext_house() -> House {
     let mut house = House::new();
     house.settings.listeners = vec![listener("plain", Transport::PLAINTEXT)];
     house

@@ -9,4 +9,5 @@ mod lifecycle;
 mod reload;
 mod renewal;
 mod support;
+mod v5_gate;
 mod websocket;
