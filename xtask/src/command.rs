@@ -72,6 +72,13 @@ impl Command {
         if self.heard()?.success { Ok(()) } else { bail!("`{line}` failed") }
     }
 
+    /// Runs it and gives back what it says, which is too much for a terminal.
+    pub(crate) fn quietly(mut self) -> Result<Heard> {
+        let output = self.inner.output().with_context(|| format!("cannot run `{}`", self.words.join(" ")))?;
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        Ok(Heard { success: output.status.success(), text })
+    }
+
     /// Runs it with its words on our terminal and gives them back too.
     pub(crate) fn heard(mut self) -> Result<Heard> {
         println!("+ {}", self.words.join(" "));

@@ -6,6 +6,7 @@
 
 mod command;
 mod deny;
+mod fuzz;
 mod report;
 mod setup;
 mod spec;
@@ -15,16 +16,19 @@ mod workspace;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
+
 use crate::workspace::Workspace;
 
 const HELP: &str = "\
 cargo xtask <what>
 
   test     everything: setup, fmt, clippy, tidy, deny, tests, doctests, release build; prints a summary (what CI runs)
-  setup    installs what the tests need: Debian packages, Python and npm clients, cargo-nextest, cargo-deny
+  setup    installs what the tests need: Debian packages, Python and npm clients, cargo-nextest, cargo-deny, cargo-fuzz
   tidy     the rules of the house: arrows between crates, purity, sizes, headers, forbidden texts
   deny     licences, bans and sources of the dependencies, and advisories where their database can be had
   spec     which test proves which statement of MQTT 5.0, 3.1.1 and 3.1, and which have none; `spec --json` for machines
+  fuzz     runs the fuzz targets, 60 s each; `fuzz SECONDS [TARGET…]` for longer or for some of them
   help     this text
 ";
 
@@ -33,7 +37,7 @@ fn main() -> ExitCode {
     let what = words.next().unwrap_or_else(|| "help".to_owned());
     let rest: Vec<String> = words.collect();
     let as_json = what == "spec" && rest == ["--json"];
-    if let (Some(extra), false) = (rest.first(), as_json) {
+    if let (Some(extra), false) = (rest.first(), as_json || what == "fuzz") {
         eprintln!("error: `{extra}` is one word too many\nhint: cargo xtask help");
         return ExitCode::from(2);
     }
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         "tidy" => Workspace::find().and_then(|workspace| tidy::run(&workspace)),
         "deny" => Workspace::find().and_then(|workspace| deny::run_alone(&workspace)),
         "spec" => Workspace::find().and_then(|workspace| spec::run(&workspace, as_json)),
+        "fuzz" => Workspace::find().and_then(|workspace| run_fuzz(&workspace, &rest)),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;
@@ -59,4 +64,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `fuzz [SECONDS [TARGET…]]`.
+fn run_fuzz(workspace: &Workspace, words: &[String]) -> anyhow::Result<()> {
+    let (seconds, only) = match words.split_first() {
+        None => (fuzz::SECONDS, &[][..]),
+        Some((seconds, only)) => {
+            (seconds.parse().with_context(|| format!("`{seconds}` is no number of seconds"))?, only)
+        }
+    };
+    println!("{}", fuzz::run(workspace, seconds, only)?);
+    Ok(())
 }

@@ -12,7 +12,8 @@ use crate::command::Command;
 use crate::workspace::Workspace;
 
 /// Programs the checks call, and the Debian package of each.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
+    ("c++", "g++"),
     ("git", "git"),
     ("mosquitto_passwd", "mosquitto"),
     ("mosquitto_pub", "mosquitto-clients"),
@@ -24,6 +25,7 @@ const PROGRAMS: [(&str, &str); 7] = [
 
 const NEXTEST: &str = "0.9.143";
 const DENY: &str = "0.20.2";
+const FUZZ: &str = "0.13.2";
 
 /// A file that keeps Debian's scripts from starting services while it exists (Debian Policy 9.3.3.2).
 const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -35,6 +37,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     node_client(workspace)?;
     nextest(workspace)?;
     deny(workspace)?;
+    fuzz(workspace)?;
     println!("everything the checks need is here");
     Ok(())
 }
@@ -143,6 +146,15 @@ fn deny(workspace: &Workspace) -> Result<()> {
         return Ok(());
     }
     install_tool(workspace, "cargo-deny", DENY)
+}
+
+/// The builder of the fuzz targets, and a compiler for the engine they are linked with.
+fn fuzz(workspace: &Workspace) -> Result<()> {
+    if workspace.command("cargo-fuzz").args(["--version"]).output().is_ok() {
+        println!("cargo-fuzz: here");
+        return Ok(());
+    }
+    install_tool(workspace, "cargo-fuzz", FUZZ)
 }
 
 /// Builds a cargo tool from its published source, without optimisation: it runs once, and building is the cost.

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::command::Heard;
 use crate::report::{Outcome, Report};
 use crate::workspace::Workspace;
-use crate::{deny, setup, tidy};
+use crate::{deny, fuzz, setup, tidy};
 
 /// Runs everything. An error when any step failed.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
@@ -38,6 +38,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         count.add(found.unwrap_or_default());
         Ok(judge(&heard, found))
     });
+    report.step("fuzz", || fuzz::run(workspace, fuzz::SECONDS, &[]).map(Outcome::Passed));
     report.step("release", || plain(&["build", "--release", "--locked"], "the binary that users run builds"));
     println!("\n{report}\n\n{} passed, {} failed", count.passed, count.failed);
     let failures = report.failures();

@@ -52,6 +52,11 @@ impl Workspace {
         &self.root
     }
 
+    /// Where everything that is built goes.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// Where tools that cargo installs are kept.
     pub(crate) fn tools(&self) -> PathBuf {
         self.target.join("tools")

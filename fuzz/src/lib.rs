@@ -1,0 +1,8 @@
+//! What each fuzz target asserts. A target feeds bytes to one function of this crate, which panics at a fault.
+//!
+//! Called by the files in `targets/`; `cargo xtask fuzz` builds and runs them. Never part of the product.
+
+pub mod codec;
+pub mod property;
+pub mod text;
+pub mod topic;
