@@ -21,6 +21,10 @@ pub struct Admission {
     pub(crate) packet_size_max: u32,
     /// Aliases the client takes; 0 for 3.x.
     pub(crate) topic_alias_maximum: u16,
+    /// Whether the client asks for Response Information.
+    pub(crate) wants_response_information: bool,
+    /// Whether the client wants reason strings on packets other than CONNACK and DISCONNECT (MQTT-3.1.2-29).
+    pub(crate) wants_problem_information: bool,
     pub(crate) will: Option<WillMessage>,
     pub(crate) assigned: bool,
 }
@@ -73,6 +77,8 @@ impl Admission {
             receive_maximum: asked.receive_maximum.unwrap_or(NonZeroU16::MAX),
             packet_size_max: asked.packet_size_max.map_or(u32::MAX, std::num::NonZeroU32::get),
             topic_alias_maximum: if is_v5 { asked.topic_alias_maximum } else { 0 },
+            wants_response_information: asked.request_response_information,
+            wants_problem_information: asked.request_problem_information,
             will: connect.will.as_ref().map(WillMessage::new),
             assigned,
         }

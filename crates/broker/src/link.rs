@@ -19,6 +19,7 @@ use crate::journal::Position;
 use crate::limits::Limits;
 use crate::routes::RouteCache;
 use crate::shard::{LinkId, Millis};
+use crate::words;
 
 /// An acknowledgement and the record it promises.
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub(crate) struct Link {
     pub(crate) window: usize,
     /// Whether the CONNECT asked for a session that ends with the connection; a DISCONNECT may not change that.
     pub(crate) expiry_was_zero: bool,
+    /// Whether reason strings are wanted everywhere (MQTT-3.1.2-29).
+    wants_problem_information: bool,
     pub(crate) cache: RouteCache,
     pending: VecDeque<PendingAck>,
     /// QoS 1 publishes among `pending`: they count against our Receive Maximum.
@@ -74,6 +77,7 @@ impl Link {
             heard: now,
             window: usize::from(admission.receive_maximum.get().min(limits.inflight_max.max(1))),
             expiry_was_zero: admission.session_expiry_s == 0,
+            wants_problem_information: admission.wants_problem_information,
             cache: RouteCache::default(),
             pending: VecDeque::new(),
             pending_publishes: 0,
@@ -140,27 +144,56 @@ impl Link {
         }
     }
 
-    /// Writes a DISCONNECT, where the version has one from servers.
-    pub(crate) fn write_disconnect(&self, reason: ReasonCode, fx: &mut impl Effects) {
-        if self.is_v5() {
-            self.write(&Packet::Disconnect(Disconnect::new(reason)), fx);
+    /// Writes a DISCONNECT, where the version has one from servers. A Server Reference that the client has no room for
+    /// leaves nothing to be said but that the server stops.
+    pub(crate) fn write_disconnect(
+        &self,
+        reason: ReasonCode,
+        words: Option<&str>,
+        server_reference: Option<&str>,
+        fx: &mut impl Effects,
+    ) {
+        let Some(out) = fx.outbox(self.id).filter(|_| self.is_v5()) else { return };
+        let packet = Disconnect { reason_string: words, server_reference, ..Disconnect::new(reason) };
+        if self.encoder.encode(&Packet::Disconnect(packet), out).is_err() && server_reference.is_some() {
+            self.write(&Packet::Disconnect(Disconnect::new(ReasonCode::ServerShuttingDown)), fx);
         }
     }
 
     /// Writes an answer.
     pub(crate) fn write_answer(&self, answer: &Answer, fx: &mut impl Effects) {
-        let packet = match answer {
-            Answer::PubAck(id, reason) => Packet::PubAck(Ack::new(*id, self.told(*reason))),
-            Answer::PubRec(id, reason) => Packet::PubRec(Ack::new(*id, self.told(*reason))),
+        match answer {
+            Answer::PubAck(id, reason) => self.write_ack(*id, *reason, Packet::PubAck, fx),
+            Answer::PubRec(id, reason) => self.write_ack(*id, *reason, Packet::PubRec, fx),
             Answer::SubAck(id, codes) => {
-                Packet::SubAck(SubAck { id: *id, reason_string: None, user: UserProperties::EMPTY, codes })
+                let words = self.explained(words::of_filters(codes));
+                let (reason_string, user) = (words.as_deref(), UserProperties::EMPTY);
+                self.write(&Packet::SubAck(SubAck { id: *id, reason_string, user, codes }), fx);
             }
             Answer::UnsubAck(id, codes) => {
+                let words = self.explained(words::of_filters(codes));
+                let (reason_string, user) = (words.as_deref(), UserProperties::EMPTY);
                 let codes = if self.is_v5() { codes.as_slice() } else { &[] };
-                Packet::UnsubAck(UnsubAck { id: *id, reason_string: None, user: UserProperties::EMPTY, codes })
+                self.write(&Packet::UnsubAck(UnsubAck { id: *id, reason_string, user, codes }), fx);
             }
-        };
-        self.write(&packet, fx);
+        }
+    }
+
+    /// Writes PUBACK, PUBREC, PUBREL or PUBCOMP.
+    pub(crate) fn write_ack(
+        &self,
+        id: PacketId,
+        reason: ReasonCode,
+        packet: impl FnOnce(Ack<'static>) -> Packet<'static>,
+        fx: &mut impl Effects,
+    ) {
+        let reason_string = self.explained(words::of_publish(reason));
+        self.write(&packet(Ack { reason_string, ..Ack::new(id, self.told(reason)) }), fx);
+    }
+
+    /// A reason string, if the client wants any in packets other than CONNACK and DISCONNECT (MQTT-3.1.2-29).
+    fn explained<T>(&self, words: Option<T>) -> Option<T> {
+        words.filter(|_| self.wants_problem_information)
     }
 
     /// The reason code this version can be told: 3.x acknowledgements have none.

@@ -14,6 +14,7 @@ use slab::Slab;
 use crate::admission::Admission;
 use crate::effects::{Effects, Letter, LetterContent};
 use crate::handle::Ending;
+use crate::hints::Hints;
 use crate::journal::{Journal, Position, Record};
 use crate::limits::Limits;
 use crate::routes::{SessionKey, SessionRef};
@@ -111,6 +112,7 @@ pub(crate) struct Core {
     pub(crate) id: ShardId,
     pub(crate) shared: Arc<Shared>,
     pub(crate) limits: Limits,
+    pub(crate) hints: Hints,
     pub(crate) policy: Arc<Policy>,
     pub(crate) epoch: u64,
     pub(crate) counters: Counters,
@@ -145,6 +147,7 @@ impl<J: Journal> Shard<J> {
             id,
             shared,
             limits,
+            hints: Hints::default(),
             policy,
             epoch,
             counters: Counters::default(),
@@ -161,6 +164,11 @@ impl<J: Journal> Shard<J> {
             links: BTreeMap::new(),
             unacknowledged: BTreeSet::new(),
         }
+    }
+
+    /// Sets what clients are told from now on.
+    pub fn set_hints(&mut self, hints: Hints) {
+        self.core.hints = hints;
     }
 
     /// Takes an admitted connection in: takeover, clean start, CONNACK, redelivery. If the session belongs to another
@@ -259,13 +267,15 @@ impl<J: Journal> Shard<J> {
         self.finish();
     }
 
-    /// The node stops: 5.0 clients get DISCONNECT 0x8B, all links are closed, wills of those sessions are not lost:
-    /// they fire as for a lost connection.
+    /// The node stops: 5.0 clients get DISCONNECT 0x8B, or 0x9C with the Server Reference when there is one. All links
+    /// are closed; wills of those sessions are not lost: they fire as for a lost connection.
     pub fn stop(&mut self, now: Millis, fx: &mut impl Effects) {
         self.begin();
+        let has_other = self.core.hints.server_reference.is_some();
+        let reason = if has_other { ReasonCode::UseAnotherServer } else { ReasonCode::ServerShuttingDown };
         let slots: Vec<usize> = self.links.values().copied().collect();
         for slot in slots {
-            let ending = Ending::told(ReasonCode::ServerShuttingDown, CloseCause::ShuttingDown);
+            let ending = Ending::told(reason, CloseCause::ShuttingDown);
             self.end_link(slot, ending, now, fx);
         }
         self.finish();

@@ -185,6 +185,7 @@ impl Node {
             id: ShardId(id),
             shared: Arc::clone(&shared),
             limits: settings.limits.clone(),
+            hints: settings.hints.clone(),
             mailboxes: Arc::clone(&mailboxes),
             snapshot: Arc::clone(&snapshot),
             clock,

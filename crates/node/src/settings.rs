@@ -9,7 +9,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use motte_broker::Limits;
+use motte_broker::{Hints, Limits};
 
 pub use transport::{Speech, Transport, WebSocketSettings};
 
@@ -32,6 +32,8 @@ pub struct Settings {
     pub gate: GateLimits,
     /// Limits of each shard.
     pub limits: Limits,
+    /// What clients are told beside the answers to their packets.
+    pub hints: Hints,
     /// The log.
     pub log: LogSettings,
     /// What stands under `[danger]`, named at every start.

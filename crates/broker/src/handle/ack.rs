@@ -2,7 +2,7 @@
 //!
 //! An identifier nobody knows is answered, not punished; one that is in flight at another QoS is a protocol error.
 
-use motte_mqtt::{Ack, Packet, ReasonCode};
+use motte_mqtt::{Ack, Packet, PacketId, ReasonCode};
 
 use super::Stop;
 use crate::effects::Effects;
@@ -35,8 +35,8 @@ impl<J: Journal> Shard<J> {
         match acked {
             // A refused message is finished, and an unknown one that was refused needs no answer.
             _ if ack.reason.is_error() => {}
-            Acked::Unknown => self.write_told(slot, ack, ReasonCode::PacketIdNotFound, Packet::PubRel, fx),
-            Acked::Fits | Acked::Mismatch => self.write_told(slot, ack, ReasonCode::Success, Packet::PubRel, fx),
+            Acked::Unknown => self.write_ack(slot, (ack.id, ReasonCode::PacketIdNotFound), Packet::PubRel, fx),
+            Acked::Fits | Acked::Mismatch => self.write_ack(slot, (ack.id, ReasonCode::Success), Packet::PubRel, fx),
         }
         self.pump(slot, now, fx);
         Ok(())
@@ -45,7 +45,7 @@ impl<J: Journal> Shard<J> {
     pub(crate) fn on_pubrel(&mut self, slot: usize, ack: &Ack<'_>, fx: &mut impl Effects) -> Result<(), Stop> {
         let was_known = self.sessions[slot].received.remove(ack.id);
         let reason = if was_known { ReasonCode::Success } else { ReasonCode::PacketIdNotFound };
-        self.write_told(slot, ack, reason, Packet::PubComp, fx);
+        self.write_ack(slot, (ack.id, reason), Packet::PubComp, fx);
         Ok(())
     }
 
@@ -61,16 +61,15 @@ impl<J: Journal> Shard<J> {
         Ok(())
     }
 
-    fn write_told(
+    fn write_ack(
         &self,
         slot: usize,
-        ack: &Ack<'_>,
-        reason: ReasonCode,
+        (id, reason): (PacketId, ReasonCode),
         packet: impl FnOnce(Ack<'static>) -> Packet<'static>,
         fx: &mut impl Effects,
     ) {
         if let Some(link) = &self.sessions[slot].link {
-            link.write(&packet(Ack::new(ack.id, link.told(reason))), fx);
+            link.write_ack(id, reason, packet, fx);
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::routes::SessionKey;
 use crate::session::{Session, event_about};
 use crate::shard::{LinkId, Millis, Shard};
 use crate::timer::TimerKind;
+use crate::words;
 
 impl<J: Journal> Shard<J> {
     pub(crate) fn on_admission(&mut self, link: LinkId, admission: Admission, now: Millis, fx: &mut impl Effects) {
@@ -115,6 +116,8 @@ impl<J: Journal> Shard<J> {
         fx: &mut impl Effects,
     ) {
         let (session, limits) = (&self.sessions[slot], &self.core.limits);
+        let wants_response = admission.wants_response_information;
+        let response = wants_response.then(|| self.core.hints.response_information(session.client_id())).flatten();
         let properties = ConnAckProperties {
             session_expiry_s: (session.expiry_s != admission.session_expiry_s).then_some(session.expiry_s),
             receive_maximum: NonZeroU16::new(limits.receive_maximum.max(1)),
@@ -122,6 +125,7 @@ impl<J: Journal> Shard<J> {
             assigned_client_id: admission.assigned.then_some(&**session.client_id()),
             topic_alias_maximum: limits.topic_alias_maximum,
             server_keep_alive_s: (keep_alive_s != admission.keep_alive_s).then_some(keep_alive_s),
+            response_information: response.as_deref(),
             ..ConnAckProperties::default()
         };
         let reason = ReasonCode::Success;
@@ -168,7 +172,8 @@ fn keep_alive_in_force(asked_s: u16, max_s: u16) -> u16 {
 
 fn refuse(link: LinkId, admission: &Admission, reason: ReasonCode, why: RefusalReason, fx: &mut impl Effects) {
     if let Some(out) = fx.outbox(link) {
-        let packet = ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
+        let properties = ConnAckProperties { reason_string: words::of_connect(reason), ..ConnAckProperties::default() };
+        let packet = ConnAck { session_present: false, reason, properties };
         // What 3.x has no return code for is refused by closing (MQTT-3.2.2-6 of 3.1.1).
         let _ = Encoder::new(admission.version, admission.packet_size_max).encode(&Packet::ConnAck(packet), out);
     }

@@ -10,6 +10,7 @@ use crate::effects::Effects;
 use crate::journal::{Journal, Record};
 use crate::shard::{Millis, Shard};
 use crate::timer::TimerKind;
+use crate::words;
 
 impl<J: Journal> Shard<J> {
     pub(crate) fn on_disconnect(
@@ -48,7 +49,10 @@ impl<J: Journal> Shard<J> {
         let session = &mut self.sessions[slot];
         let Some(link) = session.detach() else { return };
         if let Some(reason) = ending.told {
-            link.write_disconnect(reason, fx);
+            let words = ending.detail.or_else(|| words::of_end(reason));
+            let has_moved = reason == ReasonCode::UseAnotherServer;
+            let reference = self.core.hints.server_reference.as_deref().filter(|_| has_moved);
+            link.write_disconnect(reason, words, reference, fx);
         }
         if ending.closes {
             fx.close(link.id);

@@ -13,6 +13,7 @@ mod journal;
 mod kit;
 mod noid;
 mod publish;
+mod reasons;
 mod rights;
 mod session;
 mod subscribe;

@@ -40,7 +40,21 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
     SectionEntry {
         name: "node",
         doc: "The process.",
-        keys: &[key("shards", "1", "Threads that hold sessions, 1 to 256. Default: one for each core.")],
+        keys: &[
+            key("shards", "1", "Threads that hold sessions, 1 to 256. Default: one for each core."),
+            key(
+                "server_reference",
+                "\"other.example.org:8883\"",
+                "Another broker that MQTT 5.0 clients are told to use when this one stops: host or host:port, more of\n\
+                 them separated by spaces. Default: none.",
+            ),
+            key(
+                "response_topic_prefix",
+                "\"responses\"",
+                "MQTT 5.0 clients that ask where responses may be sent to are told PREFIX/CLIENT-ID. Allow it in the\n\
+                 access rules, for instance with: pattern read responses/%c/#. Default: they are told nothing.",
+            ),
+        ],
     },
     SectionEntry {
         name: "listener",

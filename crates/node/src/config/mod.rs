@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod files;
+mod hints;
 mod listener;
 mod parse;
 mod reader;

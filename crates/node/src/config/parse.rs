@@ -5,11 +5,12 @@
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
+use motte_broker::Hints;
 use toml::de::DeTable;
 
 use super::catalogue::{BOUNDS, Bounds, known};
-use super::listener;
 use super::reader::{Located, Problems, Section};
+use super::{hints, listener};
 use crate::settings::{
     ClientCertificates, IdentitySettings, ListenerSettings, LogFormat, LogLevel, LogSettings, RenewalSettings,
     Settings, TlsSettings,
@@ -33,6 +34,7 @@ pub(super) struct Draft {
     pub(super) certificate_common_name: bool,
     pub(super) acl_file: Option<Located<PathBuf>>,
     pub(super) bounds: Bounds,
+    pub(super) hints: Hints,
     pub(super) log: LogSettings,
     pub(super) allow_anonymous: bool,
     pub(super) dangers: Vec<&'static str>,
@@ -100,6 +102,7 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
             problems,
         ),
         bounds: bounds(&root, problems),
+        hints: hints::parse(&node, problems),
         log: log(&root, problems),
         listeners,
         client_ca,
@@ -138,6 +141,7 @@ impl Draft {
             acl_file: self.acl_file.expect(present).value,
             gate: self.bounds.gate,
             limits: self.bounds.shard,
+            hints: self.hints,
             log: self.log,
             dangers: self.dangers,
         }

@@ -130,6 +130,18 @@ fn every_error_is_told_at_once_with_its_line() {
 }
 
 #[test]
+fn hints_for_clients_have_to_fit_into_their_packets() {
+    let hints = |lines: &str| format!("{GOOD}[node]\n{lines}");
+    check(&hints("server_reference = \"a.example b.example:8883\"\nresponse_topic_prefix = \"r/x\"\n"), &[]);
+    check(
+        &hints("server_reference = \"\"\nresponse_topic_prefix = \"r/#\"\n"),
+        &["motte.toml:15: \"\" does not name a server", "motte.toml:16: \"r/#\" is not the beginning of a topic"],
+    );
+    check(&hints("server_reference = \"a  b\"\n"), &["motte.toml:15: \"a  b\" does not name a server"]);
+    check(&hints("response_topic_prefix = \"r/\"\n"), &["motte.toml:15: \"r/\" is not the beginning of a topic"]);
+}
+
+#[test]
 fn what_a_listener_cannot_be() {
     let address = "address = \"127.0.0.1:0\"\n";
     check(

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use motte_audit::{CloseCause, Event, EventKind, RefusalReason};
-use motte_broker::{Limits, LinkId, Millis, Shard, ShardId, Shared};
+use motte_broker::{Hints, Limits, LinkId, Millis, Shard, ShardId, Shared};
 use motte_policy::{Subject, UserName};
 use motte_store::MemoryJournal;
 use rustls_pki_types::UnixTime;
@@ -48,6 +48,8 @@ pub(crate) struct Seat {
     pub(crate) shared: Arc<Shared>,
     /// The shard's limits.
     pub(crate) limits: Limits,
+    /// What its clients are told.
+    pub(crate) hints: Hints,
     /// The boxes of all shards, this one's included.
     pub(crate) mailboxes: Arc<[Mailbox]>,
     /// Settings and files in force.
@@ -174,8 +176,10 @@ impl Worker {
     fn new(seat: Seat) -> Self {
         let outbox_bytes_max = seat.limits.outbox_bytes_max;
         let packet_bytes_max = usize::try_from(seat.limits.packet_size_bytes_max).unwrap_or(usize::MAX);
+        let mut shard = Shard::new(seat.id, seat.shared, seat.limits, MemoryJournal::default());
+        shard.set_hints(seat.hints);
         Self {
-            shard: Shard::new(seat.id, seat.shared, seat.limits, MemoryJournal::default()),
+            shard,
             outlets: Outlets::new(seat.mailboxes, seat.reporter.clone()),
             clock: seat.clock,
             snapshot: seat.snapshot,

@@ -51,6 +51,24 @@ fn an_orderly_stop_tells_v5_clients_0x8b_and_returns_ok() {
 }
 
 #[test]
+fn a_stop_names_the_server_that_is_to_be_used_instead() {
+    let mut house = House::new();
+    house.settings.hints.server_reference = Some("other.example.org:8883".into());
+    let node = house.start();
+    let mut client = house.open(node.address(), None, b"mqtt");
+    assert_eq!(client.connect(&connect_as_alice("moved")), 0);
+    assert!(matches!(node.stop(), Ok(())));
+    client.receive(|packet| match packet {
+        Packet::Disconnect(disconnect) => {
+            let told = (disconnect.reason, disconnect.server_reference);
+            assert_eq!(told, (ReasonCode::UseAnotherServer, Some("other.example.org:8883")));
+        }
+        packet => panic!("{packet:?}"),
+    });
+    assert_eq!(client.until_closed(), b"");
+}
+
+#[test]
 fn a_stop_does_not_wait_for_a_client_that_does_not_read() {
     let house = House::new();
     let node = house.start();

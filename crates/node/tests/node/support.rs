@@ -62,6 +62,7 @@ impl House {
             acl_file: path("acl"),
             gate: GateLimits::default(),
             limits: motte_broker::Limits::default(),
+            hints: motte_broker::Hints::default(),
             log: LogSettings::default(),
             dangers: Vec::new(),
         };

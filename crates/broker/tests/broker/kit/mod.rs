@@ -258,6 +258,16 @@ impl World {
         shown
     }
 
+    /// Reads what a client was sent so far, with reason strings and other hints behind each packet.
+    pub fn take_explained(&mut self, client: Client) -> Vec<String> {
+        let bytes = self.take_bytes(client);
+        let mut shown = show::explained(client.version, &bytes);
+        if self.sinks[client.shard].closed.contains(&client.link) {
+            shown.push("closed".into());
+        }
+        shown
+    }
+
     /// Reads what a client was sent so far, once.
     pub fn take_once(&mut self, client: Client) -> Vec<String> {
         let bytes = self.take_bytes(client);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use motte_broker::Record;
-use motte_broker::mqtt::{ConnAck, Delivery, ForwardedProperties, Packet, ProtocolVersion, Publish};
+use motte_broker::mqtt::{ConnAck, Delivery, ForwardedProperties, Packet, ProtocolVersion, Publish, UserProperties};
 
 pub fn packets(version: ProtocolVersion, mut bytes: &[u8], shown: &mut Vec<String>) {
     let decoder = super::decoder(version);
@@ -12,6 +12,36 @@ pub fn packets(version: ProtocolVersion, mut bytes: &[u8], shown: &mut Vec<Strin
         shown.push(packet_line(&packet));
         bytes = &bytes[len..];
     }
+}
+
+/// The same with what explains a packet behind it: the reason string in quotation marks, user properties, and what is
+/// told beside.
+pub fn explained(version: ProtocolVersion, mut bytes: &[u8]) -> Vec<String> {
+    let decoder = super::decoder(version);
+    let mut shown = Vec::new();
+    while !bytes.is_empty() {
+        let (packet, len) = decoder.decode(bytes).unwrap().expect("the broker writes whole packets");
+        let (words, user, beside) = match &packet {
+            Packet::ConnAck(ack) => {
+                let told = ack.properties.response_information.map(|topic| format!(" responses={topic}"));
+                (ack.properties.reason_string, ack.properties.user, told)
+            }
+            Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
+                (ack.reason_string, ack.user, None)
+            }
+            Packet::SubAck(ack) => (ack.reason_string, ack.user, None),
+            Packet::UnsubAck(ack) => (ack.reason_string, ack.user, None),
+            Packet::Disconnect(end) => {
+                (end.reason_string, end.user, end.server_reference.map(|name| format!(" use={name}")))
+            }
+            _ => (None, UserProperties::EMPTY, None),
+        };
+        let words = words.map(|words| format!(" \"{words}\"")).unwrap_or_default();
+        let user: String = user.iter().map(|(name, value)| format!(" {name}: {value}")).collect();
+        shown.push(packet_line(&packet) + &words + &user + &beside.unwrap_or_default());
+        bytes = &bytes[len..];
+    }
+    shown
 }
 
 fn packet_line(packet: &Packet<'_>) -> String {
