@@ -15,9 +15,12 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::{SubjectPublicKeyInfo, X509Name, X509Version};
 
-use crate::text::{is_unsafe_to_show, printable};
+use crate::text::printable;
 
 mod distinguished;
+mod identity;
+
+pub use identity::{IdentityField, identity};
 
 /// DER tags of the string types a common name is read from; all are subsets of UTF-8.
 const TAG_UTF8: u32 = 12;
@@ -60,7 +63,7 @@ pub enum FactsError {
 }
 
 /// What one certificate says. All text in it is escaped and safe to show; identities come from
-/// [`identity_common_name`], never from here.
+/// [`identity`], never from here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFacts {
     /// The one common name, if there is exactly one that is readable.
@@ -130,14 +133,6 @@ impl CertificateFacts {
     pub fn is_valid_at(&self, now: SystemTime) -> bool {
         self.not_before <= now && now <= self.not_after
     }
-}
-
-/// The name a client certificate stands for: its subject's only common name, if it is not empty, valid text, and
-/// without characters that could make two names look the same or break a line. Anything else is no identity at all,
-/// because picking one of two common names, or cutting at a NUL, has let clients pass as others (CVE-2009-2408).
-pub fn identity_common_name(leaf_der: &[u8]) -> Option<String> {
-    let certificate = parse(leaf_der).ok()?;
-    common_name(certificate.subject()).filter(|name| !name.chars().any(is_unsafe_to_show))
 }
 
 /// The SubjectPublicKeyInfo, DER.

@@ -15,7 +15,7 @@ pub mod tls;
 pub mod trouble;
 
 pub use ca::{Authority, CLIENT_DAYS_MAX, IssueError, Issued, LeafRequest, Role, SERVER_DAYS_MAX};
-pub use facts::{CertificateFacts, CertificateRole, FactsError, identity_common_name};
+pub use facts::{CertificateFacts, CertificateRole, FactsError, IdentityField, identity};
 pub use files::{create_private_dir, read_private, write_private, write_public};
 pub use name::{HostName, HostNameError};
 pub use renewal::renewal_due;

@@ -1,4 +1,4 @@
-//! Distinguished names as text (RFC 4514, the successor of RFC 2253). Called by `facts` only.
+//! Distinguished names as text (RFC 4514, the successor of RFC 2253). Called by `facts` and its `identity` only.
 //! Never loses or merges a field: unknown types are shown by OID, unreadable values as hex.
 
 use std::fmt::Write as _;

@@ -64,9 +64,8 @@ fn roles_are_read_from_the_extended_key_usage() {
 
 #[test]
 fn k31_an_identity_is_the_only_common_name() {
-    let identity = |subject: &str| identity_common_name(&made(subject, &[]));
+    let identity = |subject: &str| identity(&made(subject, &[]), IdentityField::CommonName);
     assert_eq!(identity("/O=x/CN=sensor-1").as_deref(), Some("sensor-1"));
-    assert_eq!(identity("/CN=a\\/b").as_deref(), Some("a/b"));
     assert_eq!(identity("/CN=Fühler").as_deref(), Some("Fühler"));
     assert_eq!(identity("/CN=a/CN=b"), None, "two common names");
     assert_eq!(identity("/CN=a+CN=b"), None, "two in one part");
@@ -74,27 +73,95 @@ fn k31_an_identity_is_the_only_common_name() {
     assert_eq!(identity("/CN=a\nb"), None);
     assert_eq!(identity("/CN=a\u{202e}b"), None);
     assert_eq!(identity("/CN=a\u{1b}b"), None);
+    assert_eq!(identity("/CN=a\\/b"), None, "would be two levels of a topic");
+    assert_eq!(identity("/CN=a\\+b"), None);
+    assert_eq!(identity("/CN=a#"), None);
+}
+
+/// The common name as an identity.
+fn common(der: &[u8]) -> Option<String> {
+    identity(der, IdentityField::CommonName)
+}
+
+/// The identity out of a certificate with these alternative names, told of a subject that means nothing.
+fn alternative(names: &str, field: IdentityField) -> Option<String> {
+    identity(&made("/CN=other", &["-addext", &format!("subjectAltName={names}")]), field)
+}
+
+#[test]
+fn k31_an_identity_is_the_only_alternative_name_of_its_kind() {
+    use IdentityField::{SanDns, SanEmail, SanUri};
+    let all = "DNS:a.example.org,IP:192.0.2.7,email:a@b.org,URI:urn:dev:mac:01";
+    assert_eq!(alternative(all, SanDns).as_deref(), Some("a.example.org"));
+    assert_eq!(alternative(all, SanEmail).as_deref(), Some("a@b.org"));
+    assert_eq!(alternative(all, SanUri).as_deref(), Some("urn:dev:mac:01"));
+    for (names, field) in [
+        ("DNS:a,DNS:b", SanDns),
+        ("DNS:a,DNS:a", SanDns),
+        ("email:a@b.org,email:c@b.org", SanEmail),
+        ("URI:urn:a,URI:urn:b", SanUri),
+        ("IP:192.0.2.7", SanDns),
+        ("DNS:a", SanUri),
+        ("URI:urn:a", SanEmail),
+    ] {
+        assert_eq!(alternative(names, field), None, "{names}");
+    }
+    assert_eq!(identity(&made("/CN=a.example.org", &[]), SanDns), None, "the common name does not stand in");
+}
+
+#[test]
+fn k31_an_alternative_name_with_a_meaning_in_topics_is_no_identity() {
+    use IdentityField::{SanDns, SanEmail, SanUri};
+    assert_eq!(alternative("URI:spiffe://example.org/pump", SanUri).as_deref(), Some("spiffe://example.org/pump"));
+    let fragment = patched(made("/CN=x", &["-addext", "subjectAltName=URI:urn:aXb"]), b"urn:aXb", b"urn:a#b");
+    assert_eq!(identity(&fragment, SanUri), None);
+    assert_eq!(alternative("URI:urn:a+b", SanUri), None);
+    assert_eq!(alternative("email:a+b@example.org", SanEmail), None);
+    assert_eq!(alternative("email:a/b@example.org", SanEmail), None);
+    assert_eq!(alternative("DNS:*.example.org", SanDns), None, "a wildcard names many");
+    let good = made("/CN=x", &["-addext", "subjectAltName=DNS:adminXevil"]);
+    assert_eq!(identity(&good, SanDns).as_deref(), Some("adminXevil"));
+    for evil in [&b"admin\0evil"[..], b"admin\nevil", b"admin\xffevil", b"admin evil"] {
+        assert_eq!(identity(&patched(good.clone(), b"adminXevil", evil), SanDns), None, "{evil:?}");
+    }
+}
+
+#[test]
+fn k31_a_whole_subject_is_an_identity_in_the_order_of_rfc_4514() {
+    let subject = |subject: &str| identity(&made(subject, &[]), IdentityField::Subject);
+    assert_eq!(subject("/C=DE/O=Motte, Inc./OU=Pumps/CN=p 1").as_deref(), Some("CN=p 1,OU=Pumps,O=Motte\\, Inc.,C=DE"));
+    assert_eq!(subject("/O=x/CN=a/CN=b").as_deref(), Some("CN=b,CN=a,O=x"), "nothing is left out");
+    assert_eq!(subject("/CN=a+OU=b"), None, "a part of two fields holds a +");
+    assert_eq!(subject("/CN=a\\/b"), None);
+    assert_eq!(subject("/CN=a\nb"), None);
+    assert_eq!(subject("/CN=a\u{202e}b"), None);
+    let good = made("/CN=adminXevil", &[]);
+    assert_eq!(identity(&patched(good.clone(), b"adminXevil", b"admin\0evil"), IdentityField::Subject), None);
+    assert_eq!(identity(&patched(good, b"adminXevil", b"admin\xffevil"), IdentityField::Subject), None);
+    assert_eq!(subject("/"), None, "an empty subject names nobody");
 }
 
 #[test]
 fn k31_bytes_that_openssl_would_not_write_are_no_identity_either() {
     let good = made("/CN=adminXevil", &[]);
-    assert_eq!(identity_common_name(&good).as_deref(), Some("adminXevil"));
-    assert_eq!(identity_common_name(&patched(good.clone(), b"adminXevil", b"admin\0evil")), None, "NUL");
-    assert_eq!(identity_common_name(&patched(good.clone(), b"adminXevil", b"admin\xffevil")), None, "not UTF-8");
-    assert_eq!(identity_common_name(&[&good[..], b"x"].concat()), None, "bytes after the end");
-    assert_eq!(identity_common_name(&good[..good.len() - 1]), None);
-    assert_eq!(identity_common_name(b""), None);
+    assert_eq!(common(&good).as_deref(), Some("adminXevil"));
+    assert_eq!(common(&patched(good.clone(), b"adminXevil", b"admin\0evil")), None, "NUL");
+    assert_eq!(common(&patched(good.clone(), b"adminXevil", b"admin\xffevil")), None, "not UTF-8");
+    assert_eq!(common(&[&good[..], b"x"].concat()), None, "bytes after the end");
+    assert_eq!(common(&good[..good.len() - 1]), None);
+    assert_eq!(common(b""), None);
 }
 
 #[test]
 fn k31_no_change_of_one_byte_makes_the_parser_panic() {
-    let good = made("/CN=adminXevil", &["-addext", "subjectAltName=DNS:a.example.org,IP:192.0.2.7"]);
+    let good = made("/CN=adminXevil", &["-addext", "subjectAltName=DNS:a.b,URI:urn:x,email:a@b,IP:192.0.2.7"]);
     for at in 0..good.len() {
         for value in [0x00, 0x30, 0x7f, 0x80, 0xff, good[at].wrapping_add(1)] {
             let mut bad = good.clone();
             bad[at] = value;
-            let _ = identity_common_name(&bad);
+            for field in IdentityField::ALL {
+                let _ = identity(&bad, field);
+            }
             let _ = CertificateFacts::from_der(&bad);
         }
         assert!(CertificateFacts::from_der(&good[..at]).is_err());

@@ -144,7 +144,7 @@ fn mutual_tls_tells_the_server_who_the_client_is() {
         let client = with_certificate(&scene, scene.client());
         let shaken = connect(&client, &mutual_params(&scene, wanted), "localhost").succeeded();
         let leaf = &shaken.server.peer_certificates().unwrap()[0];
-        assert_eq!(crate::identity_common_name(leaf).as_deref(), Some("sensor-1"));
+        assert_eq!(crate::identity(leaf, crate::IdentityField::CommonName).as_deref(), Some("sensor-1"));
     }
 }
 
