@@ -3,6 +3,7 @@
 //! Called by the control loop on SIGHUP or by a [`crate::Handle`]. A bad set changes nothing and is an alarm; a good
 //! one takes effect at once for new connections, and connected clients are judged again.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -10,7 +11,7 @@ use motte_broker::Shared;
 use thiserror::Error;
 
 use crate::config::{ConfigError, ConfigFile};
-use crate::settings::Settings;
+use crate::settings::{ListenerRules, ListenerSettings, Settings, Transport};
 use crate::snapshot::Snapshot;
 use crate::worker::mailbox::{Mail, Mailbox};
 
@@ -83,7 +84,7 @@ fn read_again(old: &Settings) -> Result<Settings, Vec<ConfigError>> {
     }
     let mut next = ConfigFile::load(&old.source)?;
     for (what, differs) in [
-        ("listeners", next.listeners != old.listeners),
+        ("listeners", doors(&next) != doors(old)),
         ("shards", next.shards != old.shards),
         ("limits of shards", format!("{:?}", next.limits) != format!("{:?}", old.limits)),
         ("log", next.log != old.log),
@@ -93,11 +94,26 @@ fn read_again(old: &Settings) -> Result<Settings, Vec<ConfigError>> {
             tracing::warn!(what, "changed in the configuration; takes effect after a restart");
         }
     }
-    next.listeners.clone_from(&old.listeners);
+    next.listeners = old.listeners.iter().map(|listener| with_new_rules(listener, &next.listeners)).collect();
     next.shards = old.shards;
     next.limits = old.limits.clone();
     next.log = old.log;
     Ok(next)
+}
+
+/// What of the listeners takes effect at a start only: they, their sockets and what is spoken there.
+fn doors(settings: &Settings) -> Vec<(&str, SocketAddr, &Transport)> {
+    settings.listeners.iter().map(|listener| (&*listener.name, listener.address, &listener.transport)).collect()
+}
+
+/// A listener that stands, with what its section now asks of clients. One whose section is gone goes on, but what was
+/// allowed to it under `[danger]` does not.
+fn with_new_rules(standing: &ListenerSettings, next: &[ListenerSettings]) -> ListenerSettings {
+    let Some(next) = next.iter().find(|next| next.name == standing.name) else {
+        let rules = ListenerRules { allow_anonymous: false, ..standing.rules.clone() };
+        return ListenerSettings { rules, ..standing.clone() };
+    };
+    ListenerSettings { address: standing.address, transport: standing.transport.clone(), ..next.clone() }
 }
 
 fn hash_bounds(settings: &Settings) -> (usize, usize) {

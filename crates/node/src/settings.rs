@@ -2,6 +2,7 @@
 //!
 //! Made by `config`, read by boot, gate, workers and reload. Defaults are the secure ones.
 
+mod rules;
 mod transport;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use motte_broker::{Hints, Limits};
 
+pub use rules::{ListenerRules, ProtocolVersions};
 pub use transport::{Speech, Transport, WebSocketSettings};
 
 /// Everything a node is started with.
@@ -51,6 +53,8 @@ pub struct ListenerSettings {
     pub transport: Transport,
     /// Whether client certificates are asked for.
     pub client_certificates: ClientCertificates,
+    /// What it asks of its clients beside that.
+    pub rules: ListenerRules,
 }
 
 /// Whether client certificates are asked for.
@@ -72,7 +76,7 @@ pub struct TlsSettings {
     pub certificate: PathBuf,
     /// PEM key of the server, mode 0600.
     pub key: PathBuf,
-    /// PEM certificates of the CAs that sign client certificates.
+    /// PEM certificates of the CAs that sign client certificates, where a listener names no others.
     pub client_ca: Option<PathBuf>,
     /// Whether TLS 1.2 is spoken beside 1.3.
     pub tls12: bool,
@@ -96,10 +100,6 @@ pub struct RenewalSettings {
 pub struct IdentitySettings {
     /// Password file.
     pub password_file: Option<PathBuf>,
-    /// Whether the common name of a verified client certificate is an identity.
-    pub certificate_common_name: bool,
-    /// Whether connections without credentials are let in as nobody. Only under `[danger]`.
-    pub allow_anonymous: bool,
 }
 
 /// Limits that hold before a connection is admitted.

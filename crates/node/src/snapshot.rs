@@ -14,7 +14,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::config::ConfigError;
 use crate::gate::tls;
-use crate::settings::Settings;
+use crate::settings::{ListenerRules, Settings};
 use crate::worker::mailbox::Proof;
 
 /// Everything in force.
@@ -28,8 +28,8 @@ pub(crate) struct Snapshot {
     pub(crate) passwords: Option<Arc<PasswordFile>>,
     /// The access rules.
     pub(crate) policy: Arc<Policy>,
-    /// What checks the chains of client certificates.
-    client_trust: Option<Arc<dyn ClientCertVerifier>>,
+    /// What checks the chains of client certificates of each listener; `None` where none is asked for.
+    client_trust: Vec<Option<Arc<dyn ClientCertVerifier>>>,
 }
 
 impl Snapshot {
@@ -40,25 +40,20 @@ impl Snapshot {
     pub(crate) fn build(settings: Settings) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let mut tls = Vec::new();
+        let mut client_trust = Vec::new();
         for listener in &settings.listeners {
-            match tls::server_config(&settings.tls, listener) {
-                Ok(config) => tls.push(config),
-                // Listeners share their files: one error is told once.
-                Err(error) if !errors.contains(&error) => errors.push(error),
-                Err(_) => {}
-            }
+            let config = tls::server_config(&settings.tls, listener);
+            tls.extend(keep(config.map_err(|error| vec![error]), &mut errors));
+            let verifier = tls::client_verifier(&settings.tls, listener);
+            client_trust.extend(keep(verifier.map_err(|error| vec![error]), &mut errors));
         }
         let passwords = match &settings.identity.password_file {
             Some(path) => keep(read_passwords(path), &mut errors).map(Arc::new),
             None => None,
         };
         let policy = keep(read_policy(&settings.acl_file), &mut errors).map(Arc::new);
-        let client_trust = keep(tls::client_verifier(&settings.tls).map_err(|error| vec![error]), &mut errors);
-        errors.dedup();
-        match (policy, client_trust) {
-            (Some(policy), Some(client_trust)) if errors.is_empty() => {
-                Ok(Self { settings, tls, passwords, policy, client_trust })
-            }
+        match policy {
+            Some(policy) if errors.is_empty() => Ok(Self { settings, tls, passwords, policy, client_trust }),
             _ => Err(errors),
         }
     }
@@ -81,8 +76,17 @@ impl Snapshot {
     pub(crate) fn upholds(&self, earlier: &Self, proof: &Proof, now: UnixTime) -> bool {
         match proof {
             Proof::Password(name) => self.keeps(earlier, name),
-            Proof::Certificate(chain) => self.trusts(chain, now),
-            Proof::Nothing => self.settings.identity.allow_anonymous,
+            Proof::Certificate { .. } | Proof::Nothing { .. } => self.still_accepts(proof, now),
+        }
+    }
+
+    /// Whether what was not proved by a password is accepted here at `now`, by the rules of the listener it came in
+    /// through: a chain that is still good and still names the same, or nothing where that is enough.
+    pub(crate) fn still_accepts(&self, proof: &Proof, now: UnixTime) -> bool {
+        match proof {
+            Proof::Password(_) => false,
+            Proof::Certificate { listener, chain, name } => self.trusts(*listener, chain, name, now),
+            Proof::Nothing { listener } => self.rules(*listener).is_some_and(|rules| rules.allow_anonymous),
         }
     }
 
@@ -93,10 +97,17 @@ impl Snapshot {
         users.filter(|name| !next.keeps(self, name)).cloned().collect()
     }
 
-    /// Whether a chain of client certificates, leaf first, proves an identity at `now`.
-    pub(crate) fn trusts(&self, chain: &[CertificateDer<'static>], now: UnixTime) -> bool {
-        let (Some(verifier), Some((leaf, others))) = (&self.client_trust, chain.split_first()) else { return false };
-        self.settings.identity.certificate_common_name && verifier.verify_client_cert(leaf, others, now).is_ok()
+    /// Whether a chain of client certificates, leaf first, proves to `listener` at `now` that its holder is `name`.
+    fn trusts(&self, listener: usize, chain: &[CertificateDer<'static>], name: &UserName, now: UnixTime) -> bool {
+        let Some((leaf, others)) = chain.split_first() else { return false };
+        let Some(Some(verifier)) = self.client_trust.get(listener) else { return false };
+        let field = self.rules(listener).and_then(|rules| rules.certificate_identity);
+        let named = field.and_then(|field| tls::identity(leaf, field));
+        named.is_some_and(|named| named == name.0) && verifier.verify_client_cert(leaf, others, now).is_ok()
+    }
+
+    fn rules(&self, listener: usize) -> Option<&ListenerRules> {
+        self.settings.listeners.get(listener).map(|listener| &listener.rules)
     }
 
     /// Whether all that `earlier` knows of a user's password stands here unchanged.
@@ -106,9 +117,16 @@ impl Snapshot {
     }
 }
 
-/// Takes the value out of a result and its errors to the others.
+/// Takes the value out of a result and its errors to the others. Listeners share files: one error is told once.
 fn keep<T>(result: Result<T, Vec<ConfigError>>, errors: &mut Vec<ConfigError>) -> Option<T> {
-    result.map_err(|found| errors.extend(found)).ok()
+    let add = |found: Vec<ConfigError>| {
+        for error in found {
+            if !errors.contains(&error) {
+                errors.push(error);
+            }
+        }
+    };
+    result.map_err(add).ok()
 }
 
 fn read_passwords(path: &Path) -> Result<PasswordFile, Vec<ConfigError>> {

@@ -74,8 +74,15 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
                 "client_certificates",
                 "\"optional\"",
                 "\"none\", \"optional\" (a certificate or a password is needed) or \"required\".\n\
-                 Default: optional if [tls] client_ca is set, else none.",
+                 Default: optional if a client_ca is set here or in [tls], else none.",
             ),
+            key("client_ca", "\"pki/ca.pem\"", "The CA whose client certificates count here. Default: that of [tls]."),
+            key(
+                "certificate_identity",
+                "\"common-name\"",
+                "The user name of a client certificate, as in [identity], which is the default.",
+            ),
+            key("protocol_versions", "[\"3.1\", \"3.1.1\", \"5.0\"]", "Versions of MQTT; others are refused."),
         ],
     },
     SectionEntry {
@@ -102,7 +109,13 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
         doc: "How clients prove who they are. Nobody comes in without proof. Read again on SIGHUP.",
         keys: &[
             key("password_file", "\"passwords\"", "Written by `motte passwd`. Default: no passwords."),
-            key("certificate_common_name", "true", "Whether the common name of a client certificate is its user name."),
+            key(
+                "certificate_identity",
+                "\"common-name\"",
+                "The field of a client certificate that is the user name of its holder: \"common-name\",\n\
+                 \"san-dns\", \"san-uri\", \"san-email\" (the only alternative name of the kind), \"subject\"\n\
+                 (the whole, as CN=pump,O=Example) or \"none\". Without a clear one nobody comes in.",
+            ),
         ],
     },
     SectionEntry {
@@ -123,7 +136,11 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
         name: "danger",
         doc: "What stands here weakens security, and the log names it at every start.",
         keys: &[
-            key("allow_anonymous", "false", "Let clients in without any proof of who they are."),
+            key(
+                "allow_anonymous",
+                "false",
+                "Let clients in without any proof of who they are: true, or the names of listeners such as [\"local\"].",
+            ),
             key(
                 "plaintext_listeners",
                 "[]",

@@ -46,7 +46,7 @@ pub(super) fn check(draft: &Draft, now: SystemTime, problems: &mut Problems) {
             tls_problem(&error, key.line, problems);
         }
     }
-    if let Some(file) = &draft.client_ca {
+    for file in draft.client_ca.iter().chain(&draft.client_cas) {
         authority_certificate(file, now, problems);
     }
     if let Some(renewal) = &draft.renewal {

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 
 use super::catalogue::known;
 use super::reader::{Located, Problems, Section};
-use crate::settings::{ClientCertificates, ListenerSettings, Speech, Transport, WebSocketSettings};
+use super::rules::{self, ClientCa, Defaults};
+use crate::settings::{ClientCertificates, ListenerRules, ListenerSettings, Speech, Transport, WebSocketSettings};
 
 const NAME_CHARS_MAX: usize = 32;
 
@@ -23,19 +24,23 @@ enum Kind {
 const KINDS: [(&str, Kind); 5] =
     [("tls", Kind::Tls), ("mqtts", Kind::Mqtts), ("wss", Kind::Wss), ("tcp", Kind::Tcp), ("ws", Kind::Ws)];
 
-/// All listeners. What weakens security among them is named in `dangers`.
+/// All listeners, and the files of their own that they name. What weakens security among them is named in `dangers`.
 pub(super) fn all(
     root: &Section<'_>,
     danger: &Section<'_>,
-    client_ca: bool,
+    defaults: &Defaults,
     dangers: &mut Vec<&'static str>,
     problems: &mut Problems,
-) -> Vec<ListenerSettings> {
+) -> (Vec<ListenerSettings>, Vec<ClientCa>) {
     let sections = root.sections("listener", "[[listener]]", &known("listener"), problems);
     let mut listeners: Vec<ListenerSettings> = Vec::new();
+    let mut client_cas = Vec::new();
     let mut open = open_addresses(danger, problems);
     for (number, section) in sections.iter().enumerate() {
-        let Some(listener) = listener(section, number, client_ca, problems) else { continue };
+        let (rules, client_ca) = rules::rules(section, defaults, problems);
+        let has_client_ca = client_ca.is_some() || defaults.has_client_ca;
+        client_cas.extend(client_ca);
+        let Some(listener) = listener(section, number, (rules, has_client_ca), problems) else { continue };
         let line = section.line_of("address", problems);
         if listener.address.port() != 0 && listeners.iter().any(|other| other.address == listener.address) {
             problems.at(line, format!("two listeners have the address {}", listener.address), "give each its own port");
@@ -67,9 +72,10 @@ pub(super) fn all(
             address: address.value,
             transport: Transport::PLAINTEXT,
             client_certificates: ClientCertificates::None,
+            rules: ListenerRules::default(),
         });
     }
-    listeners
+    (listeners, client_cas)
 }
 
 /// Addresses where MQTT may be spoken without TLS.
@@ -96,19 +102,19 @@ fn name_danger(address: SocketAddr, dangers: &mut Vec<&'static str>) {
 fn listener(
     section: &Section<'_>,
     number: usize,
-    client_ca: bool,
+    (rules, has_client_ca): (ListenerRules, bool),
     problems: &mut Problems,
 ) -> Option<ListenerSettings> {
     let name = name(section, problems).unwrap_or_else(|| format!("listener-{}", number + 1));
     let kind = section.word("transport", &KINDS, problems).unwrap_or(Kind::Tls);
     let transport = transport(section, kind, problems);
-    let client_certificates = client_certificates(section, transport.tls, client_ca, problems);
+    let client_certificates = client_certificates(section, transport.tls, has_client_ca, problems);
     if !section.has("address") {
         section.missing("address", "write address = \"127.0.0.1:8883\"", problems);
     }
     let address = section.text("address", problems)?;
     let address = socket_address(&address, problems)?;
-    Some(ListenerSettings { name, address, transport, client_certificates })
+    Some(ListenerSettings { name, address, transport, client_certificates, rules })
 }
 
 fn name(section: &Section<'_>, problems: &mut Problems) -> Option<String> {
@@ -138,7 +144,7 @@ fn client_certificates(
     if asked && !tls {
         problems.at(line, "a listener without TLS cannot ask for client certificates", "remove the line");
     } else if asked && !client_ca {
-        problems.at(line, "client certificates are asked for without a CA", "set client_ca in [tls]");
+        problems.at(line, "client certificates are asked for without a CA", "set client_ca here or in [tls]");
     }
     let default = if client_ca && tls { ClientCertificates::Optional } else { ClientCertificates::None };
     written.unwrap_or(default)

@@ -9,6 +9,7 @@ mod hints;
 mod listener;
 mod parse;
 mod reader;
+mod rules;
 mod sample;
 mod suggest;
 

@@ -10,10 +10,11 @@ use toml::de::DeTable;
 
 use super::catalogue::{BOUNDS, Bounds, known};
 use super::reader::{Located, Problems, Section};
+use super::rules::{self, ClientCa, Defaults};
 use super::{hints, listener};
 use crate::settings::{
-    ClientCertificates, IdentitySettings, ListenerSettings, LogFormat, LogLevel, LogSettings, RenewalSettings,
-    Settings, TlsSettings,
+    IdentitySettings, ListenerRules, ListenerSettings, LogFormat, LogLevel, LogSettings, RenewalSettings, Settings,
+    TlsSettings,
 };
 
 /// Sections that stand at the top.
@@ -28,15 +29,15 @@ pub(super) struct Draft {
     pub(super) certificate: Option<Located<PathBuf>>,
     pub(super) key: Option<Located<PathBuf>>,
     pub(super) client_ca: Option<Located<PathBuf>>,
+    /// Those of single listeners.
+    pub(super) client_cas: Vec<ClientCa>,
     pub(super) tls12: bool,
     pub(super) renewal: Option<RenewalDraft>,
     pub(super) password_file: Option<Located<PathBuf>>,
-    pub(super) certificate_common_name: bool,
     pub(super) acl_file: Option<Located<PathBuf>>,
     pub(super) bounds: Bounds,
     pub(super) hints: Hints,
     pub(super) log: LogSettings,
-    pub(super) allow_anonymous: bool,
     pub(super) dangers: Vec<&'static str>,
 }
 
@@ -78,12 +79,14 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
     let policy = root.section("policy", "[policy]", &known("policy"), problems);
     let danger = root.section("danger", "[danger]", &known("danger"), problems);
     let client_ca = tls.path("client_ca", problems);
+    let defaults = Defaults {
+        has_client_ca: client_ca.is_some(),
+        certificate_identity: rules::certificate_identity(&identity, problems)
+            .unwrap_or(ListenerRules::default().certificate_identity),
+    };
     let mut dangers = Vec::new();
-    let listeners = listener::all(&root, &danger, client_ca.is_some(), &mut dangers, problems);
-    let allow_anonymous = danger.flag("allow_anonymous", problems).unwrap_or(false);
-    if allow_anonymous {
-        dangers.push("allow_anonymous: clients come in without any proof of who they are");
-    }
+    let (mut listeners, client_cas) = listener::all(&root, &danger, &defaults, &mut dangers, problems);
+    rules::anonymous(&danger, &mut listeners, &mut dangers, problems);
     if listeners.is_empty() && problems.is_empty() {
         problems.at(0, "there is no listener", "add a section [[listener]] with address = \"127.0.0.1:8883\"");
     }
@@ -94,7 +97,6 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         tls12: tls.word("min", &[("1.2", true), ("1.3", false)], problems).unwrap_or(true),
         renewal: renewal(&tls, problems),
         password_file: identity.path("password_file", problems),
-        certificate_common_name: identity.flag("certificate_common_name", problems).unwrap_or(true),
         acl_file: required(
             &policy,
             "acl_file",
@@ -106,10 +108,10 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         log: log(&root, problems),
         listeners,
         client_ca,
-        allow_anonymous,
+        client_cas,
         dangers,
     };
-    somebody_can_log_in(&draft, &identity, problems);
+    rules::somebody_can_log_in(&draft, &identity, problems);
     draft
 }
 
@@ -133,11 +135,7 @@ impl Draft {
                 tls12: self.tls12,
                 renewal,
             },
-            identity: IdentitySettings {
-                password_file: self.password_file.map(|path| path.value),
-                certificate_common_name: self.certificate_common_name,
-                allow_anonymous: self.allow_anonymous,
-            },
+            identity: IdentitySettings { password_file: self.password_file.map(|path| path.value) },
             acl_file: self.acl_file.expect(present).value,
             gate: self.bounds.gate,
             limits: self.bounds.shard,
@@ -194,18 +192,5 @@ fn log(root: &Section<'_>, problems: &mut Problems) -> LogSettings {
     LogSettings {
         format: section.word("format", &formats, problems).unwrap_or_default(),
         level: section.word("level", &levels, problems).unwrap_or_default(),
-    }
-}
-
-/// A broker that nobody could ever log in to is a mistake, and a tempting reason to open it to everybody.
-fn somebody_can_log_in(draft: &Draft, identity: &Section<'_>, problems: &mut Problems) {
-    let asked = draft.listeners.iter().any(|listener| listener.client_certificates != ClientCertificates::None);
-    let certificates = draft.client_ca.is_some() && draft.certificate_common_name && asked;
-    if draft.password_file.is_none() && !certificates && !draft.allow_anonymous && !identity.has("password_file") {
-        problems.at(
-            identity.line,
-            "nobody could ever log in: there is neither a password file nor a CA for client certificates in use",
-            "set password_file in [identity] (`motte passwd add` writes it), or client_ca in [tls]",
-        );
     }
 }

@@ -140,6 +140,11 @@ impl<'a> Section<'a> {
         self.find(key).is_some()
     }
 
+    /// Whether the value of the key is a list.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        self.find(key).is_some_and(|value| value.get_ref().is_array())
+    }
+
     /// The line of a key, or of the section when the key is absent.
     pub(super) fn line_of(&self, key: &str, problems: &Problems) -> usize {
         self.find(key).map_or(self.line, |value| problems.line_of(value.span().start))

@@ -7,12 +7,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use motte_pki::{Authority, LeafRequest, Role, create_private_dir, write_private, write_public};
+use motte_pki::{Authority, IdentityField, LeafRequest, Role, create_private_dir, write_private, write_public};
 use tempfile::TempDir;
 
 use super::catalogue::Bounds;
 use super::{ConfigFile, SampleListener, sample};
-use crate::settings::{ClientCertificates, LogSettings, Transport};
+use crate::settings::{ClientCertificates, ListenerRules, ListenerSettings, LogSettings, ProtocolVersions, Transport};
 
 /// A password of nobody: salt and hash are of the right form.
 const PASSWORDS: &str = "anna:$7$101$AAAAAAAAAAAAAAAA$\
@@ -95,7 +95,7 @@ fn a_right_file_gives_the_secure_defaults() {
     assert_eq!(settings.listeners.len(), 1);
     assert_eq!(settings.listeners[0].transport, Transport::tls());
     assert_eq!(settings.listeners[0].client_certificates, ClientCertificates::Optional);
-    assert!(settings.identity.certificate_common_name && !settings.identity.allow_anonymous);
+    assert_eq!(settings.listeners[0].rules, ListenerRules::default());
     assert!(settings.dangers.is_empty());
 }
 
@@ -208,10 +208,76 @@ fn k27_nobody_could_log_in_is_an_error() {
     check(&neither, &[&format!("motte.toml:8: {nobody}")]);
     check(&no_passwords, &[]);
     check(
-        &no_passwords.replace("[identity]\n", "[identity]\ncertificate_common_name = false\n"),
+        &no_passwords.replace("[identity]\n", "[identity]\ncertificate_identity = \"none\"\n"),
         &[&format!("motte.toml:9: {nobody}")],
     );
     check(&format!("{neither}[danger]\nallow_anonymous = true\n"), &[]);
+    let two = neither.replace("[tls]", "name = \"local\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n[tls]");
+    let one_is_shut = nobody.replace("log in:", "log in through the listener \"listener-2\":");
+    check(&format!("{two}[danger]\nallow_anonymous = [\"local\"]\n"), &[&format!("motte.toml:11: {one_is_shut}")]);
+}
+
+/// The listeners of a file that is right.
+fn listeners(text: &str) -> Vec<ListenerSettings> {
+    let dir = folder();
+    let path = dir.path().join("motte.toml");
+    fs::write(&path, text).unwrap();
+    let mut listeners = ConfigFile::load(&path).unwrap().listeners;
+    for file in listeners.iter_mut().filter_map(|listener| listener.rules.client_ca.as_mut()) {
+        *file = file.strip_prefix(dir.path()).unwrap().to_path_buf();
+    }
+    listeners
+}
+
+#[test]
+fn anonymous_clients_are_let_in_by_the_listeners_that_danger_names() {
+    let two = with("[tls]", "name = \"local\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n[tls]");
+    let open = |danger: &str| {
+        let text = format!("{two}[danger]\n{danger}\nplaintext_listeners = [\"127.0.0.1:0\"]\n");
+        listeners(&text).iter().map(|listener| listener.rules.allow_anonymous).collect::<Vec<_>>()
+    };
+    assert_eq!(open(""), [false; 3]);
+    assert_eq!(open("allow_anonymous = false"), [false; 3]);
+    assert_eq!(open("allow_anonymous = []"), [false; 3]);
+    assert_eq!(open("allow_anonymous = [\"local\"]"), [true, false, false]);
+    assert_eq!(open("allow_anonymous = [\"plaintext-1\", \"listener-2\"]"), [false, true, true]);
+    assert_eq!(open("allow_anonymous = true"), [true; 3]);
+    let wrong = format!("{two}[danger]\nallow_anonymous = [\"locale\"]\n");
+    check(&wrong, &["motte.toml:18: there is no listener \"locale\""]);
+    check(
+        &format!("{two}[danger]\nallow_anonymous = \"local\"\n"),
+        &["motte.toml:18: allow_anonymous must be true or false"],
+    );
+    check(
+        &with("[tls]", "allow_anonymous = true\n[tls]"),
+        &["motte.toml:4: unknown key \"allow_anonymous\" in [[listener]]"],
+    );
+}
+
+#[test]
+fn a_listener_has_rules_of_its_own() {
+    let own = "certificate_identity = \"san-uri\"\nprotocol_versions = [\"5.0\"]\nclient_ca = \"pki/ca.pem\"\n";
+    let text = with("[tls]", &format!("{own}[[listener]]\naddress = \"127.0.0.1:0\"\n[tls]"))
+        .replace("[identity]\n", "[identity]\ncertificate_identity = \"subject\"\n")
+        .replace("\nclient_ca = \"pki/ca.pem\"\n\n", "\n\n");
+    let [first, second] = &listeners(&text)[..] else { panic!("two listeners") };
+    assert_eq!(first.rules.certificate_identity, Some(IdentityField::SanUri));
+    assert_eq!(second.rules.certificate_identity, Some(IdentityField::Subject));
+    assert_eq!(first.rules.client_ca.as_deref(), Some(Path::new("pki/ca.pem")));
+    assert_eq!(first.client_certificates, ClientCertificates::Optional);
+    assert_eq!(second.client_certificates, ClientCertificates::None, "no CA is named for it");
+    let ProtocolVersions { v31, v311, v5 } = first.rules.protocol_versions;
+    assert_eq!((v31, v311, v5), (false, false, true));
+    for (line, what) in [
+        ("protocol_versions = []", "protocol_versions names no version"),
+        ("protocol_versions = [\"4\"]", "\"4\" is no version of MQTT"),
+        ("protocol_versions = \"5.0\"", "protocol_versions must be a list of texts"),
+        ("certificate_identity = \"cn\"", "certificate_identity cannot be \"cn\""),
+        ("client_ca = \"pki/nowhere.pem\"", "pki/nowhere.pem does not exist"),
+        ("client_ca = \"pki/server.pem\"", "pki/server.pem holds a certificate that is not a CA's"),
+    ] {
+        check(&with("[tls]", &format!("{line}\n[tls]")), &[&format!("motte.toml:4: {what}")]);
+    }
 }
 
 #[test]
@@ -353,7 +419,12 @@ fn the_sample_is_right_and_shows_the_defaults() {
     assert_eq!(format!("{:?}", spelled.limits), format!("{:?}", Bounds::default().shard));
     assert_eq!((&spelled.gate, &spelled.gate), (&chosen.gate, &Bounds::default().gate));
     assert_eq!((spelled.log, chosen.log), (LogSettings::default(), LogSettings::default()));
-    assert_eq!(spelled.listeners, chosen.listeners);
+    // The file of a listener is an example: without it the one of [tls] counts.
+    let mut listeners = spelled.listeners.clone();
+    for listener in &mut listeners {
+        assert_eq!(listener.rules.client_ca.take(), chosen.tls.client_ca);
+    }
+    assert_eq!(listeners, chosen.listeners);
     assert_eq!(spelled.identity, chosen.identity);
     assert_eq!(spelled.tls.tls12, chosen.tls.tls12);
     assert!(spelled.dangers.is_empty() && chosen.dangers.is_empty());

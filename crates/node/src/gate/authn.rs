@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 use super::{Refusal, tls};
-use crate::settings::GateLimits;
+use crate::settings::{GateLimits, ListenerRules};
 use crate::snapshot::Snapshot;
 
 /// The bounded queue of password checks.
@@ -52,14 +52,15 @@ impl Hashes {
     pub(super) async fn authenticate(
         &self,
         snapshot: &Snapshot,
+        rules: &ListenerRules,
         certificates: Option<&[CertificateDer<'static>]>,
         connect: &Connect<'_>,
     ) -> Result<Authenticated, Refusal> {
         let refused = |reason, code| Refusal::answered(reason, connect.version, code);
-        if snapshot.settings.identity.certificate_common_name
+        if let Some(field) = rules.certificate_identity
             && let Some(leaf) = certificates.and_then(|chain| chain.first())
         {
-            let name = tls::identity(leaf)
+            let name = tls::identity(leaf, field)
                 .ok_or_else(|| refused(RefusalReason::CertificateWithoutIdentity, ReasonCode::NotAuthorized))?;
             if connect.user_name.is_some_and(|user| user != &*name) {
                 return Err(Refusal {
@@ -72,7 +73,7 @@ impl Hashes {
         if let Some(user) = connect.user_name {
             return self.check_password(snapshot, connect.version, user, connect.password).await;
         }
-        if snapshot.settings.identity.allow_anonymous {
+        if rules.allow_anonymous {
             return Ok(Authenticated::anonymously());
         }
         Err(refused(RefusalReason::NoCredentials, ReasonCode::NotAuthorized))

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::Refusal;
 use super::visitor::Visitor;
+use crate::settings::ListenerRules;
 use crate::wire::WireError;
 
 /// Longest client identifier in bytes.
@@ -61,6 +62,15 @@ pub(super) fn parse(bytes: &[u8], bytes_max: u32) -> Result<Connect<'_>, Refusal
         return Err(Refusal::answered(RefusalReason::AuthenticationMethod, connect.version, code));
     }
     Ok(connect)
+}
+
+/// Whether the listener speaks the version of the CONNECT.
+pub(super) fn check_version(connect: &Connect<'_>, rules: &ListenerRules) -> Result<(), Refusal> {
+    if rules.protocol_versions.contains(connect.version) {
+        return Ok(());
+    }
+    let (reason, code) = (RefusalReason::ProtocolVersion, ReasonCode::UnsupportedProtocolVersion);
+    Err(Refusal::answered(reason, connect.version, code))
 }
 
 fn decode(bytes: &[u8], bytes_max: u32) -> Result<Option<(Connect<'_>, usize)>, Refusal> {

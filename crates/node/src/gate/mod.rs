@@ -19,7 +19,7 @@ use motte_audit::{Event, EventKind, RefusalReason};
 use motte_broker::Admission;
 use motte_cluster::{Home, SoloNode};
 use motte_mqtt::{Connect, ProtocolVersion, ReasonCode};
-use motte_policy::{AdmitPermit, ClientId, Identity, Method, Refused};
+use motte_policy::{AdmitPermit, Authenticated, ClientId, Identity, Method, Refused};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -176,30 +176,14 @@ impl Gate {
         let connect = connect::parse(&bytes[..length], connect_bytes_max)?;
         claim.client_id = Some(Arc::from(connect.client_id));
         claim.user_name = connect.user_name.map(Arc::from);
+        let rules = &snapshot.settings.listeners[entrance.index].rules;
+        connect::check_version(&connect, rules)?;
         let (client_id, assigned) = connect::client_id(&connect)?;
-        let permit = self.judge(snapshot, visitor, &connect, client_id).await?;
-        let proof = proof_of(&permit, visitor);
+        let who = self.hashes.authenticate(snapshot, rules, visitor.certificates(), &connect).await?;
+        let permit = judge(snapshot, who, &connect, client_id)?;
+        let proof = proof_of(&permit, entrance.index, visitor);
         let early = bytes[length..].to_vec();
         Ok((Admission::new(permit, &connect, assigned), proof, early))
-    }
-
-    /// Who it is, and whether policy lets them in.
-    async fn judge(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        visitor: &Visitor,
-        connect: &Connect<'_>,
-        client_id: ClientId,
-    ) -> Result<AdmitPermit, Refusal> {
-        let who = self.hashes.authenticate(snapshot, visitor.certificates(), connect).await?;
-        let will_topic = connect.will.map(|will| will.topic);
-        snapshot.policy.admit(who, client_id, will_topic).map_err(|refused| {
-            let (reason, code) = match refused {
-                Refused::UnsafeName => (RefusalReason::ClientId, ReasonCode::ClientIdNotValid),
-                Refused::WillDenied => (RefusalReason::WillDenied, ReasonCode::NotAuthorized),
-            };
-            Refusal { detail: Some(refused.to_string()), ..Refusal::answered(reason, connect.version, code) }
-        })
     }
 
     /// Sends an admitted connection to the shard where its client id lives.
@@ -223,11 +207,31 @@ impl Gate {
     }
 }
 
+/// Whether policy lets somebody in whose identity is known.
+fn judge(
+    snapshot: &Snapshot,
+    who: Authenticated,
+    connect: &Connect<'_>,
+    client_id: ClientId,
+) -> Result<AdmitPermit, Refusal> {
+    let will_topic = connect.will.map(|will| will.topic);
+    snapshot.policy.admit(who, client_id, will_topic).map_err(|refused| {
+        let (reason, code) = match refused {
+            Refused::UnsafeName => (RefusalReason::ClientId, ReasonCode::ClientIdNotValid),
+            Refused::WillDenied => (RefusalReason::WillDenied, ReasonCode::NotAuthorized),
+        };
+        Refusal { detail: Some(refused.to_string()), ..Refusal::answered(reason, connect.version, code) }
+    })
+}
+
 /// What is kept of the proof, to ask for it again after a reload.
-fn proof_of(permit: &AdmitPermit, visitor: &Visitor) -> Proof {
+fn proof_of(permit: &AdmitPermit, listener: usize, visitor: &Visitor) -> Proof {
     match (permit.method(), &permit.subject().identity) {
-        (Method::Certificate, _) => Proof::Certificate(visitor.certificates().unwrap_or_default().into()),
+        (Method::Certificate, Identity::User(name)) => {
+            let chain = visitor.certificates().unwrap_or_default().into();
+            Proof::Certificate { listener, chain, name: name.clone() }
+        }
         (Method::Password | Method::Scram, Identity::User(name)) => Proof::Password(name.clone()),
-        (Method::Password | Method::Scram, Identity::Anonymous) | (Method::Anonymous, _) => Proof::Nothing,
+        (_, Identity::Anonymous) | (Method::Anonymous, _) => Proof::Nothing { listener },
     }
 }

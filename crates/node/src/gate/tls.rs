@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use motte_audit::RefusalReason;
-use motte_pki::{ServerTlsParams, TlsFileError, TlsVersion};
+use motte_pki::{IdentityField, ServerTlsParams, TlsFileError, TlsVersion};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{AlertDescription, ServerConfig, ServerConnection};
 use rustls_pki_types::CertificateDer;
@@ -60,34 +60,33 @@ pub(crate) fn server_config(
     if !listener.transport.tls {
         return Ok(None);
     }
-    let asked = match listener.client_certificates {
-        ClientCertificates::None => motte_pki::ClientCertificates::None,
-        ClientCertificates::Optional => motte_pki::ClientCertificates::Optional,
-        ClientCertificates::Required => motte_pki::ClientCertificates::Required,
-    };
     let alpn = listener.transport.alpn().iter().map(|protocol| protocol.to_vec()).collect();
-    let params = ServerTlsParams { alpn, ..params(settings, asked) };
+    let params = ServerTlsParams { alpn, ..params(settings, listener) };
     motte_pki::server_config(&params).map(Some).map_err(|error| config_error(settings, &error))
 }
 
-/// What checks the chains of client certificates; `None` when no CA for them is named.
+/// What checks the chains of client certificates of a listener; `None` where none is asked for.
 ///
 /// # Errors
 /// The CA file cannot be used.
-pub(crate) fn client_verifier(settings: &TlsSettings) -> Result<Option<Arc<dyn ClientCertVerifier>>, ConfigError> {
-    if settings.client_ca.is_none() {
-        return Ok(None);
-    }
-    let params = params(settings, motte_pki::ClientCertificates::Required);
-    motte_pki::client_verifier(&params).map_err(|error| config_error(settings, &error))
+pub(crate) fn client_verifier(
+    settings: &TlsSettings,
+    listener: &ListenerSettings,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, ConfigError> {
+    motte_pki::client_verifier(&params(settings, listener)).map_err(|error| config_error(settings, &error))
 }
 
-fn params(settings: &TlsSettings, client_certificates: motte_pki::ClientCertificates) -> ServerTlsParams {
+fn params(settings: &TlsSettings, listener: &ListenerSettings) -> ServerTlsParams {
+    let client_ca = listener.rules.client_ca.as_ref().or(settings.client_ca.as_ref());
     ServerTlsParams {
         certificate: settings.certificate.clone(),
         key: settings.key.clone(),
-        client_ca: settings.client_ca.clone(),
-        client_certificates,
+        client_ca: client_ca.cloned(),
+        client_certificates: match listener.client_certificates {
+            ClientCertificates::None => motte_pki::ClientCertificates::None,
+            ClientCertificates::Optional => motte_pki::ClientCertificates::Optional,
+            ClientCertificates::Required => motte_pki::ClientCertificates::Required,
+        },
         tls_min: if settings.tls12 { TlsVersion::V12 } else { TlsVersion::V13 },
         alpn: Vec::new(),
     }
@@ -98,8 +97,8 @@ fn config_error(settings: &TlsSettings, error: &TlsFileError) -> ConfigError {
 }
 
 /// The name a verified certificate gives its holder; `None` when it names nobody for certain.
-pub(super) fn identity(leaf: &CertificateDer<'_>) -> Option<Arc<str>> {
-    motte_pki::identity_common_name(leaf).map(Arc::from)
+pub(crate) fn identity(leaf: &CertificateDer<'_>, field: IdentityField) -> Option<Arc<str>> {
+    motte_pki::identity(leaf, field).map(Arc::from)
 }
 
 /// One sentence for the operator on why a handshake failed, seen from the broker.

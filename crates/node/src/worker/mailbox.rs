@@ -43,10 +43,20 @@ pub(crate) struct Arrival {
 pub(crate) enum Proof {
     /// By the password of this user, told or proved by SCRAM.
     Password(UserName),
-    /// By a chain of certificates, leaf first.
-    Certificate(Arc<[CertificateDer<'static>]>),
+    /// By a chain of certificates.
+    Certificate {
+        /// The place in the settings of the listener whose rules hold.
+        listener: usize,
+        /// The chain, leaf first.
+        chain: Arc<[CertificateDer<'static>]>,
+        /// Whom it named.
+        name: UserName,
+    },
     /// Not at all.
-    Nothing,
+    Nothing {
+        /// The place in the settings of the listener that allowed it.
+        listener: usize,
+    },
 }
 
 /// Something for a shard thread.

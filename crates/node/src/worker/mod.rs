@@ -254,8 +254,7 @@ impl Worker {
         let current = self.snapshot.load_full();
         let links = self.outlets.links(|slot| match &slot.proof {
             Proof::Password(name) => revoked.contains(name),
-            Proof::Certificate(chain) => !current.trusts(chain, UnixTime::now()),
-            Proof::Nothing => !current.settings.identity.allow_anonymous,
+            Proof::Certificate { .. } | Proof::Nothing { .. } => !current.still_accepts(&slot.proof, UnixTime::now()),
         });
         for link in links {
             self.guarded(Some(link), |shard, now, outlets| shard.disconnect(link, CloseCause::Revoked, now, outlets));

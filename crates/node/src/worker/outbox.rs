@@ -213,9 +213,9 @@ mod tests {
     #[test]
     fn a_link_id_is_never_used_again_and_an_old_one_finds_nothing() {
         let mut outlets = outlets();
-        let first = outlets.open(Proof::Nothing);
+        let first = outlets.open(Proof::Nothing { listener: 0 });
         outlets.remove(first);
-        let second = outlets.open(Proof::Nothing);
+        let second = outlets.open(Proof::Nothing { listener: 0 });
         assert_ne!(first, second);
         assert!(outlets.outbox(first).is_none() && outlets.outbox(second).is_some());
         assert_eq!(outlets.links(|_| true), [second]);
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn a_closed_link_takes_no_more_bytes_and_keeps_those_it_has() {
         let mut outlets = outlets();
-        let link = outlets.open(Proof::Nothing);
+        let link = outlets.open(Proof::Nothing { listener: 0 });
         outlets.outbox(link).unwrap().extend_from_slice(b"last");
         outlets.close(link);
         assert!(outlets.outbox(link).is_none());

@@ -92,7 +92,7 @@ fn a_user_name_beside_a_certificate_has_to_be_the_same_name() {
 #[test]
 fn anonymous_clients_come_in_only_where_danger_allows_it() {
     let mut house = House::new();
-    house.settings.identity.allow_anonymous = true;
+    house.settings.listeners[0].rules.allow_anonymous = true;
     let node = house.start();
     assert_eq!(answer(&house, &node, None, &connect_as_nobody("anyone")), 0);
     let wrong = Connect { password: Some(b"wrong"), ..connect_as_alice("w") };

@@ -8,6 +8,7 @@ mod gate;
 mod lifecycle;
 mod reload;
 mod renewal;
+mod rules;
 mod support;
 mod v5_gate;
 mod websocket;

@@ -6,14 +6,15 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use motte_mqtt::{Connect, ConnectProperties, Decoder, Encoder, Packet, ProtocolVersion, Sender};
 use motte_node::settings::{
-    ClientCertificates, GateLimits, IdentitySettings, ListenerSettings, LogSettings, Speech, TlsSettings, Transport,
-    WebSocketSettings,
+    ClientCertificates, GateLimits, IdentitySettings, ListenerRules, ListenerSettings, LogSettings, Speech,
+    TlsSettings, Transport, WebSocketSettings,
 };
 use motte_node::{Control, Handle, Ready, Settings, StartError, serve_with};
 use motte_pki::{Authority, ClientTlsParams, LeafRequest, Role, Roots, client_config, write_private};
@@ -54,11 +55,7 @@ impl House {
                 tls12: true,
                 renewal: None,
             },
-            identity: IdentitySettings {
-                password_file: Some(path("passwords")),
-                certificate_common_name: true,
-                allow_anonymous: false,
-            },
+            identity: IdentitySettings { password_file: Some(path("passwords")) },
             acl_file: path("acl"),
             gate: GateLimits::default(),
             limits: motte_broker::Limits::default(),
@@ -92,6 +89,25 @@ impl House {
         self.write(&format!("{name}.key"), &issued.key_pem);
     }
 
+    /// Writes `name.pem` and `name.key` of a client with a subject and alternative names in the words of OpenSSL.
+    pub(crate) fn certify(&self, name: &str, subject: &str, alternative_names: &str) {
+        let file = |end: &str| format!("{name}.{end}");
+        let (key, request, certificate) = (file("key"), file("csr"), file("pem"));
+        let names = format!("subjectAltName={alternative_names}");
+        let mut ask = vec!["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+        ask.extend(["-utf8", "-subj", subject, "-addext", "extendedKeyUsage=clientAuth", "-keyout", &key]);
+        ask.extend(["-out", &request]);
+        if !alternative_names.is_empty() {
+            ask.extend(["-addext", &names]);
+        }
+        let sign = ["x509", "-req", "-in", &request, "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "30", "-out"];
+        for arguments in [ask, [&sign[..], &[&certificate, "-copy_extensions", "copyall"]].concat()] {
+            let output = Command::new("openssl").args(&arguments).current_dir(self.folder.path()).output().unwrap();
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "openssl {arguments:?}: {told}");
+        }
+    }
+
     pub(crate) fn write_passwords(&self, users: &[(&str, &str)]) {
         let mut file = motte_policy::PasswordFile::default();
         for (user, password) in users {
@@ -106,9 +122,17 @@ impl House {
     }
 
     /// Starts a node with levers of the test's choice.
-    pub(crate) fn start_with(&self, (handle, control): (Handle, Control)) -> Running {
+    pub(crate) fn start_with(&self, levers: (Handle, Control)) -> Running {
+        Self::run(self.settings.clone(), levers)
+    }
+
+    /// Starts a node with other settings that name files of this house.
+    pub(crate) fn start_as(&self, settings: &Settings) -> Running {
+        Self::run(settings.clone(), Control::new())
+    }
+
+    fn run(settings: Settings, (handle, control): (Handle, Control)) -> Running {
         LazyLock::force(&LOG);
-        let settings = self.settings.clone();
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread =
             std::thread::spawn(move || serve_with(settings, control, |ready| sender.send(ready.clone()).unwrap()));
@@ -165,6 +189,7 @@ pub(crate) fn listener(name: &str, transport: Transport) -> ListenerSettings {
         address: "127.0.0.1:0".parse().unwrap(),
         transport,
         client_certificates: ClientCertificates::Optional,
+        rules: ListenerRules::default(),
     }
 }
 

@@ -1,0 +1,127 @@
+//! The keys of a listener that say what it asks of its clients, and those of other sections that are about them.
+//!
+//! Called by `parse`. Looks at no file.
+
+use std::path::PathBuf;
+
+use motte_mqtt::ProtocolVersion;
+use motte_pki::IdentityField;
+
+use super::parse::Draft;
+use super::reader::{Located, Problems, Section};
+use super::suggest::suggestion;
+use crate::settings::{ClientCertificates, ListenerRules, ListenerSettings, ProtocolVersions};
+
+/// What a listener has unless its own keys say otherwise.
+#[derive(Debug)]
+pub(super) struct Defaults {
+    /// Whether `[tls]` names a CA for client certificates.
+    pub(super) has_client_ca: bool,
+    /// The field that `[identity]` chooses.
+    pub(super) certificate_identity: Option<IdentityField>,
+}
+
+/// A file that a listener names, of the kind that decides whose client certificates count.
+pub(super) type ClientCa = Located<PathBuf>;
+
+/// The rules of a listener out of its section, and its own CA file with its line.
+pub(super) fn rules(
+    section: &Section<'_>,
+    defaults: &Defaults,
+    problems: &mut Problems,
+) -> (ListenerRules, Option<ClientCa>) {
+    let client_ca = section.path("client_ca", problems);
+    let rules = ListenerRules {
+        protocol_versions: protocol_versions(section, problems),
+        allow_anonymous: false,
+        certificate_identity: certificate_identity(section, problems).unwrap_or(defaults.certificate_identity),
+        client_ca: client_ca.as_ref().map(|file| file.value.clone()),
+    };
+    (rules, client_ca)
+}
+
+/// `certificate_identity` of a section; `Some(None)` when certificates are no identity.
+pub(super) fn certificate_identity(section: &Section<'_>, problems: &mut Problems) -> Option<Option<IdentityField>> {
+    let words = [
+        ("common-name", Some(IdentityField::CommonName)),
+        ("san-dns", Some(IdentityField::SanDns)),
+        ("san-uri", Some(IdentityField::SanUri)),
+        ("san-email", Some(IdentityField::SanEmail)),
+        ("subject", Some(IdentityField::Subject)),
+        ("none", None),
+    ];
+    section.word("certificate_identity", &words, problems)
+}
+
+fn protocol_versions(section: &Section<'_>, problems: &mut Problems) -> ProtocolVersions {
+    let Some(texts) = section.texts("protocol_versions", problems) else { return ProtocolVersions::default() };
+    let hint = "choose of \"3.1\", \"3.1.1\" and \"5.0\"";
+    if texts.is_empty() {
+        problems.at(section.line_of("protocol_versions", problems), "protocol_versions names no version", hint);
+    }
+    let mut versions = ProtocolVersions::NONE;
+    for text in texts {
+        match text.value.as_str() {
+            "3.1" => versions = versions.with(ProtocolVersion::V31),
+            "3.1.1" => versions = versions.with(ProtocolVersion::V311),
+            "5.0" => versions = versions.with(ProtocolVersion::V5),
+            other => problems.at(text.line, format!("{other:?} is no version of MQTT"), hint),
+        }
+    }
+    versions
+}
+
+/// `[danger] allow_anonymous`: true for all listeners, or a list of their names.
+pub(super) fn anonymous(
+    danger: &Section<'_>,
+    listeners: &mut [ListenerSettings],
+    dangers: &mut Vec<&'static str>,
+    problems: &mut Problems,
+) {
+    if !danger.is_list("allow_anonymous") {
+        if danger.flag("allow_anonymous", problems).unwrap_or(false) {
+            listeners.iter_mut().for_each(|listener| listener.rules.allow_anonymous = true);
+            dangers.push("allow_anonymous: clients come in without any proof of who they are");
+        }
+        return;
+    }
+    let names = danger.texts("allow_anonymous", problems).unwrap_or_default();
+    if !names.is_empty() {
+        dangers.push("allow_anonymous: clients of a listener come in without any proof of who they are");
+    }
+    for name in names {
+        if let Some(listener) = listeners.iter_mut().find(|listener| listener.name == name.value) {
+            listener.rules.allow_anonymous = true;
+            continue;
+        }
+        let known: Vec<_> = listeners.iter().map(|listener| listener.name.as_str()).collect();
+        let hint = match suggestion(&name.value, &known) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("the listeners are {}", known.join(", ")),
+        };
+        problems.at(name.line, format!("there is no listener {:?}", name.value), hint);
+    }
+}
+
+/// A broker, or a listener, that nobody could ever log in to is a mistake, and a tempting reason to open it to
+/// everybody.
+pub(super) fn somebody_can_log_in(draft: &Draft, identity: &Section<'_>, problems: &mut Problems) {
+    if draft.password_file.is_some() || identity.has("password_file") {
+        return;
+    }
+    let is_way_in = |listener: &ListenerSettings| {
+        let ListenerRules { allow_anonymous, certificate_identity, .. } = listener.rules;
+        let asked = listener.client_certificates != ClientCertificates::None;
+        allow_anonymous || asked && certificate_identity.is_some()
+    };
+    let hint = "set password_file in [identity] (`motte passwd add` writes it), or client_ca in [tls]";
+    let why = "there is neither a password file nor a CA for client certificates in use";
+    let shut: Vec<_> = draft.listeners.iter().filter(|listener| !is_way_in(listener)).collect();
+    if shut.len() == draft.listeners.len() {
+        return problems.at(identity.line, format!("nobody could ever log in: {why}"), hint);
+    }
+    for listener in shut {
+        let what = format!("nobody could ever log in through the listener {:?}: {why}", listener.name);
+        problems.at(identity.line, what, hint);
+    }
+}

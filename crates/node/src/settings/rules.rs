@@ -1,0 +1,75 @@
+//! What a listener asks of its clients: versions, certificates, identity.
+//!
+//! Made by `config`, read by the gate and by reload, which puts new rules in force without touching the socket.
+
+use std::path::PathBuf;
+
+use motte_mqtt::ProtocolVersion;
+use motte_pki::IdentityField;
+
+/// The rules of one listener. The default is the secure one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerRules {
+    /// The versions of MQTT that are spoken.
+    pub protocol_versions: ProtocolVersions,
+    /// Whether connections without credentials are let in as nobody. Only under `[danger]`.
+    pub allow_anonymous: bool,
+    /// The field of a verified client certificate that is the identity; `None` when certificates are no identity.
+    pub certificate_identity: Option<IdentityField>,
+    /// PEM certificates of the CAs that sign client certificates here; `None` for those of `[tls]`.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl Default for ListenerRules {
+    fn default() -> Self {
+        Self {
+            protocol_versions: ProtocolVersions::default(),
+            allow_anonymous: false,
+            certificate_identity: Some(IdentityField::CommonName),
+            client_ca: None,
+        }
+    }
+}
+
+/// A set of versions of MQTT; all of them by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProtocolVersions {
+    /// MQTT 3.1.
+    pub v31: bool,
+    /// MQTT 3.1.1.
+    pub v311: bool,
+    /// MQTT 5.0.
+    pub v5: bool,
+}
+
+impl Default for ProtocolVersions {
+    fn default() -> Self {
+        Self { v31: true, v311: true, v5: true }
+    }
+}
+
+impl ProtocolVersions {
+    /// No version: the beginning of a list.
+    pub const NONE: Self = Self { v31: false, v311: false, v5: false };
+
+    /// Whether `version` is in the set.
+    #[must_use]
+    pub fn contains(self, version: ProtocolVersion) -> bool {
+        match version {
+            ProtocolVersion::V31 => self.v31,
+            ProtocolVersion::V311 => self.v311,
+            ProtocolVersion::V5 => self.v5,
+        }
+    }
+
+    /// The set with `version` in it.
+    #[must_use]
+    pub fn with(mut self, version: ProtocolVersion) -> Self {
+        match version {
+            ProtocolVersion::V31 => self.v31 = true,
+            ProtocolVersion::V311 => self.v311 = true,
+            ProtocolVersion::V5 => self.v5 = true,
+        }
+        self
+    }
+}

@@ -1,0 +1,188 @@
+//! What differs from listener to listener: versions, who may come without proof, and the name a certificate gives.
+
+use motte_mqtt::{Connect, ProtocolVersion};
+use motte_node::settings::{ClientCertificates, ListenerRules, ProtocolVersions, Transport};
+use motte_pki::IdentityField;
+
+use crate::support::{House, Running, connect_as_alice, connect_as_nobody, listener, logged, refused, tcp};
+
+const ALL: [ProtocolVersion; 3] = [ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5];
+
+/// The reason code that a CONNECT to one of the listeners gets.
+fn answer(house: &House, node: &Running, at: usize, certificate: Option<&str>, connect: &Connect<'_>) -> u8 {
+    house.open(node.ready.listeners[at].address, certificate, b"mqtt").connect(connect)
+}
+
+/// A house with a second listener, which has other rules.
+fn house_with(rules: ListenerRules) -> House {
+    let mut house = House::new();
+    house.settings.listeners.push(listener("other", Transport::tls()));
+    house.settings.listeners[1].rules = rules;
+    house
+}
+
+#[test]
+fn v5_noid_a_version_the_listener_does_not_speak_is_refused_in_that_version() {
+    let spoken = |versions: &[ProtocolVersion]| versions.iter().fold(ProtocolVersions::NONE, |set, v| set.with(*v));
+    let only = |versions: &[ProtocolVersion]| {
+        house_with(ListenerRules { protocol_versions: spoken(versions), ..ListenerRules::default() })
+    };
+    for (versions, expected) in
+        [(&ALL[2..], [1, 1, 0]), (&ALL[..2], [0, 0, 0x84]), (&ALL[1..2], [1, 0, 0x84]), (&ALL[..], [0, 0, 0])]
+    {
+        let house = only(versions);
+        let node = house.start();
+        for (version, code) in ALL.into_iter().zip(expected) {
+            let connect = Connect { version, ..connect_as_alice("v") };
+            assert_eq!(answer(&house, &node, 1, None, &connect), code, "{version:?} where {versions:?} are spoken");
+            assert_eq!(answer(&house, &node, 0, None, &connect), 0, "the first listener speaks all");
+        }
+    }
+    let house = only(&ALL[1..2]);
+    let node = house.start();
+    let mut client = house.open(node.ready.listeners[1].address, None, b"mqtt");
+    client.send(b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03old");
+    assert_eq!(client.until_closed(), [0x20, 3, 0, 0x84, 0], "and the connection ends");
+    assert_eq!(refused("protocol_version")["listener"], "other");
+}
+
+#[test]
+fn anonymous_clients_come_in_through_the_listener_that_allows_it_and_no_other() {
+    let house = house_with(ListenerRules { allow_anonymous: true, ..ListenerRules::default() });
+    let node = house.start();
+    for version in ALL {
+        let connect = Connect { version, ..connect_as_nobody("anyone") };
+        let refusal = if version == ProtocolVersion::V5 { 0x87 } else { 5 };
+        assert_eq!(answer(&house, &node, 0, None, &connect), refusal);
+        assert_eq!(answer(&house, &node, 1, None, &connect), 0);
+        let wrong = Connect { version, password: Some(b"wrong"), ..connect_as_alice("anyone") };
+        assert_ne!(answer(&house, &node, 1, None, &wrong), 0, "wrong credentials are worse than none");
+    }
+}
+
+#[test]
+fn k31_the_identity_is_exactly_the_chosen_field_of_the_certificate() {
+    let house = House::new();
+    house.certify("many", "/O=Example/OU=Water/CN=pump", "DNS:pump.example.org,URI:urn:dev:1,email:pump@example.org");
+    for (field, name) in [
+        (IdentityField::CommonName, "pump"),
+        (IdentityField::SanDns, "pump.example.org"),
+        (IdentityField::SanUri, "urn:dev:1"),
+        (IdentityField::SanEmail, "pump@example.org"),
+        (IdentityField::Subject, "CN=pump,OU=Water,O=Example"),
+    ] {
+        let mut settings = house.settings.clone();
+        settings.listeners[0].rules.certificate_identity = Some(field);
+        let node = house.start_as(&settings);
+        let client_id = format!("by-{name}");
+        assert_eq!(answer(&house, &node, 0, Some("many"), &connect_as_nobody(&client_id)), 0, "{field:?}");
+        let line = logged(|line| line["message"] == "admitted" && line["client_id"] == client_id.as_str());
+        assert_eq!(line["user"], name);
+        let claim = Connect { user_name: Some("alice"), ..connect_as_nobody("claim") };
+        assert_eq!(answer(&house, &node, 0, Some("many"), &claim), 0x86, "no other name beside it");
+    }
+}
+
+#[test]
+fn k31_a_certificate_without_one_clear_name_is_refused_in_every_version() {
+    use IdentityField::{CommonName, SanDns, SanEmail, SanUri, Subject};
+    let house = House::new();
+    let cases = [
+        ("no-san", "/CN=alice", "", SanDns),
+        ("two-dns", "/CN=alice", "DNS:alice,DNS:bob", SanDns),
+        ("wildcard", "/CN=alice", "DNS:*.example.org", SanDns),
+        ("two-uris", "/CN=alice", "URI:urn:a,URI:urn:b", SanUri),
+        ("plus", "/CN=alice", "email:a+b@example.org", SanEmail),
+        ("two-names", "/CN=alice/CN=bob", "", CommonName),
+        ("no-name", "/O=alice", "", CommonName),
+        ("slash", "/CN=alice\\/bob", "", CommonName),
+        ("hash", "/CN=#", "", CommonName),
+        ("line", "/CN=alice\nbob", "", CommonName),
+        ("line-in-subject", "/O=x\ny/CN=alice", "", Subject),
+        ("two-in-one-part", "/CN=alice+OU=x", "", Subject),
+    ];
+    for (name, subject, names, field) in cases {
+        house.certify(name, subject, names);
+        let mut settings = house.settings.clone();
+        settings.listeners[0].rules.certificate_identity = Some(field);
+        let node = house.start_as(&settings);
+        for (version, code) in ALL.into_iter().zip([5, 5, 0x87]) {
+            let connect = Connect { version, ..connect_as_nobody("x") };
+            assert_eq!(answer(&house, &node, 0, Some(name), &connect), code, "{name} {version:?}");
+            let beside = Connect { version, ..connect_as_alice("x") };
+            assert_eq!(answer(&house, &node, 0, Some(name), &beside), code, "a password does not make up for it");
+        }
+    }
+    refused("certificate_without_identity");
+}
+
+#[test]
+fn where_certificates_are_no_identity_a_password_is_needed_beside_them() {
+    let house = house_with(ListenerRules { certificate_identity: None, ..ListenerRules::default() });
+    let node = house.start();
+    assert_eq!(answer(&house, &node, 1, Some("alice"), &connect_as_nobody("a")), 0x87);
+    assert_eq!(answer(&house, &node, 1, Some("alice"), &connect_as_alice("a")), 0);
+}
+
+#[test]
+fn k31_each_listener_trusts_the_ca_of_its_own() {
+    let mut house = house_with(ListenerRules::default());
+    let other = House::new();
+    house.write("other-ca.pem", other.authority.certificate_pem());
+    house.settings.listeners[1].rules.client_ca = Some(house.path("other-ca.pem"));
+    house.settings.listeners[1].client_certificates = ClientCertificates::Required;
+    std::fs::copy(other.path("alice.pem"), house.path("stranger.pem")).unwrap();
+    std::fs::copy(other.path("alice.key"), house.path("stranger.key")).unwrap();
+    let node = house.start();
+    assert_eq!(answer(&house, &node, 0, Some("alice"), &connect_as_nobody("a")), 0);
+    assert_eq!(answer(&house, &node, 1, Some("stranger"), &connect_as_nobody("b")), 0);
+    for (at, certificate) in [(0, Some("stranger")), (1, Some("alice")), (1, None)] {
+        let client = house.try_open(node.ready.listeners[at].address, certificate, b"mqtt");
+        // In TLS 1.3 the client may learn of it only when it reads.
+        if let Ok(client) = client {
+            assert_eq!(client.until_closed(), b"", "{at} {certificate:?}");
+        }
+    }
+    refused("tls_handshake");
+    drop(tcp(node.address()));
+}
+
+#[test]
+fn k24_a_client_whose_certificate_names_nobody_any_more_is_disconnected_by_a_reload() {
+    let house = House::new();
+    house.certify("many", "/CN=alice", "DNS:pump.example.org");
+    let text = |field: &str, anonymous: &str| {
+        format!(
+            "[[listener]]\nname = \"main\"\naddress = \"127.0.0.1:0\"\ncertificate_identity = \"{field}\"\n\
+             [[listener]]\nname = \"other\"\naddress = \"127.0.0.1:0\"\n\
+             [tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"ca.pem\"\n\
+             [identity]\npassword_file = \"passwords\"\n[policy]\nacl_file = \"acl\"\n\
+             [danger]\nallow_anonymous = {anonymous}\n"
+        )
+    };
+    house.write("motte.toml", &text("common-name", "[\"main\"]"));
+    let node = house.start_as(&motte_node::ConfigFile::load(&house.path("motte.toml")).unwrap());
+    let open = |at: usize, certificate, connect: &Connect<'_>| {
+        let mut client = house.open(node.ready.listeners[at].address, certificate, b"mqtt");
+        assert_eq!(client.connect(connect), 0);
+        client
+    };
+    let mut anonymous = open(0, None, &connect_as_nobody("anonymous"));
+    let mut renamed = open(0, Some("many"), &connect_as_nobody("renamed"));
+    let mut elsewhere = open(1, Some("many"), &connect_as_nobody("elsewhere"));
+    let mut by_password = open(0, None, &connect_as_alice("by-password"));
+    house.write("motte.toml", &text("san-dns", "[\"other\"]"));
+    node.handle.reload().unwrap();
+    for revoked in [&mut anonymous, &mut renamed] {
+        revoked.receive(|packet| assert!(matches!(packet, motte_mqtt::Packet::Disconnect(_)), "{packet:?}"));
+    }
+    for staying in [&mut elsewhere, &mut by_password] {
+        staying.send(&[0xc0, 0]);
+        staying.receive(|packet| assert!(matches!(packet, motte_mqtt::Packet::PingResp), "{packet:?}"));
+    }
+    assert_eq!(answer(&house, &node, 0, None, &connect_as_nobody("late")), 0x87);
+    assert_eq!(answer(&house, &node, 1, None, &connect_as_nobody("late")), 0);
+    open(0, Some("many"), &connect_as_nobody("pump"));
+    let line = logged(|line| line["message"] == "admitted" && line["client_id"] == "pump");
+    assert_eq!(line["user"], "pump.example.org");
+}
