@@ -139,7 +139,7 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
             key(
                 "allow_anonymous",
                 "false",
-                "Let clients in without any proof of who they are: true, or the names of listeners such as [\"local\"].",
+                "Let clients in without any proof of who they are: true, or names of listeners such as [\"local\"].",
             ),
             key(
                 "plaintext_listeners",
