@@ -55,7 +55,7 @@ fn client(node: &Running) -> Client {
 /// A house where the identity is not what is tested.
 fn open_house() -> House {
     let mut house = plaintext_house();
-    house.settings.identity.allow_anonymous = true;
+    house.settings.listeners[0].rules.allow_anonymous = true;
     house.write("acl", "topic readwrite #\nuser alice\ntopic readwrite #\n");
     house
 }
