@@ -42,11 +42,12 @@ pub enum Record<'a> {
         /// The session it is owed to from now on.
         to: DurableTarget<'a>,
     },
-    /// A session that outlives its connection was opened or resumed.
+    /// A session that outlives its connection was opened, resumed or given another expiry.
     SessionOpened {
         /// Its owner and client identifier.
         owner: &'a Subject,
-        /// Seconds it outlives the connection; `u32::MAX` is for ever.
+        /// Seconds it outlives the connection; `u32::MAX` is for ever. 0 when it was resumed to end with its
+        /// connection, which a crash ends.
         expiry_s: u32,
     },
     /// A session ended; nothing of it is owed any longer.

@@ -40,6 +40,8 @@ impl<J: Journal> Shard<J> {
             ProtocolVersion::V5 => 5,
         };
         fx.event(self.sessions[slot].event(EventKind::Admitted { session_present, protocol_level }));
+        // A will that was still to come from an earlier connection is not (MQTT-3.1.3-9).
+        self.clear_will(slot);
         self.sessions[slot].will = admission.will;
         self.record_opened(slot);
         self.pump(slot, now, fx);
@@ -133,15 +135,20 @@ impl<J: Journal> Shard<J> {
     }
 
     fn record_opened(&mut self, slot: usize) {
-        let session = &mut self.sessions[slot];
-        if !session.is_durable() {
-            return;
-        }
-        session.is_recorded = true;
-        let (owner, expiry_s) = (&session.facts.subject, session.expiry_s);
-        self.journal.append(&Record::SessionOpened { owner, expiry_s });
-        if let Some(will) = &session.will {
+        self.record_expiry(slot);
+        let session = &self.sessions[slot];
+        if let Some(will) = session.will.as_ref().filter(|_| session.is_recorded) {
             self.journal.append(&Record::WillSet { client_id: session.client_id(), will: will.record() });
+        }
+    }
+
+    /// Writes down how long the session outlives its connection, if the journal has to know it or knows it already.
+    pub(super) fn record_expiry(&mut self, slot: usize) {
+        let session = &mut self.sessions[slot];
+        session.is_recorded |= session.is_durable();
+        if session.is_recorded {
+            let (owner, expiry_s) = (&session.facts.subject, session.expiry_s);
+            self.journal.append(&Record::SessionOpened { owner, expiry_s });
         }
     }
 

@@ -28,7 +28,13 @@ impl<J: Journal> Shard<J> {
                 let detail = "DISCONNECT sets a Session Expiry Interval after CONNECT had none";
                 return Err(Stop::protocol(ReasonCode::ProtocolError, detail));
             }
-            Some(expiry_s) => session.set_expiry(expiry_s.min(expiry_max)),
+            Some(expiry_s) => {
+                session.set_expiry(expiry_s.min(expiry_max));
+                // One that ends now is recorded as closed, once nothing of it is owed any longer.
+                if session.is_durable() {
+                    self.record_expiry(slot);
+                }
+            }
             None => {}
         }
         // Only a normal end takes the will back (MQTT-3.14.4-3).
@@ -69,7 +75,7 @@ impl<J: Journal> Shard<J> {
     }
 
     /// Takes a will back.
-    fn clear_will(&mut self, slot: usize) {
+    pub(super) fn clear_will(&mut self, slot: usize) {
         let session = &mut self.sessions[slot];
         if session.will.take().is_some() && session.is_recorded {
             self.journal.append(&Record::WillCleared { client_id: session.client_id() });

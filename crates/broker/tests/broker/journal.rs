@@ -1,7 +1,7 @@
 //! The journal: what is recorded, and that acknowledgements wait for it in order.
 
 use motte_broker::Position;
-use mqtt::{Packet, Publish, ReasonCode};
+use mqtt::{Disconnect, Packet, Publish, ReasonCode};
 
 use crate::kit::*;
 
@@ -52,6 +52,37 @@ fn retained_messages_wills_and_unsubscribing_are_recorded() {
         "no will c",
     ];
     assert_eq!(*records, expected);
+}
+
+#[test]
+fn what_a_later_connection_or_a_disconnect_changes_of_a_session_is_recorded() {
+    let mut world = World::new();
+    let delayed = mqtt::Will { delay_s: 50, ..will("alarm") };
+    let client = world.connect(&Hello { will: Some(delayed), ..lasting("c") });
+    world.lose(client);
+    // Back in time and without a will: the old one must not fire after a crash.
+    let client = world.connect(&lasting("c"));
+    let leave = |expiry_s| {
+        Packet::Disconnect(Disconnect { session_expiry_s: Some(expiry_s), ..Disconnect::new(ReasonCode::Success) })
+    };
+    world.send(client, &leave(30));
+    // Resumed to end with its connection: a crash of ours ends that connection.
+    let client = world.connect(&Hello { session_expiry_s: None, ..lasting("c") });
+    world.disconnect(client, ReasonCode::Success);
+    let client = world.connect(&lasting("d"));
+    world.send(client, &leave(0));
+    let expected = [
+        "opened c 1000",
+        "will c alarm",
+        "no will c",
+        "opened c 1000",
+        "opened c 30",
+        "opened c 0",
+        "closed c",
+        "opened d 1000",
+        "closed d",
+    ];
+    assert_eq!(world.shards[0].journal().records, expected);
 }
 
 #[test]
