@@ -12,6 +12,7 @@ use motte_mqtt::{
 use motte_policy::SubscribeVerdict;
 
 use super::Ending;
+use super::publish::says_its_format;
 use crate::admission::Admission;
 use crate::effects::Effects;
 use crate::journal::{Journal, Record};
@@ -58,12 +59,15 @@ impl<J: Journal> Shard<J> {
             let reason = if busy { ReasonCode::ServerBusy } else { ReasonCode::QuotaExceeded };
             return Err((reason, RefusalReason::Quota));
         }
-        let levels_max = self.core.limits.topic_levels_max;
-        let will = admission.will.as_ref().map(|will| TopicName::parse(&will.topic, levels_max));
-        if will.is_some_and(|topic| topic.is_err()) {
-            return Err((ReasonCode::TopicNameInvalid, RefusalReason::BadConnect));
+        match &admission.will {
+            Some(will) if TopicName::parse(&will.topic, self.core.limits.topic_levels_max).is_err() => {
+                Err((ReasonCode::TopicNameInvalid, RefusalReason::BadConnect))
+            }
+            Some(will) if !says_its_format(will.properties.as_ref(), &will.payload) => {
+                Err((ReasonCode::PayloadFormatInvalid, RefusalReason::BadConnect))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Ends the connection that stands for the session, and the session itself on a clean start. Gives the slot when

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use motte_audit::{Denial, EventKind};
-use motte_mqtt::{Delivery, PacketId, ProtocolVersion, Publish, Qos, ReasonCode, TopicName};
+use motte_mqtt::{Delivery, ForwardedProperties, PacketId, ProtocolVersion, Publish, Qos, ReasonCode, TopicName};
 use motte_policy::Action;
 
 use super::Stop;
@@ -42,6 +42,9 @@ impl<J: Journal> Shard<J> {
         let Some(route) = cached.route else {
             return self.deny(slot, publish.delivery, &cached.topic, fx);
         };
+        if !says_its_format(publish.properties, publish.payload) {
+            return self.refuse_payload(slot, publish.delivery, fx);
+        }
         let mut message = Message {
             topic: cached.topic,
             payload: publish.payload.into(),
@@ -119,6 +122,14 @@ impl<J: Journal> Shard<J> {
         let denied = EventKind::Denied { what: Denial::Publish, topic: Arc::clone(topic) };
         fx.event(self.sessions[slot].event(denied));
         self.answer_publish(slot, delivery, (ReasonCode::NotAuthorized, None), fx)
+    }
+
+    /// Refuses a payload that is not what its Payload Format Indicator says. QoS 0 has no answer: it is dropped.
+    fn refuse_payload(&mut self, slot: usize, delivery: Delivery, fx: &mut impl Effects) -> Result<(), Stop> {
+        self.core.counters.routed += 1;
+        self.core.counters.dropped += 1;
+        fx.event(self.sessions[slot].event(EventKind::Dropped { messages: 1 }));
+        self.answer_publish(slot, delivery, (ReasonCode::PayloadFormatInvalid, None), fx)
     }
 
     fn answer_publish(
@@ -254,6 +265,11 @@ impl<J: Journal> Shard<J> {
         self.fits_retained(&mut message, now, fx);
         self.publish(message, (&route, generations), now, fx);
     }
+}
+
+/// Whether a payload that is said to be UTF-8 is.
+pub(super) fn says_its_format(properties: ForwardedProperties<'_>, payload: &[u8]) -> bool {
+    !properties.payload_is_utf8() || std::str::from_utf8(payload).is_ok()
 }
 
 fn unknown_alias() -> Stop {

@@ -2,7 +2,7 @@
 //!
 //! The same for CONNECT is tested with the gate, in `motte-node`.
 
-use mqtt::{Disconnect, Packet, Publish, ReasonCode};
+use mqtt::{Disconnect, ForwardedPropertiesBuf, Packet, Publish, ReasonCode};
 
 use crate::kit::*;
 
@@ -281,4 +281,40 @@ fn v5_noid_topics_of_more_levels_than_allowed_are_0x90() {
     world.publish(from, Publish { delivery: qos1(1), ..message(&"/".repeat(201), "m") });
     world.expect(from, &["disconnect 90", "closed"]);
     world.expect(to, &[]);
+}
+
+#[test]
+fn v5_noid_a_payload_that_is_not_the_text_it_is_said_to_be_is_0x99() {
+    let mut world = World::new();
+    let (from, to) = (world.connect(&v5("from")), world.connect(&v5("to")));
+    world.subscribe(to, &[("#", 2)]);
+    let said = ForwardedPropertiesBuf::new().payload_utf8();
+    let text = Publish { properties: said.as_ref(), retain: true, ..message("x", "") };
+    for payload in [&[0xff][..], &[0xc0, 0x80], &[0xed, 0xa0, 0x80], &[b'a', 0xc3]] {
+        world.publish(from, Publish { payload, ..text });
+        world.publish(from, Publish { payload, delivery: qos1(1), ..text });
+        world.publish(from, Publish { payload, delivery: qos2(2), ..text });
+        world.expect(from, &["puback 1 99", "pubrec 2 99"]);
+    }
+    world.expect(to, &[]);
+    assert_eq!((world.shared.retained_totals(), world.counters().dropped), ((0, 0), 12));
+    // Text is let pass, and so is everything that is not said to be text; nobody waits for a PUBREL any more.
+    for (n, payload) in [(3, "é\0".as_bytes()), (4, b"")] {
+        world.publish(from, Publish { payload, delivery: qos1(n), ..text });
+        world.expect(from, &[&format!("puback {n} 00")]);
+    }
+    world.publish(from, Publish { payload: &[0xff], delivery: qos2(2), ..message("x", "") });
+    world.expect(from, &["pubrec 2 00"]);
+    assert_eq!(world.take(to).len(), 3);
+}
+
+#[test]
+fn v5_noid_a_will_that_is_not_the_text_it_is_said_to_be_is_0x99() {
+    let mut world = World::new();
+    let said = ForwardedPropertiesBuf::new().payload_utf8();
+    let text = mqtt::Will { properties: said.as_ref(), ..will("alarm") };
+    let client = world.admit(&Hello { will: Some(mqtt::Will { payload: &[0xff], ..text }), ..v5("c") });
+    world.expect(client, &["connack 99", "closed"]);
+    let client = world.admit(&Hello { will: Some(text), ..v5("c") });
+    world.expect(client, &["connack 00"]);
 }
