@@ -10,6 +10,7 @@ pub(crate) fn of_publish(reason: ReasonCode) -> Option<&'static str> {
     Some(match reason {
         ReasonCode::NotAuthorized => "no right to publish to this topic",
         ReasonCode::QuotaExceeded => "no room for another retained message",
+        ReasonCode::PayloadFormatInvalid => "the payload is not the UTF-8 it is said to be",
         ReasonCode::PacketIdNotFound => "no message is in flight under this packet identifier",
         _ => return None,
     })
@@ -46,6 +47,8 @@ pub(crate) fn of_connect(reason: ReasonCode) -> Option<&'static str> {
     Some(match reason {
         ReasonCode::ClientIdNotValid => "this client identifier cannot be used here",
         ReasonCode::QuotaExceeded => "there are as many sessions as there may be",
+        ReasonCode::PacketTooLarge => "the answer is larger than the Maximum Packet Size of the client",
+        ReasonCode::PayloadFormatInvalid => "the will is not the UTF-8 it is said to be",
         ReasonCode::TopicNameInvalid => "the will topic has too many levels or bytes",
         _ => return None,
     })

@@ -16,6 +16,7 @@ use super::publish::says_its_format;
 use crate::admission::Admission;
 use crate::effects::Effects;
 use crate::journal::{Journal, Record};
+use crate::limits::Limits;
 use crate::link::Link;
 use crate::routes::SessionKey;
 use crate::session::{Session, event_about};
@@ -33,8 +34,8 @@ impl<J: Journal> Shard<J> {
         let resumed = known.and_then(|slot| self.take_over(slot, admission.clean_start, now, fx));
         let session_present = resumed.is_some();
         let slot = resumed.unwrap_or_else(|| self.open(&admission));
-        let keep_alive_s = self.attach(slot, link, &admission, now);
-        self.write_connack(slot, &admission, session_present, keep_alive_s, fx);
+        self.attach(slot, link, &admission, now);
+        self.write_connack(slot, &admission, session_present, fx);
         let protocol_level = match admission.version {
             ProtocolVersion::V31 => 3,
             ProtocolVersion::V311 => 4,
@@ -66,8 +67,18 @@ impl<J: Journal> Shard<J> {
             Some(will) if !says_its_format(will.properties.as_ref(), &will.payload) => {
                 Err((ReasonCode::PayloadFormatInvalid, RefusalReason::BadConnect))
             }
-            _ => Ok(()),
+            _ => self.check_connack(admission),
         }
+    }
+
+    /// Whether the client takes the CONNACK it has to be sent: without one it would wait for ever.
+    fn check_connack(&self, admission: &Admission) -> Result<(), (ReasonCode, RefusalReason)> {
+        let properties = told_at_connect(admission, &self.core.limits);
+        let connack = ConnAck { session_present: false, reason: ReasonCode::Success, properties };
+        let encoder = Encoder::new(admission.version, admission.packet_size_max);
+        encoder
+            .encode(&Packet::ConnAck(connack), &mut Vec::new())
+            .map_err(|_| (ReasonCode::PacketTooLarge, RefusalReason::BadConnect))
     }
 
     /// Ends the connection that stands for the session, and the session itself on a clean start. Gives the slot when
@@ -95,47 +106,34 @@ impl<J: Journal> Shard<J> {
         key.slot
     }
 
-    /// Binds the link to the session. Gives the keep alive in force, in seconds.
-    fn attach(&mut self, slot: usize, link: LinkId, admission: &Admission, now: Millis) -> u16 {
+    /// Binds the link to the session.
+    fn attach(&mut self, slot: usize, link: LinkId, admission: &Admission, now: Millis) {
         let limits = &self.core.limits;
-        let keep_alive_s = keep_alive_in_force(admission.keep_alive_s, limits.keep_alive_s_max);
-        let expiry_s = admission.session_expiry_s.min(limits.session_expiry_s_max);
-        let state = Link::new(link, admission, keep_alive_s, limits, now);
+        let state = Link::new(link, admission, keep_alive_in_force(admission, limits), limits, now);
         let silent_until = state.silent_until();
         let session = &mut self.sessions[slot];
-        session.set_expiry(expiry_s);
+        session.set_expiry(expiry_in_force(admission, limits));
         session.attach(state);
         let timers = &mut self.core.timers;
         timers.clear(&mut session.armed, session.key);
         timers.set(&mut session.armed, session.key, TimerKind::KeepAlive, silent_until);
         self.links.insert(link, slot);
         self.core.counters.links += 1;
-        keep_alive_s
     }
 
-    fn write_connack(
-        &self,
-        slot: usize,
-        admission: &Admission,
-        session_present: bool,
-        keep_alive_s: u16,
-        fx: &mut impl Effects,
-    ) {
-        let (session, limits) = (&self.sessions[slot], &self.core.limits);
-        let wants_response = admission.wants_response_information;
-        let response = wants_response.then(|| self.core.hints.response_information(session.client_id())).flatten();
-        let properties = ConnAckProperties {
-            session_expiry_s: (session.expiry_s != admission.session_expiry_s).then_some(session.expiry_s),
-            receive_maximum: NonZeroU16::new(limits.receive_maximum.max(1)),
-            packet_size_max: NonZeroU32::new(limits.packet_size_bytes_max),
-            assigned_client_id: admission.assigned.then_some(&**session.client_id()),
-            topic_alias_maximum: limits.topic_alias_maximum,
-            server_keep_alive_s: (keep_alive_s != admission.keep_alive_s).then_some(keep_alive_s),
-            response_information: response.as_deref(),
-            ..ConnAckProperties::default()
-        };
-        let reason = ReasonCode::Success;
-        self.write(slot, &Packet::ConnAck(ConnAck { session_present, reason, properties }), fx);
+    fn write_connack(&self, slot: usize, admission: &Admission, session_present: bool, fx: &mut impl Effects) {
+        let Some(link) = &self.sessions[slot].link else { return };
+        let Some(out) = fx.outbox(link.id) else { return };
+        let (hints, client_id) = (&self.core.hints, &admission.subject.client_id.0);
+        let response = admission.wants_response_information.then(|| hints.response_information(client_id)).flatten();
+        let properties = told_at_connect(admission, &self.core.limits);
+        let plain = ConnAck { session_present, reason: ReasonCode::Success, properties };
+        let with_hint = ConnAckProperties { response_information: response.as_deref(), ..properties };
+        let whole = ConnAck { properties: with_hint, ..plain };
+        // The hint is the part a client with little room can do without; that the rest fits was checked.
+        if link.encoder.encode(&Packet::ConnAck(whole), out).is_err() {
+            let _ = link.encoder.encode(&Packet::ConnAck(plain), out);
+        }
     }
 
     fn record_opened(&mut self, slot: usize) {
@@ -172,13 +170,33 @@ impl<J: Journal> Shard<J> {
     }
 }
 
-/// The keep alive that is enforced: 0 from a client asks for none, which counts as more than any limit.
-fn keep_alive_in_force(asked_s: u16, max_s: u16) -> u16 {
-    match (asked_s, max_s) {
+/// What CONNACK says of our limits, and of what differs from what the client asked for.
+fn told_at_connect<'a>(admission: &'a Admission, limits: &Limits) -> ConnAckProperties<'a> {
+    let keep_alive_s = keep_alive_in_force(admission, limits);
+    let expiry_s = expiry_in_force(admission, limits);
+    ConnAckProperties {
+        session_expiry_s: (expiry_s != admission.session_expiry_s).then_some(expiry_s),
+        receive_maximum: NonZeroU16::new(limits.receive_maximum.max(1)),
+        packet_size_max: NonZeroU32::new(limits.packet_size_bytes_max),
+        assigned_client_id: admission.assigned.then_some(&*admission.subject.client_id.0),
+        topic_alias_maximum: limits.topic_alias_maximum,
+        server_keep_alive_s: (keep_alive_s != admission.keep_alive_s).then_some(keep_alive_s),
+        ..ConnAckProperties::default()
+    }
+}
+
+/// Seconds of the keep alive that is enforced: 0 from a client asks for none, which counts as more than any limit.
+fn keep_alive_in_force(admission: &Admission, limits: &Limits) -> u16 {
+    match (admission.keep_alive_s, limits.keep_alive_s_max) {
         (asked, 0) => asked,
         (0, max) => max,
         (asked, max) => asked.min(max),
     }
+}
+
+/// Seconds the session may outlive the connection.
+fn expiry_in_force(admission: &Admission, limits: &Limits) -> u32 {
+    admission.session_expiry_s.min(limits.session_expiry_s_max)
 }
 
 fn refuse(link: LinkId, admission: &Admission, reason: ReasonCode, why: RefusalReason, fx: &mut impl Effects) {

@@ -185,3 +185,28 @@ fn v5_3_2_2_16_an_assigned_identifier_is_that_of_one_session() {
     let thief = world.admit(&Hello { user: "thief", ..lasting("auto-1") });
     world.expect(thief, &["connack 85", "closed"]);
 }
+
+#[test]
+fn v5_3_1_2_24_a_client_that_takes_no_connack_of_ours_is_refused_and_does_not_wait() {
+    let mut sizes = Vec::new();
+    for packet_size_max in 1..=60 {
+        let mut world = World::new();
+        let owner = world.connect(&lasting("auto-0123456789"));
+        let hello = Hello { packet_size_max: Some(packet_size_max), assigned: true, ..lasting("auto-0123456789") };
+        let client = world.admit(&hello);
+        let bytes = world.take_bytes(client);
+        let is_in = bytes.get(3) == Some(&0);
+        assert!(bytes.len() <= packet_size_max as usize, "{packet_size_max}: {bytes:02x?}");
+        match bytes[..] {
+            [] => assert!(packet_size_max < 5),
+            _ => assert_eq!((bytes[0], bytes[2], bytes[3]), (0x20, u8::from(is_in), if is_in { 0 } else { 0x95 })),
+        }
+        sizes.extend(is_in.then_some(bytes.len()));
+        world.expect(client, if is_in { &[] } else { &["closed"] });
+        // A refused one took nothing over.
+        world.send(owner, &Packet::PingReq);
+        world.expect(owner, if is_in { &["disconnect 8e", "closed"] } else { &["pingresp"] });
+    }
+    assert!(sizes.len() > 10 && sizes.iter().all(|size| *size == sizes[0]), "{sizes:?}");
+    assert_eq!(sizes.len(), 61 - sizes[0], "let in as soon as it fits");
+}

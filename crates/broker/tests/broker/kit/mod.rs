@@ -77,7 +77,7 @@ pub struct Hello<'a> {
 pub use ProtocolVersion::{V5, V31, V311};
 
 /// A client of 5.0 with its own name as user, a clean start and no session expiry.
-pub fn v5(client_id: &str) -> Hello<'_> {
+pub const fn v5(client_id: &str) -> Hello<'_> {
     Hello {
         user: client_id,
         client_id,
