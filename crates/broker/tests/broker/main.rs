@@ -17,6 +17,7 @@ mod reasons;
 mod rights;
 mod session;
 mod subscribe;
+mod v311;
 mod v5_connack;
 mod v5_connect;
 mod v5_flows;
