@@ -7,6 +7,8 @@ use std::num::NonZeroU16;
 use motte_mqtt::{Connect, ForwardedPropertiesBuf, ProtocolVersion, Qos, Will};
 use motte_policy::{AdmitPermit, Subject};
 
+use crate::mount::MountPoint;
+
 /// Everything the broker keeps of a CONNECT.
 #[derive(Debug)]
 pub struct Admission {
@@ -27,6 +29,7 @@ pub struct Admission {
     pub(crate) wants_problem_information: bool,
     pub(crate) will: Option<WillMessage>,
     pub(crate) assigned: bool,
+    pub(crate) mount_point: MountPoint,
 }
 
 /// A will, owned.
@@ -81,7 +84,19 @@ impl Admission {
             wants_problem_information: asked.request_problem_information,
             will: connect.will.as_ref().map(WillMessage::new),
             assigned,
+            mount_point: MountPoint::default(),
         }
+    }
+
+    /// The same for a client behind a mount point, which is put before the topic of its will now and before all others
+    /// later. The permit has to have been asked for with the will topic behind it.
+    #[must_use]
+    pub fn behind(mut self, mount_point: &MountPoint) -> Self {
+        if let Some(will) = &mut self.will {
+            will.topic = mount_point.mounted(&will.topic).into();
+        }
+        self.mount_point = mount_point.clone();
+        self
     }
 
     /// Who is admitted.

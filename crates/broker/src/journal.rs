@@ -49,6 +49,8 @@ pub enum Record<'a> {
         /// Seconds it outlives the connection; `u32::MAX` is for ever. 0 when it was resumed to end with its
         /// connection, which a crash ends.
         expiry_s: u32,
+        /// The mount point it lives behind; empty for none. All topics and filters of its records are full names.
+        mount_point: &'a str,
     },
     /// A session ended; nothing of it is owed any longer.
     SessionClosed {
@@ -59,7 +61,7 @@ pub enum Record<'a> {
     Subscribed {
         /// The session.
         client_id: &'a str,
-        /// The filter as the client wrote it, with any `$share/NAME/`.
+        /// The filter with any mount point, and any `$share/NAME/` in front.
         filter: &'a str,
         /// Its options.
         options: SubscriptionOptions,
@@ -70,7 +72,7 @@ pub enum Record<'a> {
     Unsubscribed {
         /// The session.
         client_id: &'a str,
-        /// The filter as the client wrote it.
+        /// The filter as it was subscribed to.
         filter: &'a str,
     },
     /// A durable session has a will.

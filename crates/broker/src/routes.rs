@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use motte_mqtt::{Qos, SubscriptionFilter, SubscriptionId, SubscriptionOptions};
-use motte_policy::Subject;
+use motte_policy::{Action, Policy, Subject};
 use smallvec::SmallVec;
 
 pub(crate) use cache::{Cached, RouteCache};
@@ -22,6 +22,7 @@ pub(crate) use room::{Readiness, Room};
 use trie::{Node, Trie};
 
 use crate::lock::Lock;
+use crate::mount::MountPoint;
 use crate::shard::ShardId;
 
 /// Stripes for filters that begin with a literal level; filters that begin with a wildcard have one of their own.
@@ -46,10 +47,20 @@ pub(crate) struct SessionRef {
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) subject: Subject,
+    /// What stands before all its topics.
+    pub(crate) mount_point: MountPoint,
     /// What it can take: shared subscriptions choose by it.
     pub(crate) room: Room,
     /// Whether the session outlives its connection: messages for it go into the journal.
     pub(crate) durable: AtomicBool,
+}
+
+impl Facts {
+    /// Whether a message of the full name `topic` may be given to this session: policy lets it, and the client can be
+    /// told the name without what is before its mount point.
+    pub(crate) fn may_receive(&self, policy: &Policy, topic: &str) -> bool {
+        self.mount_point.seen(topic).is_some() && policy.allows(&self.subject, Action::Receive, topic)
+    }
 }
 
 /// One subscription as the map keeps it.
@@ -191,8 +202,8 @@ impl Routes {
         }
     }
 
-    /// Who is given `topic` when `publisher` publishes it. `may_receive` is policy's answer for a subscriber.
-    pub(crate) fn resolve(&self, topic: &str, publisher: &Subject, may_receive: impl Fn(&Subject) -> bool) -> Route {
+    /// Who is given `topic` when `publisher` publishes it. `may_receive` is the answer for a subscriber.
+    pub(crate) fn resolve(&self, topic: &str, publisher: &Subject, may_receive: impl Fn(&Facts) -> bool) -> Route {
         let mut gathering = Gathering { publisher, may_receive, direct: BTreeMap::new(), route: Route::default() };
         let literal = self.stripe(first_level(topic)).trie.read();
         literal.visit(topic, |node| gathering.add(node));
@@ -213,7 +224,7 @@ struct Gathering<'a, F> {
     route: Route,
 }
 
-impl<F: Fn(&Subject) -> bool> Gathering<'_, F> {
+impl<F: Fn(&Facts) -> bool> Gathering<'_, F> {
     fn add(&mut self, node: &Node) {
         for (&session, subscription) in &node.direct {
             let own = subscription.facts.subject.client_id == self.publisher.client_id;
@@ -235,7 +246,7 @@ impl<F: Fn(&Subject) -> bool> Gathering<'_, F> {
         let Self { may_receive, direct, mut route, .. } = self;
         let mut by_shard: Vec<(ShardId, Vec<Target>)> = Vec::new();
         for (session, target) in direct {
-            if !may_receive(&target.facts.subject) {
+            if !may_receive(&target.facts) {
                 route.withheld += 1;
                 continue;
             }

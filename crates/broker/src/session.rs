@@ -20,6 +20,7 @@ use motte_policy::Subject;
 
 use crate::admission::WillMessage;
 use crate::link::Link;
+use crate::mount::MountPoint;
 use crate::routes::{Facts, Room, SessionKey};
 use crate::timer::Armed;
 use flight::InFlight;
@@ -42,7 +43,7 @@ pub(crate) struct Session {
     /// Seconds it outlives its connection; `u32::MAX` is for ever.
     pub(crate) expiry_s: u32,
     pub(crate) link: Option<Link>,
-    /// By filter as the client wrote it, with any `$share/NAME/`.
+    /// By filter with any mount point, and any `$share/NAME/` in front.
     pub(crate) subscriptions: BTreeMap<Box<str>, Subscribed>,
     /// How many of them are shared: only then others ask for its room.
     pub(crate) shares: usize,
@@ -72,13 +73,13 @@ struct Missed {
 }
 
 impl Session {
-    /// A new session of `owner`.
-    pub(crate) fn new(key: SessionKey, owner: Subject, expiry_s: u32) -> Self {
-        let (room, durable) = (Room::default(), AtomicBool::new(expiry_s > 0));
+    /// A new session of `owner`, of whose topics the client does not see the mount point.
+    pub(crate) fn new(key: SessionKey, owner: Subject, mount_point: MountPoint) -> Self {
+        let (room, durable) = (Room::default(), AtomicBool::new(false));
         Self {
             key,
-            facts: Arc::new(Facts { subject: owner, room, durable }),
-            expiry_s,
+            facts: Arc::new(Facts { subject: owner, mount_point, room, durable }),
+            expiry_s: 0,
             link: None,
             subscriptions: BTreeMap::new(),
             shares: 0,

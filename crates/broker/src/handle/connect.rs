@@ -31,7 +31,7 @@ impl<J: Journal> Shard<J> {
             refuse(link, &admission, reason, why, fx);
             return;
         }
-        let resumed = known.and_then(|slot| self.take_over(slot, admission.clean_start, now, fx));
+        let resumed = known.and_then(|slot| self.take_over(slot, &admission, now, fx));
         let session_present = resumed.is_some();
         let slot = resumed.unwrap_or_else(|| self.open(&admission));
         self.attach(slot, link, &admission, now);
@@ -64,6 +64,9 @@ impl<J: Journal> Shard<J> {
             Some(will) if TopicName::parse(&will.topic, self.core.limits.topic_levels_max).is_err() => {
                 Err((ReasonCode::TopicNameInvalid, RefusalReason::BadConnect))
             }
+            Some(will) if admission.mount_point.seen(&will.topic).is_none() => {
+                Err((ReasonCode::NotAuthorized, RefusalReason::WillDenied))
+            }
             Some(will) if !says_its_format(will.properties.as_ref(), &will.payload) => {
                 Err((ReasonCode::PayloadFormatInvalid, RefusalReason::BadConnect))
             }
@@ -82,14 +85,15 @@ impl<J: Journal> Shard<J> {
     }
 
     /// Ends the connection that stands for the session, and the session itself on a clean start. Gives the slot when
-    /// the session goes on: one that was to end with its connection does not.
-    fn take_over(&mut self, slot: usize, clean_start: bool, now: Millis, fx: &mut impl Effects) -> Option<usize> {
+    /// the session goes on: one that was to end with its connection does not, nor one behind another mount point, whose
+    /// subscriptions and messages are of topics that the client would not know by these names.
+    fn take_over(&mut self, slot: usize, admission: &Admission, now: Millis, fx: &mut impl Effects) -> Option<usize> {
         let key = self.sessions[slot].key;
         if self.sessions[slot].link.is_some() {
             self.end_link(slot, Ending::told(ReasonCode::SessionTakenOver, CloseCause::TakenOver), now, fx);
         }
         self.slot(key)?;
-        if clean_start {
+        if admission.clean_start || self.sessions[slot].facts.mount_point != admission.mount_point {
             self.end_session(slot, now, fx);
             return None;
         }
@@ -100,7 +104,7 @@ impl<J: Journal> Shard<J> {
         let entry = self.sessions.vacant_entry();
         let key = SessionKey { slot: entry.key(), serial: self.core.next_serial };
         self.core.next_serial += 1;
-        entry.insert(Session::new(key, admission.subject.clone(), 0));
+        entry.insert(Session::new(key, admission.subject.clone(), admission.mount_point.clone()));
         self.clients.insert(Arc::clone(&admission.subject.client_id.0), key.slot);
         self.core.counters.sessions += 1;
         key.slot
@@ -150,7 +154,8 @@ impl<J: Journal> Shard<J> {
         session.is_recorded |= session.is_durable();
         if session.is_recorded {
             let (owner, expiry_s) = (&session.facts.subject, session.expiry_s);
-            self.journal.append(&Record::SessionOpened { owner, expiry_s });
+            let mount_point = session.facts.mount_point.as_str();
+            self.journal.append(&Record::SessionOpened { owner, expiry_s, mount_point });
         }
     }
 

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use motte_mqtt::{Qos, SubscriptionFilter};
-use motte_policy::Action;
 
 use crate::effects::{Effects, Letter, LetterContent};
 use crate::journal::{DurableTarget, DurableTargets, Journal, Record};
@@ -144,10 +143,9 @@ impl<J: Journal> Shard<J> {
         let Some(share) = owed.share.as_ref().filter(|_| may_go_on) else { return false };
         let from = SessionRef { shard: self.core.id, key: leaving.key };
         let rate = |session: SessionRef, subscription: &Subscription| {
-            let subject = &subscription.facts.subject;
             let readiness = subscription.facts.room.readiness(message.qos.min(subscription.options.qos));
             let is_better = session != from && readiness > leaving.readiness;
-            let may = is_better && self.core.policy.allows(subject, Action::Receive, &message.topic);
+            let may = is_better && subscription.facts.may_receive(&self.core.policy, &message.topic);
             if may { readiness } else { Readiness::Full }
         };
         let Some((shard, target)) = self.core.shared.routes.choose(share, rate) else { return false };

@@ -3,6 +3,7 @@
 //! Also publishes wills. Policy is asked about the resolved topic of every packet (K23), through a cache that is valid
 //! only while route generations and policy epoch stand.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use motte_audit::{Denial, EventKind};
@@ -14,7 +15,7 @@ use crate::effects::{Effects, Letter, LetterContent};
 use crate::journal::{DurableTargets, Journal, Position, Record};
 use crate::link::Answer;
 use crate::message::{Message, Origin};
-use crate::routes::{Cached, Generations, Route, Target};
+use crate::routes::{Cached, Facts, Generations, Route, Target};
 use crate::session::event_about;
 use crate::shard::{Millis, Shard, ShardId};
 
@@ -89,7 +90,14 @@ impl<J: Journal> Shard<J> {
             Some(alias) => Some(link.aliases.topic(alias).cloned().ok_or_else(unknown_alias)?),
             None => None,
         };
-        let text = topic.as_deref().unwrap_or(publish.topic);
+        let mount_point = &session.facts.mount_point;
+        let full = match &topic {
+            Some(topic) => Cow::Borrowed(&**topic),
+            // An empty name stays one, and is refused.
+            None if publish.topic.is_empty() => Cow::Borrowed(""),
+            None => mount_point.mounted(publish.topic),
+        };
+        let text = &*full;
         let generations = self.core.shared.routes.generations(text);
         let cached = match link.cache.find(text, self.core.epoch, generations) {
             Some(cached) => cached.clone(),
@@ -98,11 +106,12 @@ impl<J: Journal> Shard<J> {
                     return Err(Stop::protocol(ReasonCode::TopicNameInvalid, "topic name empty or of too many levels"));
                 }
                 let policy = &self.core.policy;
-                let route = policy.allows(subject, Action::Publish, text).then(|| {
-                    let may_receive = |who: &motte_policy::Subject| policy.allows(who, Action::Receive, text);
+                let is_allowed = mount_point.seen(text).is_some() && policy.allows(subject, Action::Publish, text);
+                let route = is_allowed.then(|| {
+                    let may_receive = |who: &Facts| who.may_receive(policy, text);
                     Arc::new(self.core.shared.routes.resolve(text, subject, may_receive))
                 });
-                let topic = topic.unwrap_or_else(|| publish.topic.into());
+                let topic = topic.clone().unwrap_or_else(|| text.into());
                 let cached = Cached { topic, epoch: self.core.epoch, generations, route };
                 link.cache.put(cached.clone());
                 cached
@@ -203,7 +212,7 @@ impl<J: Journal> Shard<J> {
         if !message.retain || routes.generations(&message.topic) == generations {
             return None;
         }
-        let may_receive = |who: &motte_policy::Subject| self.core.policy.allows(who, Action::Receive, &message.topic);
+        let may_receive = |who: &Facts| who.may_receive(&self.core.policy, &message.topic);
         Some(routes.resolve(&message.topic, &message.publisher, may_receive))
     }
 
@@ -259,7 +268,7 @@ impl<J: Journal> Shard<J> {
             return;
         }
         fx.event(event_about(&owner, EventKind::WillPublished { topic: Arc::clone(&topic) }));
-        let may_receive = |who: &motte_policy::Subject| policy.allows(who, Action::Receive, &topic);
+        let may_receive = |who: &Facts| who.may_receive(&policy, &topic);
         let generations = self.core.shared.routes.generations(&topic);
         let route = self.core.shared.routes.resolve(&topic, &owner, may_receive);
         self.fits_retained(&mut message, now, fx);

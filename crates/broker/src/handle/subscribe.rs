@@ -2,6 +2,7 @@
 //!
 //! A filter of which nothing may be received is refused; what is granted is judged again at each delivery (K18).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use motte_audit::{Denial, EventKind};
@@ -45,6 +46,12 @@ impl<J: Journal> Shard<J> {
         asked: Subscribed,
         fx: &mut impl Effects,
     ) -> Result<(ReasonCode, Option<Position>), Stop> {
+        let Ok(written) = SubscriptionFilter::parse(text, usize::MAX) else {
+            return self.refuse(slot, ReasonCode::TopicFilterInvalid);
+        };
+        let mount_point = self.sessions[slot].facts.mount_point.clone();
+        let full = mount_point.mounted_filter(text, written.filter.as_str());
+        let text = &*full;
         let Ok(filter) = SubscriptionFilter::parse(text, self.core.limits.topic_levels_max) else {
             return self.refuse(slot, ReasonCode::TopicFilterInvalid);
         };
@@ -53,7 +60,8 @@ impl<J: Journal> Shard<J> {
         }
         let session = &self.sessions[slot];
         let verdict = self.core.policy.may_subscribe(&session.facts.subject, filter.filter.as_str());
-        if verdict == SubscribeVerdict::Refused {
+        let is_hidden = mount_point.seen(filter.filter.as_str()).is_none();
+        if verdict == SubscribeVerdict::Refused || is_hidden {
             self.core.counters.denied += 1;
             fx.event(session.event(EventKind::Denied { what: Denial::Subscribe, topic: text.into() }));
             return self.refuse(slot, ReasonCode::NotAuthorized);
@@ -115,7 +123,12 @@ impl<J: Journal> Shard<J> {
         let mut codes = Vec::new();
         let mut position = None;
         for text in unsubscribe.filters.iter() {
-            let (code, at) = self.unsubscribe(slot, text, now, fx);
+            let mount_point = self.sessions[slot].facts.mount_point.clone();
+            let full = match SubscriptionFilter::parse(text, usize::MAX) {
+                Ok(written) => mount_point.mounted_filter(text, written.filter.as_str()),
+                Err(_) => Cow::Borrowed(text),
+            };
+            let (code, at) = self.unsubscribe(slot, &full, now, fx);
             codes.push(code.as_u8());
             position = at.or(position);
         }

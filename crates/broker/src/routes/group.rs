@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use motte_mqtt::SubscriptionFilter;
-use motte_policy::Subject;
 
 use super::room::Readiness;
-use super::{SessionRef, Subscription, Target};
+use super::{Facts, SessionRef, Subscription, Target};
 use crate::shard::ShardId;
 
 /// The name of a group and whose turn it is. Goes with each message the group is owed until a member has it.
@@ -75,11 +74,11 @@ impl Group {
     }
 
     /// The members policy lets receive the topic; `None` when there is none.
-    pub(super) fn route(&self, may_receive: impl Fn(&Subject) -> bool) -> Option<GroupRoute> {
+    pub(super) fn route(&self, may_receive: impl Fn(&Facts) -> bool) -> Option<GroupRoute> {
         let members: Vec<_> = self
             .members
             .iter()
-            .filter(|(_, subscription)| may_receive(&subscription.facts.subject))
+            .filter(|(_, subscription)| may_receive(&subscription.facts))
             .map(|(session, subscription)| (session.shard, [self.target(*session, subscription)].into()))
             .collect();
         (!members.is_empty()).then(|| GroupRoute { share: Arc::clone(&self.share), members })

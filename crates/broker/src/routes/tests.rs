@@ -36,7 +36,12 @@ fn session(n: usize) -> SessionRef {
 }
 
 fn subscription(n: usize) -> Subscription {
-    let facts = Facts { subject: subject(&format!("c{n}")), room: Room::default(), durable: AtomicBool::new(false) };
+    let facts = Facts {
+        subject: subject(&format!("c{n}")),
+        mount_point: MountPoint::default(),
+        room: Room::default(),
+        durable: AtomicBool::new(false),
+    };
     Subscription { options: SubscriptionOptions::default(), id: None, facts: Arc::new(facts) }
 }
 

@@ -41,8 +41,8 @@ pub(super) enum Written {
     Sent,
     /// No room or no transport: it has to wait.
     NotNow,
-    /// The client does not accept a packet of this size (MQTT-3.1.2-25).
-    TooLarge,
+    /// The client does not accept a packet of this size (MQTT-3.1.2-25), or may not see the topic.
+    NotForClient,
 }
 
 impl Session {
@@ -89,7 +89,7 @@ impl Session {
 
     fn offer_at_most_once(&mut self, owed: &Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
         match self.write(owed, Delivery::AtMostOnce, turn, fx) {
-            Written::Sent | Written::TooLarge => turn.counters.sent += 1,
+            Written::Sent | Written::NotForClient => turn.counters.sent += 1,
             Written::NotNow => {
                 turn.counters.dropped += 1;
                 if self.link.is_some() {
@@ -121,7 +121,7 @@ impl Session {
                 self.in_flight.push_back(InFlight::new(id, owed));
                 self.sent = self.in_flight.len();
             }
-            Written::TooLarge => {
+            Written::NotForClient => {
                 turn.counters.sent += 1;
                 self.settle(&owed, turn);
             }
@@ -147,17 +147,19 @@ impl Session {
             return Written::NotNow;
         }
         let message = &owed.message;
+        // Names out of sight are held back where receivers are judged; one that came this far is not told either.
+        let Some(topic) = self.facts.mount_point.seen(&message.topic) else { return Written::NotForClient };
         let packet = Publish {
             delivery,
             retain: owed.retain,
-            topic: &message.topic,
+            topic,
             topic_alias: None,
             message_expiry_s: message.remaining_s(turn.now),
             subscription_ids: SubscriptionIds::from_slice(&owed.ids),
             properties: message.properties.as_ref(),
             payload: &message.payload,
         };
-        if link.publish(&packet, &message.topic, out) { Written::Sent } else { Written::TooLarge }
+        if link.publish(&packet, &message.topic, out) { Written::Sent } else { Written::NotForClient }
     }
 
     /// Sends whatever may go now: what was unfinished on an earlier connection, what waits, what is being replayed.
@@ -208,8 +210,7 @@ impl Session {
         }
         let Message { publisher, topic, .. } = &*owed.message;
         owed.epoch = Some(turn.epoch);
-        turn.policy.allows(publisher, Action::Publish, topic)
-            && turn.policy.allows(&self.facts.subject, Action::Receive, topic)
+        turn.policy.allows(publisher, Action::Publish, topic) && self.facts.may_receive(turn.policy, topic)
     }
 
     /// Counts a delivery that policy denies.

@@ -11,6 +11,7 @@ mod errors;
 mod faults;
 mod journal;
 mod kit;
+mod mount;
 mod noid;
 mod publish;
 mod reasons;

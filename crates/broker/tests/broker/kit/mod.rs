@@ -16,7 +16,9 @@ use motte_broker::mqtt::{
     ProtocolVersion, Publish, Qos, ReasonCode, RetainHandling, Sender, Subscribe, SubscribeFilters, SubscriptionId,
     SubscriptionIds, SubscriptionOptions, Unsubscribe, UnsubscribeFilters, UserProperties, Will,
 };
-use motte_broker::{Admission, Counters, Effects, Letter, Limits, LinkId, Millis, Position, Shard, ShardId, Shared};
+use motte_broker::{
+    Admission, Counters, Effects, Letter, Limits, LinkId, Millis, MountPoint, Position, Shard, ShardId, Shared,
+};
 use motte_policy::{Authenticated, ClientId, Policy, UserName};
 
 pub use journal::{Meanwhile, TestJournal};
@@ -72,6 +74,7 @@ pub struct Hello<'a> {
     pub wants_problem_information: bool,
     pub will: Option<Will<'a>>,
     pub assigned: bool,
+    pub mount_point: &'a str,
 }
 
 pub use ProtocolVersion::{V5, V31, V311};
@@ -92,6 +95,7 @@ pub const fn v5(client_id: &str) -> Hello<'_> {
         wants_problem_information: true,
         will: None,
         assigned: false,
+        mount_point: "",
     }
 }
 
@@ -203,7 +207,8 @@ impl World {
         self.sinks[shard].outboxes.insert(link, Vec::new());
         let who = Authenticated::by_certificate(UserName(hello.user.into()));
         let permit = self.policy.admit(who, ClientId(hello.client_id.into()), None).unwrap();
-        let admission = Admission::new(permit, &connect_packet(hello), hello.assigned);
+        let mount_point = MountPoint::parse(hello.mount_point).unwrap();
+        let admission = Admission::new(permit, &connect_packet(hello), hello.assigned).behind(&mount_point);
         self.shards[shard].admit(link, admission, self.now, &mut self.sinks[shard]);
         self.settle();
         Client { link, shard, version: hello.version }

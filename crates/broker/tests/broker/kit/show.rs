@@ -141,7 +141,7 @@ pub fn record(record: &Record<'_>) -> String {
             format!("moved {} from {from} to {}@{}", origin.position.0, to.client_id, to.qos.as_u8())
         }
         Record::Settled { client_id, origin } => format!("settled {client_id} {}", origin.position.0),
-        Record::SessionOpened { owner, expiry_s } => format!("opened {} {expiry_s}", owner.client_id.0),
+        Record::SessionOpened { owner, expiry_s, .. } => format!("opened {} {expiry_s}", owner.client_id.0),
         Record::SessionClosed { client_id } => format!("closed {client_id}"),
         Record::Subscribed { client_id, filter, .. } => format!("subscribed {client_id} {filter}"),
         Record::Unsubscribed { client_id, filter } => format!("unsubscribed {client_id} {filter}"),
