@@ -16,7 +16,8 @@ use crate::wire::WebSocket;
 
 /// Bytes of a request head.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
-/// Subprotocols of MQTT: the standard's (MQTT-6.0.0-3), and the one of 3.1 clients.
+/// Subprotocols of MQTT: the standard's, which is selected wherever it is offered (MQTT-6.0.0-4), and the one of 3.1
+/// clients.
 const SUBPROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 /// A message may hold a CONNECT of the greatest length and this much behind it.
 const EARLY_BYTES_MAX: usize = 64 * 1024;
@@ -149,8 +150,8 @@ fn origin_is_allowed(headers: &HeaderMap, origins: &[String], scheme: &str) -> b
 /// The first subprotocol the client names that is MQTT.
 fn offered_subprotocol(headers: &HeaderMap) -> Option<&'static str> {
     let lists = headers.get_all("sec-websocket-protocol").iter().filter_map(|list| list.to_str().ok());
-    let mut names = lists.flat_map(|list| list.split(',')).map(str::trim);
-    names.find_map(|name| SUBPROTOCOLS.into_iter().find(|known| *known == name))
+    let offers: Vec<&str> = lists.flat_map(|list| list.split(',')).map(str::trim).collect();
+    SUBPROTOCOLS.into_iter().find(|known| offers.contains(known))
 }
 
 #[cfg(test)]
