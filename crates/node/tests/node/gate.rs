@@ -137,6 +137,44 @@ fn k03_garbage_before_and_after_connect_ends_its_own_connection_and_no_other() {
 }
 
 #[test]
+fn v5_3_14_0_1_before_a_connack_of_success_there_is_no_disconnect() {
+    let house = plaintext_house();
+    let node = house.start();
+    let connect = encode(motte_mqtt::ProtocolVersion::V5, &Packet::Connect(connect_as_alice("a")));
+    let changed = |at: usize, byte: u8| {
+        let mut bytes = connect.clone();
+        bytes[at] = byte;
+        bytes
+    };
+    let nobody = encode(motte_mqtt::ProtocolVersion::V5, &Packet::Connect(connect_as_nobody("a")));
+    let cases = [
+        (&[0xc0, 0][..], false),
+        (&[0x00, 0], false),
+        (&[0xe0, 0], false),
+        (&[0x30, 3, 0, 1, b'x'], false),
+        // Reserved flags of the fixed header, the reserved connect flag, a version that does not exist, no password.
+        (&changed(0, 0x11), false),
+        (&changed(9, 0xc3), true),
+        (&changed(8, 9), true),
+        (&nobody, true),
+    ];
+    for (bytes, may_be_told) in cases {
+        let mut socket = tcp(node.address());
+        socket.write_all(bytes).unwrap();
+        let mut answer = Vec::new();
+        read_until_closed(&mut socket, &mut answer);
+        match answer.as_slice() {
+            [] => {}
+            [0x20, len, _, reason, ..] => {
+                assert!(may_be_told && *reason >= 0x80, "{bytes:02x?}: {answer:02x?}");
+                assert_eq!(answer.len(), usize::from(*len) + 2, "nothing behind the CONNACK");
+            }
+            _ => panic!("{bytes:02x?}: {answer:02x?}"),
+        }
+    }
+}
+
+#[test]
 fn k06_the_deadline_is_total_and_not_renewed_by_dripped_bytes() {
     let mut house = plaintext_house();
     house.settings.gate.admission_deadline = Duration::from_millis(600);

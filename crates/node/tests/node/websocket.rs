@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
-use motte_mqtt::{Packet, ProtocolVersion};
+use motte_mqtt::{Delivery, ForwardedProperties, Packet, PacketId, ProtocolVersion, Publish, SubscriptionIds};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket, client::client};
@@ -79,6 +79,20 @@ impl Write for Framed {
     }
 }
 
+/// A PUBLISH of QoS 0.
+fn message<'a>(topic: &'a str, payload: &'a str) -> Publish<'a> {
+    Publish {
+        delivery: Delivery::AtMostOnce,
+        retain: false,
+        topic,
+        topic_alias: None,
+        message_expiry_s: None,
+        subscription_ids: SubscriptionIds::EMPTY,
+        properties: ForwardedProperties::EMPTY,
+        payload: payload.as_bytes(),
+    }
+}
+
 fn mqtt_over(socket: WebSocket<Box<dyn Stream>>) -> Client {
     Client::over(Box::new(Framed { socket, rest: Vec::new() }), ProtocolVersion::V5)
 }
@@ -99,7 +113,7 @@ fn k37_wrong_path_subprotocol_and_origin_are_refused_in_http() {
 }
 
 #[test]
-fn a_client_connects_and_pings_over_websocket_with_packets_split_over_frames() {
+fn v5_6_0_0_2_a_connect_may_be_split_over_frames_and_packets_share_one() {
     let house = house();
     let node = house.start();
     let mut client = mqtt_over(upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap());
@@ -116,7 +130,7 @@ fn a_client_connects_and_pings_over_websocket_with_packets_split_over_frames() {
 }
 
 #[test]
-fn bytes_behind_the_connect_in_one_frame_are_not_lost() {
+fn v5_6_0_0_2_bytes_behind_the_connect_in_one_frame_are_not_lost() {
     let house = house();
     let node = house.start();
     let mut client = mqtt_over(upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap());
@@ -125,6 +139,66 @@ fn bytes_behind_the_connect_in_one_frame_are_not_lost() {
     client.send(&bytes);
     client.receive(|packet| assert!(matches!(packet, Packet::ConnAck(_)), "{packet:?}"));
     client.receive(|packet| assert!(matches!(packet, Packet::PingResp), "{packet:?}"));
+}
+
+#[test]
+fn v5_6_0_0_2_frames_of_an_admitted_client_are_a_stream() {
+    let house = house();
+    let node = house.start();
+    let mut client = mqtt_over(upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap());
+    client.send(&encode(ProtocolVersion::V5, &Packet::Connect(connect_as_alice("web-6"))));
+    client.receive(|packet| assert!(matches!(packet, Packet::ConnAck(ack) if !ack.reason.is_error()), "{packet:?}"));
+    let long = "p".repeat(1_000);
+    let publish = |id: u16| {
+        let delivery = Delivery::AtLeastOnce { id: PacketId::new(id).unwrap(), dup: false };
+        encode(ProtocolVersion::V5, &Packet::Publish(Publish { delivery, ..message("x", &long) }))
+    };
+    // A byte for each frame, an empty frame, then a frame with one packet and a half, and one with the other half.
+    for byte in publish(1) {
+        client.send(&[byte]);
+    }
+    client.send(&[]);
+    let (second, third) = (publish(2), publish(3));
+    let (half, rest) = third.split_at(third.len() / 2);
+    client.send(&[&second, half].concat());
+    client.send(rest);
+    for id in 1..=3 {
+        client.receive(|packet| assert!(matches!(packet, Packet::PubAck(ack) if ack.id.value() == id), "{packet:?}"));
+    }
+}
+
+#[test]
+fn v5_6_0_0_4_mqtt_is_selected_wherever_it_stands_among_the_offers() {
+    let house = house();
+    let node = house.start();
+    for offers in ["mqtt", "chat, mqtt", "mqtt, chat", "mqttv3.1,mqtt"] {
+        // What is selected is checked where the upgrade is answered: `mqtt` and nothing else.
+        let socket = upgrade(&house, node.address(), "/mqtt", &[("sec-websocket-protocol", offers)]);
+        assert!(socket.is_ok(), "{offers}: {:?}", socket.err());
+    }
+    for offers in ["chat", "xmqtt", "mqtt2", "MQTT"] {
+        let socket = upgrade(&house, node.address(), "/mqtt", &[("sec-websocket-protocol", offers)]);
+        assert_eq!(socket.err(), Some(400), "{offers}");
+    }
+}
+
+#[test]
+fn v5_6_0_0_1_what_the_broker_sends_is_binary() {
+    let house = house();
+    let node = house.start();
+    let mut socket = upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap();
+    let connect = encode(ProtocolVersion::V5, &Packet::Connect(connect_as_alice("web-7")));
+    socket.send(Message::Binary([&connect[..], &[0xc0, 0, 0xe0, 0]].concat().into())).unwrap();
+    let mut bytes = Vec::new();
+    loop {
+        match socket.read() {
+            Ok(Message::Binary(payload)) => bytes.extend_from_slice(&payload),
+            Ok(Message::Close(_)) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(bytes.first(), Some(&0x20), "CONNACK");
+    assert!(bytes.ends_with(&[0xd0, 0]), "PINGRESP: {bytes:02x?}");
 }
 
 #[test]
