@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use motte_audit::Event;
 
+use crate::counters::Counters;
 use crate::handle::PassedOn;
 use crate::message::Message;
 use crate::routes::Target;
@@ -28,7 +29,7 @@ pub trait Effects {
     fn post(&mut self, to: ShardId, letter: Letter);
 }
 
-/// Something for another shard: a message for some of its sessions.
+/// Something for another shard: a message for some of its sessions, or a word about counts.
 #[derive(Debug)]
 pub struct Letter {
     pub(crate) content: LetterContent,
@@ -40,4 +41,8 @@ pub(crate) enum LetterContent {
     Deliver { message: Arc<Message>, targets: Arc<[Target]>, epoch: u64 },
     /// A message of a group for the member that takes it over.
     PassOn(PassedOn),
+    /// The shard `asking` wants to know the counts of the receiving one.
+    Ask { asking: ShardId },
+    /// The answer.
+    Report { from: ShardId, counters: Box<Counters> },
 }

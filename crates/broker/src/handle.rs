@@ -9,6 +9,7 @@ mod disconnect;
 mod group;
 mod publish;
 mod subscribe;
+mod sys;
 
 use std::sync::Arc;
 
@@ -100,6 +101,7 @@ impl<J: Journal> Shard<J> {
                 Ok(None) => return taken,
                 Ok(Some((packet, len))) => {
                     state.heard = now;
+                    self.core.counters.incoming.count(bytes[taken], len);
                     taken += len;
                     self.on_packet(slot, packet, now, fx).and_then(|()| self.check_outbox(slot, fx)).err()
                 }
@@ -149,9 +151,9 @@ impl<J: Journal> Shard<J> {
     }
 
     /// Writes a packet to the link of a session, if it has one.
-    fn write(&self, slot: usize, packet: &Packet<'_>, fx: &mut impl Effects) {
+    fn write(&mut self, slot: usize, packet: &Packet<'_>, fx: &mut impl Effects) {
         if let Some(link) = &self.sessions[slot].link {
-            link.write(packet, fx);
+            link.write(packet, &mut self.core.counters, fx);
         }
     }
 
@@ -171,7 +173,7 @@ impl<J: Journal> Shard<J> {
         let Some(link) = &mut self.sessions[slot].link else { return Ok(()) };
         let position = position.unwrap_or_default();
         if position <= durable && !link.waits() {
-            link.write_answer(&answer, fx);
+            link.write_answer(&answer, &mut self.core.counters, fx);
             return Ok(());
         }
         self.unacknowledged.insert(slot);
@@ -193,7 +195,7 @@ impl<J: Journal> Shard<J> {
             return;
         };
         while let Some(ack) = link.take_durable(durable) {
-            link.write_answer(&ack.answer, fx);
+            link.write_answer(&ack.answer, &mut self.core.counters, fx);
         }
         if !link.waits() {
             self.unacknowledged.remove(&slot);

@@ -5,6 +5,7 @@
 
 pub mod admission;
 mod alias;
+pub mod counters;
 pub mod effects;
 mod handle;
 pub mod hints;
@@ -19,18 +20,21 @@ mod routes;
 mod session;
 pub mod shard;
 pub mod shared;
+pub mod sys;
 mod timer;
 mod words;
 
 pub use admission::Admission;
+pub use counters::{Counters, Traffic};
 pub use effects::{Effects, Letter};
 pub use hints::Hints;
 pub use journal::{Journal, Position, Record};
 pub use limits::Limits;
-pub use message::{Message, Origin};
+pub use message::{Message, Origin, Publisher};
 pub use motte_audit as audit;
 pub use motte_mqtt as mqtt;
 pub use motte_policy as policy;
 pub use mount::{MountPoint, MountPointError};
-pub use shard::{Counters, LinkId, Millis, Shard, ShardId, home};
+pub use shard::{LinkId, Millis, Shard, ShardId, home};
 pub use shared::Shared;
+pub use sys::NodeFigures;

@@ -14,6 +14,7 @@ use motte_mqtt::{
 
 use crate::admission::Admission;
 use crate::alias::{InboundAliases, Naming, OutboundAliases};
+use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::journal::Position;
 use crate::limits::Limits;
@@ -116,11 +117,9 @@ impl Link {
     }
 
     /// Writes a packet; what the client does not accept is left out (MQTT-3.1.2-24).
-    pub(crate) fn write(&self, packet: &Packet<'_>, fx: &mut impl Effects) {
+    pub(crate) fn write(&self, packet: &Packet<'_>, counters: &mut Counters, fx: &mut impl Effects) {
         if let Some(out) = fx.outbox(self.id) {
-            // An error leaves the buffer as it was: the packet is too large for the client, or does not exist in its
-            // version, and then must not be sent.
-            let _ = self.encoder.encode(packet, out);
+            write_counted(self.encoder, packet, out, counters);
         }
     }
 
@@ -148,33 +147,34 @@ impl Link {
     /// leaves nothing to be said but that the server stops.
     pub(crate) fn write_disconnect(
         &self,
-        reason: ReasonCode,
-        words: Option<&str>,
+        (reason, words): (ReasonCode, Option<&str>),
         server_reference: Option<&str>,
+        counters: &mut Counters,
         fx: &mut impl Effects,
     ) {
         let Some(out) = fx.outbox(self.id).filter(|_| self.is_v5()) else { return };
         let packet = Disconnect { reason_string: words, server_reference, ..Disconnect::new(reason) };
-        if self.encoder.encode(&Packet::Disconnect(packet), out).is_err() && server_reference.is_some() {
-            self.write(&Packet::Disconnect(Disconnect::new(ReasonCode::ServerShuttingDown)), fx);
+        let is_written = write_counted(self.encoder, &Packet::Disconnect(packet), out, counters);
+        if !is_written && server_reference.is_some() {
+            self.write(&Packet::Disconnect(Disconnect::new(ReasonCode::ServerShuttingDown)), counters, fx);
         }
     }
 
     /// Writes an answer.
-    pub(crate) fn write_answer(&self, answer: &Answer, fx: &mut impl Effects) {
+    pub(crate) fn write_answer(&self, answer: &Answer, counters: &mut Counters, fx: &mut impl Effects) {
         match answer {
-            Answer::PubAck(id, reason) => self.write_ack(*id, *reason, Packet::PubAck, fx),
-            Answer::PubRec(id, reason) => self.write_ack(*id, *reason, Packet::PubRec, fx),
+            Answer::PubAck(id, reason) => self.write_ack((*id, *reason), Packet::PubAck, counters, fx),
+            Answer::PubRec(id, reason) => self.write_ack((*id, *reason), Packet::PubRec, counters, fx),
             Answer::SubAck(id, codes) => {
                 let words = self.explained(words::of_filters(codes));
                 let (reason_string, user) = (words.as_deref(), UserProperties::EMPTY);
-                self.write(&Packet::SubAck(SubAck { id: *id, reason_string, user, codes }), fx);
+                self.write(&Packet::SubAck(SubAck { id: *id, reason_string, user, codes }), counters, fx);
             }
             Answer::UnsubAck(id, codes) => {
                 let words = self.explained(words::of_filters(codes));
                 let (reason_string, user) = (words.as_deref(), UserProperties::EMPTY);
                 let codes = if self.is_v5() { codes.as_slice() } else { &[] };
-                self.write(&Packet::UnsubAck(UnsubAck { id: *id, reason_string, user, codes }), fx);
+                self.write(&Packet::UnsubAck(UnsubAck { id: *id, reason_string, user, codes }), counters, fx);
             }
         }
     }
@@ -182,13 +182,13 @@ impl Link {
     /// Writes PUBACK, PUBREC, PUBREL or PUBCOMP.
     pub(crate) fn write_ack(
         &self,
-        id: PacketId,
-        reason: ReasonCode,
+        (id, reason): (PacketId, ReasonCode),
         packet: impl FnOnce(Ack<'static>) -> Packet<'static>,
+        counters: &mut Counters,
         fx: &mut impl Effects,
     ) {
         let reason_string = self.explained(words::of_publish(reason));
-        self.write(&packet(Ack { reason_string, ..Ack::new(id, self.told(reason)) }), fx);
+        self.write(&packet(Ack { reason_string, ..Ack::new(id, self.told(reason)) }), counters, fx);
     }
 
     /// A reason string, if the client wants any in packets other than CONNACK and DISCONNECT (MQTT-3.1.2-29).
@@ -200,4 +200,15 @@ impl Link {
     pub(crate) fn told(&self, reason: ReasonCode) -> ReasonCode {
         if self.is_v5() { reason } else { ReasonCode::Success }
     }
+}
+
+/// Writes a packet other than PUBLISH and counts it; tells whether it was written. An error leaves the buffer as it
+/// was: the packet is too large for the client, or does not exist in its version, and then must not be sent.
+pub(crate) fn write_counted(encoder: Encoder, packet: &Packet<'_>, out: &mut Vec<u8>, counters: &mut Counters) -> bool {
+    let before = out.len();
+    let is_written = encoder.encode(packet, out).is_ok();
+    if is_written {
+        counters.outgoing.count(out[before], out.len() - before);
+    }
+    is_written
 }

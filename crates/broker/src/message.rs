@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use motte_mqtt::{ForwardedProperties, ForwardedPropertiesBuf, Qos};
-use motte_policy::Subject;
+use motte_policy::{Action, Policy, Subject};
 
 use crate::journal::Position;
 use crate::shard::{Millis, ShardId};
@@ -20,6 +20,25 @@ pub struct Origin {
     pub position: Position,
 }
 
+/// Who published a message. No client can become the broker: only the broker itself makes such a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Publisher {
+    /// A client.
+    Client(Subject),
+    /// The broker, for the `$SYS` tree.
+    Broker,
+}
+
+impl Publisher {
+    /// Whether the publisher may publish to `topic` under `policy`.
+    pub(crate) fn may_publish(&self, policy: &Policy, topic: &str) -> bool {
+        match self {
+            Self::Client(subject) => policy.allows(subject, Action::Publish, topic),
+            Self::Broker => true,
+        }
+    }
+}
+
 /// A message: topic, payload, properties, publisher, expiry. Shared behind an `Arc`.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -27,7 +46,7 @@ pub struct Message {
     pub(crate) payload: Box<[u8]>,
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
-    pub(crate) publisher: Subject,
+    pub(crate) publisher: Publisher,
     pub(crate) properties: ForwardedPropertiesBuf,
     pub(crate) expires: Option<Millis>,
     pub(crate) origin: Option<Origin>,
@@ -60,7 +79,7 @@ impl Message {
 
     /// Who published it: kept with the message so that the right can be judged again at every change of hands (K21).
     #[must_use]
-    pub fn publisher(&self) -> &Subject {
+    pub fn publisher(&self) -> &Publisher {
         &self.publisher
     }
 

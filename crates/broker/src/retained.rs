@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limits::Limits;
 use crate::lock::Lock;
-use crate::message::Message;
+use crate::message::{Message, Publisher};
 use crate::routes::first_level;
 use crate::shard::{Millis, fnv1a};
 use tree::Tree;
@@ -49,7 +49,7 @@ impl Retained {
         Self { stripes, messages: AtomicU64::new(0), bytes: AtomicU64::new(0) }
     }
 
-    /// Messages and bytes now.
+    /// Messages and bytes of clients now.
     pub(crate) fn totals(&self) -> (u64, u64) {
         (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
@@ -74,7 +74,7 @@ impl Retained {
     fn has_room(&self, message: &Message, limits: &Limits) -> bool {
         let (messages, bytes) = self.totals();
         let stripe = self.stripes[stripe_of(&message.topic)].read();
-        let (old_messages, old_bytes) = stripe.tree.find(&message.topic).map_or((0, 0), |old| (1, weight(old)));
+        let (old_messages, old_bytes) = stripe.tree.find(&message.topic).map_or((0, 0), |old| share(old));
         drop(stripe);
         (messages + 1).saturating_sub(old_messages) <= limits.retained_messages_max as u64
             && (bytes + weight(message)).saturating_sub(old_bytes) <= limits.retained_bytes_max as u64
@@ -82,8 +82,9 @@ impl Retained {
 
     fn replace(&self, stripe: &mut Stripe, topic: &Arc<str>, message: Option<Arc<Message>>) {
         if let Some(new) = &message {
-            self.messages.fetch_add(1, Ordering::Relaxed);
-            self.bytes.fetch_add(weight(new), Ordering::Relaxed);
+            let (messages, bytes) = share(new);
+            self.messages.fetch_add(messages, Ordering::Relaxed);
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
             stripe.expiring.extend(new.expires.map(|at| (at, Arc::clone(topic))));
         }
         let old = match message {
@@ -91,8 +92,9 @@ impl Retained {
             None => stripe.tree.remove(topic),
         };
         if let Some(old) = old {
-            self.messages.fetch_sub(1, Ordering::Relaxed);
-            self.bytes.fetch_sub(weight(&old), Ordering::Relaxed);
+            let (messages, bytes) = share(&old);
+            self.messages.fetch_sub(messages, Ordering::Relaxed);
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             let still = stripe.tree.find(topic).and_then(|m| m.expires);
             if let Some(at) = old.expires.filter(|&at| Some(at) != still) {
                 stripe.expiring.remove(&(at, Arc::clone(topic)));
@@ -137,6 +139,14 @@ impl Retained {
             }
         }
         page
+    }
+}
+
+/// What a message takes of the room of clients, in messages and bytes: what the broker publishes takes none.
+fn share(message: &Message) -> (u64, u64) {
+    match message.publisher {
+        Publisher::Client(_) => (1, weight(message)),
+        Publisher::Broker => (0, 0),
     }
 }
 

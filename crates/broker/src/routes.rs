@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use motte_mqtt::{Qos, SubscriptionFilter, SubscriptionId, SubscriptionOptions};
-use motte_policy::{Action, Policy, Subject};
+use motte_policy::{Action, ClientId, Policy, Subject};
 use smallvec::SmallVec;
 
 pub(crate) use cache::{Cached, RouteCache};
@@ -202,8 +202,14 @@ impl Routes {
         }
     }
 
-    /// Who is given `topic` when `publisher` publishes it. `may_receive` is the answer for a subscriber.
-    pub(crate) fn resolve(&self, topic: &str, publisher: &Subject, may_receive: impl Fn(&Facts) -> bool) -> Route {
+    /// Who is given `topic` when `publisher` publishes it; `None` is the broker itself. `may_receive` is the answer for
+    /// a subscriber.
+    pub(crate) fn resolve(
+        &self,
+        topic: &str,
+        publisher: Option<&ClientId>,
+        may_receive: impl Fn(&Facts) -> bool,
+    ) -> Route {
         let mut gathering = Gathering { publisher, may_receive, direct: BTreeMap::new(), route: Route::default() };
         let literal = self.stripe(first_level(topic)).trie.read();
         literal.visit(topic, |node| gathering.add(node));
@@ -218,7 +224,7 @@ impl Routes {
 }
 
 struct Gathering<'a, F> {
-    publisher: &'a Subject,
+    publisher: Option<&'a ClientId>,
     may_receive: F,
     direct: BTreeMap<SessionRef, Target>,
     route: Route,
@@ -227,7 +233,7 @@ struct Gathering<'a, F> {
 impl<F: Fn(&Facts) -> bool> Gathering<'_, F> {
     fn add(&mut self, node: &Node) {
         for (&session, subscription) in &node.direct {
-            let own = subscription.facts.subject.client_id == self.publisher.client_id;
+            let own = self.publisher == Some(&subscription.facts.subject.client_id);
             if subscription.options.no_local && own {
                 continue;
             }

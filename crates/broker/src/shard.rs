@@ -12,6 +12,7 @@ use motte_policy::Policy;
 use slab::Slab;
 
 use crate::admission::Admission;
+use crate::counters::Counters;
 use crate::effects::{Effects, Letter, LetterContent};
 use crate::handle::Ending;
 use crate::hints::Hints;
@@ -21,6 +22,7 @@ use crate::routes::{SessionKey, SessionRef};
 use crate::session::Session;
 use crate::session::deliver::{Settlement, Turn};
 use crate::shared::Shared;
+use crate::sys::{Board, NodeFigures};
 use crate::timer::Timers;
 
 /// Milliseconds on a monotonic clock that starts with the process.
@@ -48,32 +50,6 @@ pub struct ShardId(pub u16);
 /// An online connection; unique within its shard for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
-
-/// Counts since start. `routed = sent + queued + dropped + withheld` holds after each call, per shard.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Links now.
-    pub links: u64,
-    /// Sessions now, online or not.
-    pub sessions: u64,
-    /// PUBLISH packets accepted from clients.
-    pub received: u64,
-    /// Deliveries owed: one for each message and target, with wills and retained replays. A message that another member
-    /// of its group takes over before it was sent is counted with that member and no longer here.
-    pub routed: u64,
-    /// Messages written to links, each once however often it is repeated; a message larger than the client accepts
-    /// counts here as well (MQTT-3.1.2-25).
-    pub sent: u64,
-    /// Messages waiting for sessions now.
-    pub queued: u64,
-    /// Messages not given to a target because a limit was reached, time ran out, or the session ended or was offline
-    /// at QoS 0.
-    pub dropped: u64,
-    /// Deliveries not made because policy denies them.
-    pub withheld: u64,
-    /// Publishes and deliveries denied by policy.
-    pub denied: u64,
-}
 
 /// The shard where a client id lives, of `shards` in all. Stable over restarts; not chosen by peers to hurt one shard
 /// more than counting already allows, because admission is by identity. The hash is FNV-1a with 64 bits and a final
@@ -104,6 +80,8 @@ pub struct Shard<J> {
     pub(crate) links: BTreeMap<LinkId, usize>,
     /// Slots whose links have acknowledgements waiting for the journal.
     pub(crate) unacknowledged: BTreeSet<usize>,
+    /// The `$SYS` tree, on the shard that publishes it.
+    pub(crate) board: Board,
 }
 
 /// What every step of a shard needs beside the session it is about.
@@ -163,6 +141,7 @@ impl<J: Journal> Shard<J> {
             clients: BTreeMap::new(),
             links: BTreeMap::new(),
             unacknowledged: BTreeSet::new(),
+            board: Board::default(),
         }
     }
 
@@ -214,7 +193,17 @@ impl<J: Journal> Shard<J> {
         match letter.content {
             LetterContent::Deliver { message, targets, epoch } => self.deliver(&message, &targets, epoch, now, fx),
             LetterContent::PassOn(passed) => self.give(passed, now, fx),
+            LetterContent::Ask { asking } => self.report_counters(asking, fx),
+            LetterContent::Report { from, counters } => self.on_report(from, &counters, now, fx),
         }
+        self.finish();
+    }
+
+    /// The `$SYS` tree is to be brought up to date, with what the node knows beside the shards. Always called on the
+    /// same shard; it asks the others for their counts and publishes what changed once they have answered.
+    pub fn on_sys_due(&mut self, node: NodeFigures, now: Millis, fx: &mut impl Effects) {
+        self.begin();
+        self.ask_for_reports(node, now, fx);
         self.finish();
     }
 

@@ -41,6 +41,11 @@ impl Shared {
         home(client_id, self.shards)
     }
 
+    /// All shards.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.shards).map(ShardId)
+    }
+
     /// Puts a new policy in force: each shard judges by it from its next call on; call
     /// [`crate::Shard::on_policy_changed`] on each of them.
     pub fn replace_policy(&self, policy: Arc<Policy>) {

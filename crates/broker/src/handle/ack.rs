@@ -62,14 +62,14 @@ impl<J: Journal> Shard<J> {
     }
 
     fn write_ack(
-        &self,
+        &mut self,
         slot: usize,
         (id, reason): (PacketId, ReasonCode),
         packet: impl FnOnce(Ack<'static>) -> Packet<'static>,
         fx: &mut impl Effects,
     ) {
         if let Some(link) = &self.sessions[slot].link {
-            link.write_ack(id, reason, packet, fx);
+            link.write_ack((id, reason), packet, &mut self.core.counters, fx);
         }
     }
 }

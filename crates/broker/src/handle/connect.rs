@@ -17,7 +17,7 @@ use crate::admission::Admission;
 use crate::effects::Effects;
 use crate::journal::{Journal, Record};
 use crate::limits::Limits;
-use crate::link::Link;
+use crate::link::{Link, write_counted};
 use crate::routes::SessionKey;
 use crate::session::{Session, event_about};
 use crate::shard::{LinkId, Millis, Shard};
@@ -28,8 +28,7 @@ impl<J: Journal> Shard<J> {
     pub(crate) fn on_admission(&mut self, link: LinkId, admission: Admission, now: Millis, fx: &mut impl Effects) {
         let known = self.clients.get(&admission.subject.client_id.0).copied();
         if let Err((reason, why)) = self.check_admission(&admission, known) {
-            refuse(link, &admission, reason, why, fx);
-            return;
+            return self.refuse_admission(link, &admission, (reason, why), fx);
         }
         let resumed = known.and_then(|slot| self.take_over(slot, &admission, now, fx));
         let session_present = resumed.is_some();
@@ -84,6 +83,25 @@ impl<J: Journal> Shard<J> {
             .map_err(|_| (ReasonCode::PacketTooLarge, RefusalReason::BadConnect))
     }
 
+    fn refuse_admission(
+        &mut self,
+        link: LinkId,
+        admission: &Admission,
+        (reason, why): (ReasonCode, RefusalReason),
+        fx: &mut impl Effects,
+    ) {
+        if let Some(out) = fx.outbox(link) {
+            let reason_string = words::of_connect(reason);
+            let properties = ConnAckProperties { reason_string, ..ConnAckProperties::default() };
+            let packet = ConnAck { session_present: false, reason, properties };
+            // What 3.x has no return code for is refused by closing (MQTT-3.2.2-6 of 3.1.1).
+            let encoder = Encoder::new(admission.version, admission.packet_size_max);
+            write_counted(encoder, &Packet::ConnAck(packet), out, &mut self.core.counters);
+        }
+        fx.event(event_about(&admission.subject, EventKind::Refused { reason: why }));
+        fx.close(link);
+    }
+
     /// Ends the connection that stands for the session, and the session itself on a clean start. Gives the slot when
     /// the session goes on: one that was to end with its connection does not, nor one behind another mount point, whose
     /// subscriptions and messages are of topics that the client would not know by these names.
@@ -125,7 +143,7 @@ impl<J: Journal> Shard<J> {
         self.core.counters.links += 1;
     }
 
-    fn write_connack(&self, slot: usize, admission: &Admission, session_present: bool, fx: &mut impl Effects) {
+    fn write_connack(&mut self, slot: usize, admission: &Admission, session_present: bool, fx: &mut impl Effects) {
         let Some(link) = &self.sessions[slot].link else { return };
         let Some(out) = fx.outbox(link.id) else { return };
         let (hints, client_id) = (&self.core.hints, &admission.subject.client_id.0);
@@ -135,8 +153,9 @@ impl<J: Journal> Shard<J> {
         let with_hint = ConnAckProperties { response_information: response.as_deref(), ..properties };
         let whole = ConnAck { properties: with_hint, ..plain };
         // The hint is the part a client with little room can do without; that the rest fits was checked.
-        if link.encoder.encode(&Packet::ConnAck(whole), out).is_err() {
-            let _ = link.encoder.encode(&Packet::ConnAck(plain), out);
+        let counters = &mut self.core.counters;
+        if !write_counted(link.encoder, &Packet::ConnAck(whole), out, counters) {
+            write_counted(link.encoder, &Packet::ConnAck(plain), out, counters);
         }
     }
 
@@ -202,15 +221,4 @@ fn keep_alive_in_force(admission: &Admission, limits: &Limits) -> u16 {
 /// Seconds the session may outlive the connection.
 fn expiry_in_force(admission: &Admission, limits: &Limits) -> u32 {
     admission.session_expiry_s.min(limits.session_expiry_s_max)
-}
-
-fn refuse(link: LinkId, admission: &Admission, reason: ReasonCode, why: RefusalReason, fx: &mut impl Effects) {
-    if let Some(out) = fx.outbox(link) {
-        let properties = ConnAckProperties { reason_string: words::of_connect(reason), ..ConnAckProperties::default() };
-        let packet = ConnAck { session_present: false, reason, properties };
-        // What 3.x has no return code for is refused by closing (MQTT-3.2.2-6 of 3.1.1).
-        let _ = Encoder::new(admission.version, admission.packet_size_max).encode(&Packet::ConnAck(packet), out);
-    }
-    fx.event(event_about(&admission.subject, EventKind::Refused { reason: why }));
-    fx.close(link);
 }

@@ -58,7 +58,7 @@ impl<J: Journal> Shard<J> {
             let words = ending.detail.or_else(|| words::of_end(reason));
             let has_moved = reason == ReasonCode::UseAnotherServer;
             let reference = self.core.hints.server_reference.as_deref().filter(|_| has_moved);
-            link.write_disconnect(reason, words, reference, fx);
+            link.write_disconnect((reason, words), reference, &mut self.core.counters, fx);
         }
         if ending.closes {
             fx.close(link.id);
@@ -115,6 +115,7 @@ impl<J: Journal> Shard<J> {
         for text in session.subscriptions.keys() {
             if let Ok(filter) = SubscriptionFilter::parse(text, usize::MAX) {
                 self.core.shared.routes.remove(&filter, session_ref);
+                *self.core.counters.subscriptions_of(&filter) -= 1;
             }
         }
         self.core.timers.clear(&mut session.armed, session.key);
@@ -131,6 +132,7 @@ impl<J: Journal> Shard<J> {
     pub(crate) fn on_session_expired(&mut self, slot: usize, now: Millis, fx: &mut impl Effects) {
         if self.sessions[slot].link.is_none() {
             fx.event(self.sessions[slot].event(EventKind::SessionExpired));
+            self.core.counters.expired += 1;
             self.end_session(slot, now, fx);
         }
     }

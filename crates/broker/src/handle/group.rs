@@ -131,9 +131,10 @@ impl<J: Journal> Shard<J> {
             let is_meant = owed.share.as_deref().is_some_and(&which);
             !(is_meant && self.pass_on(owed, leaving, now, fx))
         });
-        let passed = passed.len() as u64;
-        self.core.counters.queued -= passed;
-        self.core.counters.routed -= passed;
+        for owed in &passed {
+            self.core.counters.wait_no_more(owed.weight());
+            self.core.counters.routed -= 1;
+        }
     }
 
     /// Gives a message to another member that can take it better; tells whether there was one.

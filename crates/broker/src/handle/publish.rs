@@ -14,7 +14,7 @@ use super::Stop;
 use crate::effects::{Effects, Letter, LetterContent};
 use crate::journal::{DurableTargets, Journal, Position, Record};
 use crate::link::Answer;
-use crate::message::{Message, Origin};
+use crate::message::{Message, Origin, Publisher};
 use crate::routes::{Cached, Facts, Generations, Route, Target};
 use crate::session::event_about;
 use crate::shard::{Millis, Shard, ShardId};
@@ -31,6 +31,7 @@ impl<J: Journal> Shard<J> {
         fx: &mut impl Effects,
     ) -> Result<(), Stop> {
         self.core.counters.received += 1;
+        self.core.counters.incoming.payload_bytes += publish.payload.len() as u64;
         self.check_window(slot, publish.delivery)?;
         let cached = self.look_up(slot, publish)?;
         if let Delivery::ExactlyOnce { id, .. } = publish.delivery
@@ -51,7 +52,7 @@ impl<J: Journal> Shard<J> {
             payload: publish.payload.into(),
             qos: publish.delivery.qos(),
             retain: publish.retain,
-            publisher: self.sessions[slot].facts.subject.clone(),
+            publisher: Publisher::Client(self.sessions[slot].facts.subject.clone()),
             properties: publish.properties.to_owned(),
             expires: publish.message_expiry_s.map(|s| now.plus_s(s)),
             origin: None,
@@ -109,7 +110,7 @@ impl<J: Journal> Shard<J> {
                 let is_allowed = mount_point.seen(text).is_some() && policy.allows(subject, Action::Publish, text);
                 let route = is_allowed.then(|| {
                     let may_receive = |who: &Facts| who.may_receive(policy, text);
-                    Arc::new(self.core.shared.routes.resolve(text, subject, may_receive))
+                    Arc::new(self.core.shared.routes.resolve(text, Some(&subject.client_id), may_receive))
                 });
                 let topic = topic.clone().unwrap_or_else(|| text.into());
                 let cached = Cached { topic, epoch: self.core.epoch, generations, route };
@@ -175,13 +176,15 @@ impl<J: Journal> Shard<J> {
         message.retain = false;
         self.core.counters.routed += 1;
         self.core.counters.dropped += 1;
-        fx.event(event_about(&message.publisher, EventKind::Dropped { messages: 1 }));
+        if let Publisher::Client(subject) = &message.publisher {
+            fx.event(event_about(subject, EventKind::Dropped { messages: 1 }));
+        }
         false
     }
 
     /// Publishes a message that policy has let pass: keeps what must be kept, then gives it to all targets. The
     /// position is that of its record; the route was looked up at the generations beside it.
-    fn publish(
+    pub(super) fn publish(
         &mut self,
         mut message: Message,
         (route, generations): (&Route, Generations),
@@ -213,7 +216,11 @@ impl<J: Journal> Shard<J> {
             return None;
         }
         let may_receive = |who: &Facts| who.may_receive(&self.core.policy, &message.topic);
-        Some(routes.resolve(&message.topic, &message.publisher, may_receive))
+        let publisher = match &message.publisher {
+            Publisher::Client(subject) => Some(&subject.client_id),
+            Publisher::Broker => None,
+        };
+        Some(routes.resolve(&message.topic, publisher, may_receive))
     }
 
     /// One record for a message that a durable session is owed or that is retained.
@@ -225,7 +232,8 @@ impl<J: Journal> Shard<J> {
     ) -> Option<Position> {
         let targets = DurableTargets { route, chosen, qos: message.qos };
         let is_owed = message.qos > Qos::AtMostOnce && targets.iter().next().is_some();
-        if !message.retain && !is_owed {
+        // The figures of the `$SYS` tree are those of this run.
+        if (!message.retain && !is_owed) || message.publisher == Publisher::Broker {
             return None;
         }
         let position = self.journal.append(&Record::Published { message, targets });
@@ -270,7 +278,7 @@ impl<J: Journal> Shard<J> {
         fx.event(event_about(&owner, EventKind::WillPublished { topic: Arc::clone(&topic) }));
         let may_receive = |who: &Facts| who.may_receive(&policy, &topic);
         let generations = self.core.shared.routes.generations(&topic);
-        let route = self.core.shared.routes.resolve(&topic, &owner, may_receive);
+        let route = self.core.shared.routes.resolve(&topic, Some(&owner.client_id), may_receive);
         self.fits_retained(&mut message, now, fx);
         self.publish(message, (&route, generations), now, fx);
     }

@@ -106,6 +106,7 @@ impl<J: Journal> Shard<J> {
         self.core.shared.routes.insert(filter, session_ref, subscription);
         let is_new = session.subscriptions.insert(text.into(), asked).is_none();
         session.shares += usize::from(is_new && filter.share.is_some());
+        *self.core.counters.subscriptions_of(filter) += u64::from(is_new);
         if !session.is_durable() {
             return None;
         }
@@ -155,6 +156,7 @@ impl<J: Journal> Shard<J> {
             return (ReasonCode::NoSubscriptionExisted, None);
         }
         self.core.shared.routes.remove(&filter, session_ref);
+        *self.core.counters.subscriptions_of(&filter) -= 1;
         match filter.share {
             None => session.cancel_replay(filter.filter.as_str()),
             Some(_) => {

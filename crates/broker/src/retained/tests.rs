@@ -16,7 +16,7 @@ fn message(topic: &str, payload: &str, expires: Option<Millis>) -> Arc<Message> 
         payload: payload.as_bytes().into(),
         qos: Qos::AtMostOnce,
         retain: true,
-        publisher: Subject { identity: Identity::Anonymous, client_id: ClientId("c".into()) },
+        publisher: Publisher::Client(Subject { identity: Identity::Anonymous, client_id: ClientId("c".into()) }),
         properties: ForwardedPropertiesBuf::new(),
         expires,
         origin: None,

@@ -7,17 +7,18 @@ use std::sync::Arc;
 
 use motte_audit::{Denial, EventKind};
 use motte_mqtt::{Delivery, PacketId, Publish, Qos, SubscriptionIds};
-use motte_policy::{Action, Policy};
+use motte_policy::Policy;
 
 use super::Session;
 use super::flight::InFlight;
 use super::queue::{Owed, Queue};
+use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::limits::Limits;
 use crate::message::{Message, Origin};
 use crate::retained::Retained;
 use crate::routes::{Facts, Readiness};
-use crate::shard::{Counters, Millis};
+use crate::shard::Millis;
 
 /// What one step of a session is given.
 pub(crate) struct Turn<'a> {
@@ -100,8 +101,9 @@ impl Session {
     }
 
     fn enqueue(&mut self, owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
+        let weight = owed.weight();
         match self.queue.push(owed, turn.limits) {
-            Ok(()) => turn.counters.queued += 1,
+            Ok(()) => turn.counters.wait(weight),
             Err(owed) => {
                 turn.counters.dropped += 1;
                 self.settle(&owed, turn);
@@ -140,7 +142,13 @@ impl Session {
         }
     }
 
-    pub(super) fn write(&mut self, owed: &Owed, delivery: Delivery, turn: &Turn<'_>, fx: &mut impl Effects) -> Written {
+    pub(super) fn write(
+        &mut self,
+        owed: &Owed,
+        delivery: Delivery,
+        turn: &mut Turn<'_>,
+        fx: &mut impl Effects,
+    ) -> Written {
         let Some(link) = &mut self.link else { return Written::NotNow };
         let Some(out) = fx.outbox(link.id) else { return Written::NotNow };
         if out.len() >= turn.limits.outbox_bytes_max {
@@ -159,7 +167,14 @@ impl Session {
             properties: message.properties.as_ref(),
             payload: &message.payload,
         };
-        if link.publish(&packet, &message.topic, out) { Written::Sent } else { Written::NotForClient }
+        let before = out.len();
+        if !link.publish(&packet, &message.topic, out) {
+            return Written::NotForClient;
+        }
+        let outgoing = &mut turn.counters.outgoing;
+        outgoing.count(out[before], out.len() - before);
+        outgoing.payload_bytes += message.payload.len() as u64;
+        Written::Sent
     }
 
     /// Sends whatever may go now: what was unfinished on an earlier connection, what waits, what is being replayed.
@@ -175,7 +190,7 @@ impl Session {
             return false;
         }
         while let Some(mut owed) = self.next_waiting() {
-            turn.counters.queued -= 1;
+            turn.counters.wait_no_more(owed.weight());
             if owed.message.is_expired(turn.now) {
                 turn.counters.dropped += 1;
                 self.settle(&owed, turn);
@@ -184,7 +199,7 @@ impl Session {
             } else if self.has_room(turn, fx) {
                 self.send_first(owed, turn, fx);
             } else {
-                turn.counters.queued += 1;
+                turn.counters.wait(owed.weight());
                 self.queue.push_front(owed);
                 return false;
             }
@@ -210,7 +225,7 @@ impl Session {
         }
         let Message { publisher, topic, .. } = &*owed.message;
         owed.epoch = Some(turn.epoch);
-        turn.policy.allows(publisher, Action::Publish, topic) && self.facts.may_receive(turn.policy, topic)
+        publisher.may_publish(turn.policy, topic) && self.facts.may_receive(turn.policy, topic)
     }
 
     /// Counts a delivery that policy denies.
@@ -253,8 +268,8 @@ impl Session {
         let mut queue = std::mem::take(&mut self.queue);
         let denied = queue.take_failing(|owed| self.judge(owed, turn));
         self.queue = queue;
-        turn.counters.queued -= denied.len() as u64;
         for owed in &denied {
+            turn.counters.wait_no_more(owed.weight());
             self.withhold(owed, turn);
         }
         if let Some(owed) = denied.first() {
@@ -278,6 +293,7 @@ impl Session {
     pub(crate) fn discard(&mut self, turn: &mut Turn<'_>) {
         let waiting = self.queue.len() as u64;
         turn.counters.queued -= waiting;
+        turn.counters.queued_bytes -= self.queue.bytes();
         turn.counters.dropped += waiting;
         self.queue = Queue::default();
     }

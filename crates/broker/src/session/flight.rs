@@ -138,7 +138,7 @@ impl Session {
             Stage::Published(owed) => owed.clone(),
             Stage::Released => {
                 if let Some(link) = &self.link {
-                    link.write(&Packet::PubRel(Ack::new(id, ReasonCode::Success)), fx);
+                    link.write(&Packet::PubRel(Ack::new(id, ReasonCode::Success)), turn.counters, fx);
                 }
                 return true;
             }

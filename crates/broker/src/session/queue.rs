@@ -37,6 +37,11 @@ impl Owed {
             epoch,
         }
     }
+
+    /// Bytes that count against byte limits.
+    pub(crate) fn weight(&self) -> u64 {
+        self.message.weight_bytes() as u64
+    }
 }
 
 /// The queue.
@@ -99,6 +104,11 @@ impl Queue {
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes as u64
     }
 
     /// Whether nothing waits.

@@ -6,7 +6,7 @@ use motte_policy::Subject;
 
 use crate::admission::WillMessage;
 use crate::journal::WillRecord;
-use crate::message::Message;
+use crate::message::{Message, Publisher};
 use crate::shard::Millis;
 
 impl WillMessage {
@@ -23,7 +23,7 @@ impl WillMessage {
             payload: self.payload,
             qos: self.qos,
             retain: self.retain,
-            publisher,
+            publisher: Publisher::Client(publisher),
             properties: self.properties,
             expires: self.message_expiry_s.map(|s| now.plus_s(s)),
             origin: None,

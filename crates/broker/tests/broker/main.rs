@@ -18,6 +18,7 @@ mod reasons;
 mod rights;
 mod session;
 mod subscribe;
+mod sys;
 mod v311;
 mod v5_connack;
 mod v5_connect;

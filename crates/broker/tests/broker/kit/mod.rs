@@ -361,15 +361,7 @@ impl World {
         for shard in &self.shards {
             let one = shard.counters();
             assert_eq!(one.routed, one.sent + one.queued + one.dropped + one.withheld, "{one:?}");
-            all.links += one.links;
-            all.sessions += one.sessions;
-            all.received += one.received;
-            all.routed += one.routed;
-            all.sent += one.sent;
-            all.queued += one.queued;
-            all.dropped += one.dropped;
-            all.withheld += one.withheld;
-            all.denied += one.denied;
+            all += one;
         }
         all
     }

@@ -1,0 +1,193 @@
+//! The `$SYS` tree: what the node counts, under the names Mosquitto gave it, so that exporters and dashboards find it.
+//!
+//! Filled in by `handle/sys` on the shard that publishes it. Decides what is said, publishes nothing itself.
+
+mod load;
+
+use std::collections::BTreeMap;
+
+use crate::counters::{Counters, Traffic};
+use crate::shard::{Millis, ShardId};
+use load::{Load, PERIODS};
+
+/// Above all topics of the tree.
+const ROOT: &str = "$SYS/broker";
+
+/// What the node knows beside its shards.
+#[derive(Clone, Debug, Default)]
+pub struct NodeFigures {
+    /// The broker's version.
+    pub version: &'static str,
+    /// What survives a crash: `memory` is nothing.
+    pub durability: &'static str,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// Bytes of memory the process has now.
+    pub memory_bytes: u64,
+    /// The most it ever had.
+    pub memory_bytes_max: u64,
+    /// Sockets accepted since the start.
+    pub sockets: u64,
+    /// Sockets open now, admitted or not.
+    pub sockets_open: u64,
+    /// CONNECT packets, which are read before a shard is chosen.
+    pub incoming: Traffic,
+    /// CONNACK packets of those that were refused there.
+    pub outgoing: Traffic,
+}
+
+/// Packet types by their number in the fixed header, with whether clients and whether servers send them.
+const TYPES: [(usize, &str, bool, bool); 15] = [
+    (1, "connect", true, false),
+    (2, "connack", false, true),
+    (3, "publish", true, true),
+    (4, "puback", true, true),
+    (5, "pubrec", true, true),
+    (6, "pubrel", true, true),
+    (7, "pubcomp", true, true),
+    (8, "subscribe", true, false),
+    (9, "suback", false, true),
+    (10, "unsubscribe", true, false),
+    (11, "unsuback", false, true),
+    (12, "pingreq", true, false),
+    (13, "pingresp", false, true),
+    (14, "disconnect", true, true),
+    (15, "auth", true, true),
+];
+const CONNECT: usize = 1;
+const PUBLISH: usize = 3;
+
+/// The state of the tree.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    node: NodeFigures,
+    /// The last counts of each shard.
+    reports: Vec<Counters>,
+    /// Answers missing in this round.
+    awaited: usize,
+    connected_max: u64,
+    loads: BTreeMap<&'static str, Load>,
+    /// When the loads were last brought up to date.
+    measured: Option<Millis>,
+    /// What stands in each topic.
+    published: BTreeMap<String, String>,
+}
+
+impl Board {
+    /// Begins a round, whatever became of the one before.
+    pub(crate) fn begin(&mut self, node: NodeFigures, shards: usize) {
+        self.node = node;
+        self.reports.resize(shards, Counters::default());
+        self.awaited = shards;
+    }
+
+    /// Takes what one shard counted and tells whether it was the last answer. One that comes after its round was given
+    /// up is as good as an early one of the next: counts are never taken back.
+    pub(crate) fn take(&mut self, from: ShardId, counters: &Counters) -> bool {
+        let Some(report) = self.reports.get_mut(usize::from(from.0)) else { return false };
+        *report = *counters;
+        self.awaited = self.awaited.saturating_sub(1);
+        self.awaited == 0
+    }
+
+    /// The topics whose values are others than before, with those. `retained` are messages and bytes of clients.
+    pub(crate) fn changes(&mut self, retained: (u64, u64), now: Millis) -> Vec<(String, String)> {
+        let mut all = Counters::default();
+        for report in &self.reports {
+            all += *report;
+        }
+        all.incoming += self.node.incoming;
+        all.outgoing += self.node.outgoing;
+        self.connected_max = self.connected_max.max(all.links);
+        let mut values = Vec::with_capacity(128);
+        self.state(&all, retained, &mut values);
+        traffic(&all, &mut values);
+        self.loads(&all, now, &mut values);
+        values.retain(|(topic, value)| self.published.get(topic) != Some(value));
+        self.published.extend(values.iter().cloned());
+        values
+    }
+
+    /// What is there now.
+    fn state(&self, all: &Counters, (retained, retained_bytes): (u64, u64), values: &mut Vec<(String, String)>) {
+        let disconnected = all.sessions.saturating_sub(all.links);
+        let stored = retained + all.queued;
+        for (name, value) in [
+            ("clients/total", all.sessions),
+            ("clients/maximum", self.connected_max),
+            ("clients/connected", all.links),
+            ("clients/active", all.links),
+            ("clients/disconnected", disconnected),
+            ("clients/inactive", disconnected),
+            ("clients/expired", all.expired),
+            ("connections/socket/count", self.node.sockets_open),
+            ("messages/stored", stored),
+            ("store/messages/count", stored),
+            ("store/messages/bytes", retained_bytes + all.queued_bytes),
+            ("retained messages/count", retained),
+            ("subscriptions/count", all.subscriptions),
+            ("shared_subscriptions/count", all.subscriptions_shared),
+            ("heap/current", self.node.memory_bytes),
+            ("heap/maximum", self.node.memory_bytes_max),
+        ] {
+            values.push((format!("{ROOT}/{name}"), value.to_string()));
+        }
+        for (name, value) in [
+            ("version", format!("motte version {}", self.node.version)),
+            ("uptime", format!("{} seconds", self.node.uptime_s)),
+            ("motte/durability", self.node.durability.to_owned()),
+        ] {
+            values.push((format!("{ROOT}/{name}"), value));
+        }
+    }
+
+    /// Averages per minute over the last 1, 5 and 15 minutes.
+    fn loads(&mut self, all: &Counters, now: Millis, values: &mut Vec<(String, String)>) {
+        let passed_ms = now.0 - self.measured.replace(now).unwrap_or(now).0;
+        for (name, count) in [
+            ("connections", all.incoming.packets[CONNECT]),
+            ("sockets", self.node.sockets),
+            ("messages/received", all.incoming.packets_all()),
+            ("messages/sent", all.outgoing.packets_all()),
+            ("publish/received", all.incoming.packets[PUBLISH]),
+            ("publish/sent", all.outgoing.packets[PUBLISH]),
+            ("publish/dropped", all.dropped),
+            ("bytes/received", all.incoming.bytes),
+            ("bytes/sent", all.outgoing.bytes),
+        ] {
+            let load = self.loads.entry(name).or_default();
+            load.advance(count, passed_ms);
+            for (period, average) in PERIODS.iter().zip(load.averages) {
+                values.push((format!("{ROOT}/load/{name}/{}", period.name), format!("{average:.2}")));
+            }
+        }
+    }
+}
+
+/// What went in and out since the start.
+fn traffic(all: &Counters, values: &mut Vec<(String, String)>) {
+    let (incoming, outgoing) = (&all.incoming, &all.outgoing);
+    for (name, value) in [
+        ("messages/received", incoming.packets_all()),
+        ("messages/sent", outgoing.packets_all()),
+        ("publish/messages/received", incoming.packets[PUBLISH]),
+        ("publish/messages/sent", outgoing.packets[PUBLISH]),
+        ("publish/messages/dropped", all.dropped),
+        ("publish/bytes/received", incoming.payload_bytes),
+        ("publish/bytes/sent", outgoing.payload_bytes),
+        ("bytes/received", incoming.bytes),
+        ("bytes/sent", outgoing.bytes),
+        ("mqtt/publish/dropped", all.dropped),
+    ] {
+        values.push((format!("{ROOT}/{name}"), value.to_string()));
+    }
+    for (number, name, by_clients, by_servers) in TYPES {
+        for (is_sent, count, direction) in
+            [(by_clients, incoming.packets[number], "received"), (by_servers, outgoing.packets[number], "sent")]
+        {
+            if is_sent {
+                values.push((format!("{ROOT}/mqtt/{name}/{direction}"), count.to_string()));
+            }
+        }
+    }
+}
