@@ -109,6 +109,8 @@ pub struct GateLimits {
     pub admission_deadline: Duration,
     /// Bytes of a CONNECT.
     pub connect_bytes_max: u32,
+    /// Characters of a client identifier of MQTT 3.1.
+    pub client_id_31_characters_max: usize,
     /// Connections between accept and CONNACK, in all.
     pub handshakes_max: usize,
     /// Connections between accept and CONNACK, from one address.
@@ -128,6 +130,7 @@ impl Default for GateLimits {
         Self {
             admission_deadline: Duration::from_secs(10),
             connect_bytes_max: 16 * 1024,
+            client_id_31_characters_max: 23,
             handshakes_max: 512,
             handshakes_per_address_max: 128,
             connections_max: 100_000,

@@ -82,6 +82,14 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
                 "\"common-name\"",
                 "The user name of a client certificate, as in [identity], which is the default.",
             ),
+            key(
+                "mount_point",
+                "\"\"",
+                "Stands before every topic of the clients here, unseen by them, such as \"site-1/\": in PUBLISH, will and\n\
+                 filters, also behind $share/NAME/. Not in response topics. Access rules are about the full name;\n\
+                 topics that begin with $ do not exist behind it.",
+            ),
+            key("assign_client_ids", "true", "Whether a client without an identifier is given one, or refused."),
             key("protocol_versions", "[\"3.1\", \"3.1.1\", \"5.0\"]", "Versions of MQTT; others are refused."),
         ],
     },
@@ -216,6 +224,7 @@ pub(super) static BOUNDS: &[Bound] = &[
         write: |bounds, value| bounds.gate.admission_deadline = std::time::Duration::from_secs(value),
     },
     bound!(gate.connect_bytes_max: u32, 256..=MIB, "Bytes of a CONNECT."),
+    bound!(gate.client_id_31_characters_max: usize, 23..=256, "Characters of a client identifier of MQTT 3.1."),
     bound!(gate.handshakes_max: usize, 1..=65_536, "Connections before CONNACK, in all; beyond, the oldest ends."),
     bound!(gate.handshakes_per_address_max: usize, 1..=65_536, "Connections between accept and CONNACK, per address."),
     bound!(gate.connections_max: usize, 1..=10_000_000, "Connections in all."),

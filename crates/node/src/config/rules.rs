@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use motte_broker::MountPoint;
 use motte_mqtt::ProtocolVersion;
 use motte_pki::IdentityField;
 
@@ -36,6 +37,8 @@ pub(super) fn rules(
         allow_anonymous: false,
         certificate_identity: certificate_identity(section, problems).unwrap_or(defaults.certificate_identity),
         client_ca: client_ca.as_ref().map(|file| file.value.clone()),
+        assign_client_ids: section.flag("assign_client_ids", problems).unwrap_or(true),
+        mount_point: mount_point(section, problems),
     };
     (rules, client_ca)
 }
@@ -51,6 +54,15 @@ pub(super) fn certificate_identity(section: &Section<'_>, problems: &mut Problem
         ("none", None),
     ];
     section.word("certificate_identity", &words, problems)
+}
+
+fn mount_point(section: &Section<'_>, problems: &mut Problems) -> MountPoint {
+    let Some(text) = section.text("mount_point", problems) else { return MountPoint::default() };
+    MountPoint::parse(&text.value).unwrap_or_else(|error| {
+        let what = format!("the mount point {:?} {error}", text.value);
+        problems.at(text.line, what, "write whole levels and a slash behind them: \"site-1/\"");
+        MountPoint::default()
+    })
 }
 
 fn protocol_versions(section: &Section<'_>, problems: &mut Problems) -> ProtocolVersions {

@@ -256,13 +256,16 @@ fn anonymous_clients_are_let_in_by_the_listeners_that_danger_names() {
 
 #[test]
 fn a_listener_has_rules_of_its_own() {
-    let own = "certificate_identity = \"san-uri\"\nprotocol_versions = [\"5.0\"]\nclient_ca = \"pki/ca.pem\"\n";
+    let own = "mount_point = \"site-1/\"\nassign_client_ids = false\ncertificate_identity = \"san-uri\"\n\
+               protocol_versions = [\"5.0\"]\nclient_ca = \"pki/ca.pem\"\n";
     let text = with("[tls]", &format!("{own}[[listener]]\naddress = \"127.0.0.1:0\"\n[tls]"))
         .replace("[identity]\n", "[identity]\ncertificate_identity = \"subject\"\n")
         .replace("\nclient_ca = \"pki/ca.pem\"\n\n", "\n\n");
     let [first, second] = &listeners(&text)[..] else { panic!("two listeners") };
     assert_eq!(first.rules.certificate_identity, Some(IdentityField::SanUri));
     assert_eq!(second.rules.certificate_identity, Some(IdentityField::Subject));
+    assert_eq!((first.rules.mount_point.as_str(), second.rules.mount_point.as_str()), ("site-1/", ""));
+    assert_eq!((first.rules.assign_client_ids, second.rules.assign_client_ids), (false, true));
     assert_eq!(first.rules.client_ca.as_deref(), Some(Path::new("pki/ca.pem")));
     assert_eq!(first.client_certificates, ClientCertificates::Optional);
     assert_eq!(second.client_certificates, ClientCertificates::None, "no CA is named for it");
@@ -272,6 +275,9 @@ fn a_listener_has_rules_of_its_own() {
         ("protocol_versions = []", "protocol_versions names no version"),
         ("protocol_versions = [\"4\"]", "\"4\" is no version of MQTT"),
         ("protocol_versions = \"5.0\"", "protocol_versions must be a list of texts"),
+        ("mount_point = \"site\"", "the mount point \"site\" does not end in a slash"),
+        ("mount_point = \"a/+/\"", "the mount point \"a/+/\" holds a wildcard, a dollar sign or a control character"),
+        ("mount_point = \"$SYS/\"", "the mount point \"$SYS/\" holds a wildcard, a dollar sign or a control character"),
         ("certificate_identity = \"cn\"", "certificate_identity cannot be \"cn\""),
         ("client_ca = \"pki/nowhere.pem\"", "pki/nowhere.pem does not exist"),
         ("client_ca = \"pki/server.pem\"", "pki/server.pem holds a certificate that is not a CA's"),

@@ -17,8 +17,6 @@ use crate::wire::WireError;
 
 /// Longest client identifier in bytes.
 const CLIENT_ID_BYTES_MAX: usize = 256;
-/// Longest client identifier of MQTT 3.1, in characters.
-const CLIENT_ID_CHARS_MAX_V31: usize = 23;
 /// First byte of every CONNECT: type 1, no flags.
 const CONNECT: u8 = 0x10;
 
@@ -106,17 +104,21 @@ fn claimed_version(bytes: &[u8]) -> Option<ProtocolVersion> {
 }
 
 /// The client identifier that will be used, and whether it was chosen here.
-pub(super) fn client_id(connect: &Connect<'_>) -> Result<(ClientId, bool), Refusal> {
+pub(super) fn client_id(
+    connect: &Connect<'_>,
+    rules: &ListenerRules,
+    v31_characters_max: usize,
+) -> Result<(ClientId, bool), Refusal> {
     let id = connect.client_id;
     let refused = || Refusal::answered(RefusalReason::ClientId, connect.version, ReasonCode::ClientIdNotValid);
     let ill_formed = id.len() > CLIENT_ID_BYTES_MAX || id.chars().any(char::is_control);
     let empty_is_wrong = match connect.version {
         ProtocolVersion::V31 => true,
         // Nobody could come back to a session under a name that was never told (MQTT-3.1.3-8 of 3.1.1).
-        ProtocolVersion::V311 => !connect.clean_start,
-        ProtocolVersion::V5 => false,
+        ProtocolVersion::V311 => !connect.clean_start || !rules.assign_client_ids,
+        ProtocolVersion::V5 => !rules.assign_client_ids,
     };
-    let too_long_for_v31 = connect.version == ProtocolVersion::V31 && id.chars().count() > CLIENT_ID_CHARS_MAX_V31;
+    let too_long_for_v31 = connect.version == ProtocolVersion::V31 && id.chars().count() > v31_characters_max;
     if ill_formed || too_long_for_v31 || (id.is_empty() && empty_is_wrong) {
         return Err(refused());
     }
@@ -146,7 +148,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use motte_mqtt::{Connect, ConnectProperties, ProtocolVersion};
 
-    use super::{assigned, claimed_version, client_id};
+    use super::{ListenerRules, assigned, claimed_version, client_id};
 
     fn connect(version: ProtocolVersion, clean_start: bool, client_id: &str) -> Connect<'_> {
         Connect {
@@ -162,7 +164,7 @@ mod tests {
     }
 
     fn accepted(version: ProtocolVersion, clean_start: bool, id: &str) -> bool {
-        client_id(&connect(version, clean_start, id)).is_ok()
+        client_id(&connect(version, clean_start, id), &ListenerRules::default(), 23).is_ok()
     }
 
     #[test]
@@ -194,7 +196,8 @@ mod tests {
         let (first, second) = (assigned().unwrap(), assigned().unwrap());
         assert_ne!(first, second);
         assert!(first.starts_with("auto-") && first.len() == 31, "{first}");
-        let (id, is_assigned) = client_id(&connect(ProtocolVersion::V5, true, "")).unwrap();
+        let (id, is_assigned) =
+            client_id(&connect(ProtocolVersion::V5, true, ""), &ListenerRules::default(), 23).unwrap();
         assert!(is_assigned && id.0.starts_with("auto-"));
     }
 

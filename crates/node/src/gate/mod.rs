@@ -28,7 +28,7 @@ use self::connect::FirstPacket;
 use self::limits::{ConnectionPlace, HandshakePlace, Places};
 use self::visitor::Visitor;
 use crate::log::{Entry, Reporter};
-use crate::settings::{Speech, Transport};
+use crate::settings::{ListenerRules, Speech, Transport};
 use crate::snapshot::Snapshot;
 use crate::worker::mailbox::{Arrival, Mail, Mailbox, Proof};
 
@@ -178,12 +178,13 @@ impl Gate {
         claim.user_name = connect.user_name.map(Arc::from);
         let rules = &snapshot.settings.listeners[entrance.index].rules;
         connect::check_version(&connect, rules)?;
-        let (client_id, assigned) = connect::client_id(&connect)?;
+        let characters_max = snapshot.settings.gate.client_id_31_characters_max;
+        let (client_id, assigned) = connect::client_id(&connect, rules, characters_max)?;
         let who = self.hashes.authenticate(snapshot, rules, visitor.certificates(), &connect).await?;
-        let permit = judge(snapshot, who, &connect, client_id)?;
+        let permit = judge(snapshot, rules, who, &connect, client_id)?;
         let proof = proof_of(&permit, entrance.index, visitor);
         let early = bytes[length..].to_vec();
-        Ok((Admission::new(permit, &connect, assigned), proof, early))
+        Ok((Admission::new(permit, &connect, assigned).behind(&rules.mount_point), proof, early))
     }
 
     /// Sends an admitted connection to the shard where its client id lives.
@@ -210,12 +211,13 @@ impl Gate {
 /// Whether policy lets somebody in whose identity is known.
 fn judge(
     snapshot: &Snapshot,
+    rules: &ListenerRules,
     who: Authenticated,
     connect: &Connect<'_>,
     client_id: ClientId,
 ) -> Result<AdmitPermit, Refusal> {
-    let will_topic = connect.will.map(|will| will.topic);
-    snapshot.policy.admit(who, client_id, will_topic).map_err(|refused| {
+    let will_topic = connect.will.map(|will| rules.mount_point.mounted(will.topic));
+    snapshot.policy.admit(who, client_id, will_topic.as_deref()).map_err(|refused| {
         let (reason, code) = match refused {
             Refused::UnsafeName => (RefusalReason::ClientId, ReasonCode::ClientIdNotValid),
             Refused::WillDenied => (RefusalReason::WillDenied, ReasonCode::NotAuthorized),

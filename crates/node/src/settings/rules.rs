@@ -1,9 +1,10 @@
-//! What a listener asks of its clients: versions, certificates, identity.
+//! What a listener asks of its clients: versions, certificates, identity; and where their topics are mounted.
 //!
 //! Made by `config`, read by the gate and by reload, which puts new rules in force without touching the socket.
 
 use std::path::PathBuf;
 
+use motte_broker::MountPoint;
 use motte_mqtt::ProtocolVersion;
 use motte_pki::IdentityField;
 
@@ -18,6 +19,10 @@ pub struct ListenerRules {
     pub certificate_identity: Option<IdentityField>,
     /// PEM certificates of the CAs that sign client certificates here; `None` for those of `[tls]`.
     pub client_ca: Option<PathBuf>,
+    /// Whether a client without an identifier is given one.
+    pub assign_client_ids: bool,
+    /// What stands before every topic of the clients here, unseen by them.
+    pub mount_point: MountPoint,
 }
 
 impl Default for ListenerRules {
@@ -27,6 +32,8 @@ impl Default for ListenerRules {
             allow_anonymous: false,
             certificate_identity: Some(IdentityField::CommonName),
             client_ca: None,
+            assign_client_ids: true,
+            mount_point: MountPoint::default(),
         }
     }
 }

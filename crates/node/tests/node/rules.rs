@@ -148,6 +148,90 @@ fn k31_each_listener_trusts_the_ca_of_its_own() {
 }
 
 #[test]
+fn v5_3_1_3_8_a_client_without_identifier_is_refused_where_none_is_assigned() {
+    let house = house_with(ListenerRules { assign_client_ids: false, ..ListenerRules::default() });
+    let node = house.start();
+    for (version, refused) in ALL.into_iter().zip([2, 2, 0x85]) {
+        let nameless = Connect { version, ..connect_as_alice("") };
+        assert_eq!(answer(&house, &node, 1, None, &nameless), refused);
+        assert_eq!(answer(&house, &node, 1, None, &Connect { version, ..connect_as_alice("named") }), 0);
+    }
+    assert_eq!(answer(&house, &node, 0, None, &connect_as_alice("")), 0);
+}
+
+#[test]
+fn v31_noid_a_longer_client_identifier_is_let_in_where_the_limit_says_so() {
+    let mut house = House::new();
+    let v31 = |client_id| Connect { version: ProtocolVersion::V31, ..connect_as_alice(client_id) };
+    let node = house.start();
+    assert_eq!(answer(&house, &node, 0, None, &v31("a-client-id-of-24-chars.")), 2);
+    house.settings.gate.client_id_31_characters_max = 24;
+    let node = house.start();
+    assert_eq!(answer(&house, &node, 0, None, &v31("a-client-id-of-24-chars.")), 0);
+    assert_eq!(answer(&house, &node, 0, None, &v31("a-client-id-of-25-chars..")), 2);
+    assert_eq!(answer(&house, &node, 0, None, &v31("")), 2);
+}
+
+#[test]
+fn v31_noid_flags_of_credentials_without_the_fields_are_no_credentials() {
+    let house = house_with(ListenerRules { allow_anonymous: true, ..ListenerRules::default() });
+    let node = house.start();
+    let connect = |flags: u8, fields: &[u8]| {
+        let body = [b"\x00\x06MQIsdp\x03", &[flags][..], b"\x00\x3c\x00\x01c", fields].concat();
+        [&[0x10, u8::try_from(body.len()).unwrap()][..], &body].concat()
+    };
+    let answer = |at: usize, bytes: &[u8]| {
+        let mut client = house.open(node.ready.listeners[at].address, None, b"mqtt");
+        client.version = ProtocolVersion::V31;
+        client.send(bytes);
+        client.receive(|packet| match packet {
+            motte_mqtt::Packet::ConnAck(ack) => ack.reason.v3_connack().unwrap(),
+            packet => panic!("{packet:?}"),
+        })
+    };
+    assert_eq!(answer(0, &connect(0xc2, b"")), 5, "nobody came in");
+    assert_eq!(answer(0, &connect(0xc2, b"\x00\x05alice")), 4, "a name without its password");
+    assert_eq!(answer(1, &connect(0xc2, b"\x00\x05alice")), 4);
+    assert_eq!(answer(1, &connect(0xc2, b"")), 0, "as nobody, where that is allowed");
+    assert_eq!(answer(0, &connect(0xc2, b"\x00\x05alice\x00\x06wonder")), 0);
+}
+
+#[test]
+fn clients_of_one_listener_see_its_mount_point_only() {
+    let mount_point = motte_broker::MountPoint::parse("site/").unwrap();
+    let house = house_with(ListenerRules { mount_point, ..ListenerRules::default() });
+    house.write("acl", "user alice\ntopic readwrite site/mine/#\n");
+    let node = house.start();
+    let open = |at: usize, connect: &Connect<'_>| {
+        let mut client = house.open(node.ready.listeners[at].address, None, b"mqtt");
+        (client.connect(connect), client)
+    };
+    let will = |topic| motte_mqtt::Will {
+        topic,
+        payload: b"gone",
+        qos: motte_mqtt::Qos::AtMostOnce,
+        retain: false,
+        delay_s: 0,
+        message_expiry_s: None,
+        properties: motte_mqtt::ForwardedProperties::EMPTY,
+    };
+    let with_will = |topic| Connect { will: Some(will(topic)), ..connect_as_alice("willful") };
+    assert_eq!(open(1, &with_will("other/x")).0, 0x87);
+    assert_eq!(open(1, &with_will("site/mine/x")).0, 0x87, "the rules are about the full name");
+    assert_eq!(open(1, &with_will("$SYS/x")).0, 0x87);
+    let (_, mut outside) = open(0, &connect_as_alice("outside"));
+    outside.send(b"\x82\x11\x00\x01\x00\x00\x0bsite/mine/#\x00");
+    outside.receive(|packet| assert!(matches!(packet, motte_mqtt::Packet::SubAck(ack) if ack.codes == [0])));
+    let (code, inside) = open(1, &with_will("mine/x"));
+    assert_eq!(code, 0);
+    drop(inside);
+    outside.receive(|packet| match packet {
+        motte_mqtt::Packet::Publish(publish) => assert_eq!(publish.topic, "site/mine/x"),
+        packet => panic!("{packet:?}"),
+    });
+}
+
+#[test]
 fn k24_a_client_whose_certificate_names_nobody_any_more_is_disconnected_by_a_reload() {
     let house = House::new();
     house.certify("many", "/CN=alice", "DNS:pump.example.org");
