@@ -85,8 +85,8 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
             key(
                 "mount_point",
                 "\"\"",
-                "Stands before every topic of the clients here, unseen by them, such as \"site-1/\": in PUBLISH, will and\n\
-                 filters, also behind $share/NAME/. Not in response topics. Access rules are about the full name;\n\
+                "Stands before every topic of the clients here, unseen by them, such as \"site-1/\": in PUBLISH,\n\
+                 wills and filters, behind $share/NAME/ too, not in response topics. Access rules name the whole;\n\
                  topics that begin with $ do not exist behind it.",
             ),
             key("assign_client_ids", "true", "Whether a client without an identifier is given one, or refused."),
