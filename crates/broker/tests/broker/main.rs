@@ -25,6 +25,7 @@ mod v5_connect;
 mod v5_flows;
 mod v5_order;
 mod v5_publish;
+mod v5_sessions;
 mod v5_shared;
 mod v5_subscribe;
 mod will;

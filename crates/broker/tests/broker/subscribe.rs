@@ -264,7 +264,7 @@ fn k10_a_replay_of_everything_is_paced_by_window_and_outbox() {
 }
 
 #[test]
-fn v5_3_8_4_5_qos_granted_is_the_one_asked_for() {
+fn v5_3_8_4_7_qos_granted_is_the_one_asked_for() {
     let mut world = World::new();
     let client = world.connect(&v5("c"));
     world.subscribe_with(client, None, &[("a", options(0)), ("b", options(1)), ("c", options(2))]);

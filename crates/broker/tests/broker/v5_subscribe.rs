@@ -59,6 +59,32 @@ fn v5_3_8_3_5_reserved_option_bits_and_values_subscribe_to_nothing() {
 }
 
 #[test]
+fn v5_3_8_3_1_a_filter_that_is_no_text_ends_the_link() {
+    no_text(0x82, &[0]);
+}
+
+#[test]
+fn v5_3_10_3_1_a_filter_that_is_no_text_ends_the_link() {
+    no_text(0xa2, &[]);
+}
+
+/// NUL, half a character, a surrogate, an overlong form, and for comparison two characters beyond ASCII.
+fn no_text(first: u8, options: &[u8]) {
+    let texts: [&[u8]; 5] = [b"a\0b", b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", "\u{e9}\u{10ffff}".as_bytes()];
+    for (n, text) in texts.into_iter().enumerate() {
+        let mut world = World::new();
+        let client = world.connect(&v5("c"));
+        let mut body = vec![0, 10, 0, 0, u8::try_from(text.len()).unwrap()];
+        body.extend_from_slice(text);
+        body.extend_from_slice(options);
+        world.send_bytes(client, &[&[first, u8::try_from(body.len()).unwrap()], &body[..]].concat());
+        let shown = world.take(client);
+        let is_refused = shown == ["disconnect 81", "closed"];
+        assert_eq!(is_refused, n < 4, "{text:02x?}: {shown:?}");
+    }
+}
+
+#[test]
 fn v5_3_8_4_3_replacing_a_subscription_replaces_every_option_at_once() {
     let mut world = World::new();
     let (from, to) = (world.connect(&v5("from")), world.connect(&v5("to")));
@@ -248,19 +274,38 @@ fn v5_3_11_3_1_codes_of_unsuback_stand_in_the_order_of_the_filters() {
 }
 
 #[test]
-fn v5_3_9_3_1_codes_are_the_same_as_for_the_filters_one_by_one() {
+fn v5_3_8_4_5_many_filters_are_handled_like_one_after_the_other() {
     let asked = [("a", 2), ("secret/x", 1), ("b", 0), ("a", 0), ("b/#/c", 1), ("$share/g/d", 1)];
     let mut world = World::new();
     let (many, single) = (world.connect(&v5("many")), world.connect(&v5("single")));
+    let from = world.connect(&v5("from"));
+    world.publish(from, retained("a", "r"));
+    world.publish(from, retained("b", "r"));
     let filters: Vec<_> = asked.iter().map(|&(filter, qos)| (filter, options(qos))).collect();
     world.subscribe_with(many, None, &filters);
-    let together = world.take(many);
+    let mut together = world.take(many);
     let mut codes = String::from("suback 1");
+    let mut replayed = Vec::new();
     for filter in &filters {
         world.subscribe_with(single, None, &[*filter]);
-        codes.push_str(world.take(single)[0].strip_prefix("suback 1").unwrap());
+        let mut shown = world.take(single);
+        codes.push_str(shown.remove(0).strip_prefix("suback 1").unwrap());
+        replayed.extend(shown);
     }
-    assert_eq!(together, [codes]);
+    assert_eq!(together.remove(0), codes, "one SUBACK for all");
+    assert!(!together.iter().any(|line| line.starts_with("suback")));
+    assert_eq!(
+        (together.len(), replayed.len()),
+        (2, 3),
+        "a replay that has not begun is replaced with its subscription"
+    );
+    for (value, topic) in [(1, "a"), (2, "b"), (3, "d"), (4, "d")] {
+        world.publish(from, Publish { delivery: qos1(value), ..message(topic, "m") });
+    }
+    // The group gives one message to each; all else both are given alike.
+    let shown = ["publish a=m", "publish b=m", "publish d=m q1 #1"];
+    world.expect(many, &shown);
+    world.expect(single, &shown);
 }
 
 #[test]
