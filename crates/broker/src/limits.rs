@@ -2,11 +2,15 @@
 //!
 //! Filled in by `node` from the configuration.
 
+use motte_mqtt::{Qos, ReasonCode};
+
 /// Bounds; all are inclusive maxima.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Bytes of a whole packet from a client; announced to 5.0 clients.
     pub packet_size_bytes_max: u32,
+    /// QoS of a PUBLISH or a will; announced to 5.0 clients. Subscriptions may ask for more and are granted this.
+    pub qos_max: Qos,
     /// Levels of a topic name or filter; by default 200 slashes and no more, which other brokers accept as well.
     pub topic_levels_max: usize,
     /// Subscriptions of one session.
@@ -21,7 +25,7 @@ pub struct Limits {
     pub queue_bytes_max: usize,
     /// Bytes in a link's outbox above which QoS 0 is dropped and QoS 1 and 2 wait.
     pub outbox_bytes_max: usize,
-    /// Retained messages in all.
+    /// Retained messages in all. With 0 there are none: 5.0 clients are told, and who retains is refused.
     pub retained_messages_max: usize,
     /// Bytes of retained messages in all.
     pub retained_bytes_max: usize,
@@ -41,6 +45,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             packet_size_bytes_max: 1024 * 1024,
+            qos_max: Qos::ExactlyOnce,
             topic_levels_max: 201,
             subscriptions_max: 1_000,
             inflight_max: 100,
@@ -55,6 +60,24 @@ impl Default for Limits {
             keep_alive_s_max: 3_600,
             topic_alias_maximum: 32,
             topic_alias_outbound_max: 16,
+        }
+    }
+}
+
+impl Limits {
+    /// Whether messages are retained at all.
+    pub(crate) fn retains(&self) -> bool {
+        self.retained_messages_max > 0
+    }
+
+    /// What forbids a message of this QoS and RETAIN flag, from a client or as its will (MQTT-3.2.2-11, MQTT-3.2.2-14).
+    pub(crate) fn forbids(&self, qos: Qos, retain: bool) -> Option<ReasonCode> {
+        if qos > self.qos_max {
+            Some(ReasonCode::QosNotSupported)
+        } else if retain && !self.retains() {
+            Some(ReasonCode::RetainNotSupported)
+        } else {
+            None
         }
     }
 }

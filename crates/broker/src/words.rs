@@ -48,6 +48,8 @@ pub(crate) fn of_connect(reason: ReasonCode) -> Option<&'static str> {
         ReasonCode::ClientIdNotValid => "this client identifier cannot be used here",
         ReasonCode::QuotaExceeded => "there are as many sessions as there may be",
         ReasonCode::PacketTooLarge => "the answer is larger than the Maximum Packet Size of the client",
+        ReasonCode::QosNotSupported => "the QoS of the will is not available here",
+        ReasonCode::RetainNotSupported => "nothing is retained here, and no will",
         ReasonCode::PayloadFormatInvalid => "the will is not the UTF-8 it is said to be",
         ReasonCode::TopicNameInvalid => "the will topic has too many levels or bytes",
         _ => return None,

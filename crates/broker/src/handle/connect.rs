@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use motte_audit::{CloseCause, Denial, EventKind, RefusalReason};
 use motte_mqtt::{
-    ConnAck, ConnAckProperties, Encoder, Packet, ProtocolVersion, ReasonCode, SubscriptionFilter, TopicName,
+    ConnAck, ConnAckProperties, Encoder, Packet, ProtocolVersion, Qos, ReasonCode, SubscriptionFilter, TopicName,
 };
 use motte_policy::SubscribeVerdict;
 
 use super::Ending;
 use super::publish::says_its_format;
-use crate::admission::Admission;
+use crate::admission::{Admission, WillMessage};
 use crate::effects::Effects;
 use crate::journal::{Journal, Record};
 use crate::limits::Limits;
@@ -59,17 +59,23 @@ impl<J: Journal> Shard<J> {
             let reason = if busy { ReasonCode::ServerBusy } else { ReasonCode::QuotaExceeded };
             return Err((reason, RefusalReason::Quota));
         }
-        match &admission.will {
-            Some(will) if TopicName::parse(&will.topic, self.core.limits.topic_levels_max).is_err() => {
-                Err((ReasonCode::TopicNameInvalid, RefusalReason::BadConnect))
-            }
-            Some(will) if admission.mount_point.seen(&will.topic).is_none() => {
-                Err((ReasonCode::NotAuthorized, RefusalReason::WillDenied))
-            }
-            Some(will) if !says_its_format(will.properties.as_ref(), &will.payload) => {
-                Err((ReasonCode::PayloadFormatInvalid, RefusalReason::BadConnect))
-            }
-            _ => self.check_connack(admission),
+        if let Some(refused) = admission.will.as_ref().and_then(|will| self.refuses_will(admission, will)) {
+            return Err(refused);
+        }
+        self.check_connack(admission)
+    }
+
+    /// Why a will could not be published as it is.
+    fn refuses_will(&self, admission: &Admission, will: &WillMessage) -> Option<(ReasonCode, RefusalReason)> {
+        let limits = &self.core.limits;
+        if TopicName::parse(&will.topic, limits.topic_levels_max).is_err() {
+            Some((ReasonCode::TopicNameInvalid, RefusalReason::BadConnect))
+        } else if admission.mount_point.seen(&will.topic).is_none() {
+            Some((ReasonCode::NotAuthorized, RefusalReason::WillDenied))
+        } else if !says_its_format(will.properties.as_ref(), &will.payload) {
+            Some((ReasonCode::PayloadFormatInvalid, RefusalReason::BadConnect))
+        } else {
+            limits.forbids(will.qos, will.retain).map(|reason| (reason, RefusalReason::BadConnect))
         }
     }
 
@@ -201,6 +207,9 @@ fn told_at_connect<'a>(admission: &'a Admission, limits: &Limits) -> ConnAckProp
     ConnAckProperties {
         session_expiry_s: (expiry_s != admission.session_expiry_s).then_some(expiry_s),
         receive_maximum: NonZeroU16::new(limits.receive_maximum.max(1)),
+        // Absent means all of them (MQTT-3.2.2-9).
+        qos_maximum: Some(limits.qos_max).filter(|qos| *qos < Qos::ExactlyOnce),
+        retain_available: limits.retains(),
         packet_size_max: NonZeroU32::new(limits.packet_size_bytes_max),
         assigned_client_id: admission.assigned.then_some(&*admission.subject.client_id.0),
         topic_alias_maximum: limits.topic_alias_maximum,

@@ -32,6 +32,9 @@ impl<J: Journal> Shard<J> {
     ) -> Result<(), Stop> {
         self.core.counters.received += 1;
         self.core.counters.incoming.payload_bytes += publish.payload.len() as u64;
+        if let Some(reason) = self.core.limits.forbids(publish.delivery.qos(), publish.retain) {
+            return Err(Stop::protocol(reason, "QoS or RETAIN that CONNACK says is not available"));
+        }
         self.check_window(slot, publish.delivery)?;
         let cached = self.look_up(slot, publish)?;
         if let Delivery::ExactlyOnce { id, .. } = publish.delivery

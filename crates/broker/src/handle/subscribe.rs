@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use motte_audit::{Denial, EventKind};
-use motte_mqtt::{ProtocolVersion, ReasonCode, RetainHandling, Subscribe, SubscriptionFilter, Unsubscribe};
+use motte_mqtt::{
+    ProtocolVersion, ReasonCode, RetainHandling, Subscribe, SubscriptionFilter, SubscriptionOptions, Unsubscribe,
+};
 use motte_policy::SubscribeVerdict;
 
 use super::Stop;
@@ -28,6 +30,8 @@ impl<J: Journal> Shard<J> {
         let mut codes = Vec::new();
         let mut position = None;
         for (text, options) in subscribe.filters.iter() {
+            // More than there is may be asked for, and what there is is granted (MQTT-3.2.2-10).
+            let options = SubscriptionOptions { qos: options.qos.min(self.core.limits.qos_max), ..options };
             let asked = Subscribed { options, id: subscribe.subscription_id };
             let (code, at) = self.subscribe(slot, text, asked, fx)?;
             codes.push(code.as_u8());

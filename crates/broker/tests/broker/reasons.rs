@@ -53,7 +53,7 @@ fn v5_3_4_2_2_3_a_refused_puback_says_why_unless_that_makes_it_too_large() {
     gives_way(&Limits::default(), "puback 1 87 \"no right to publish to this topic\"", |world, client| {
         world.publish(client, Publish { delivery: qos1(1), ..message("secret/x", "m") });
     });
-    let limits = Limits { retained_messages_max: 0, ..Limits::default() };
+    let limits = Limits { retained_bytes_max: 0, ..Limits::default() };
     gives_way(&limits, "puback 1 97 \"no room for another retained message\"", |world, client| {
         world.publish(client, Publish { delivery: qos1(1), retain: true, ..message("x", "m") });
     });

@@ -1,7 +1,7 @@
 //! MQTT 5.0, section 3.2: what CONNACK says, and that it comes first, once, and is the last word when it refuses.
 
 use motte_broker::{Counters, Limits, Traffic};
-use mqtt::{Encoder, Packet, Publish};
+use mqtt::{Encoder, Packet, Publish, Qos, Will};
 
 use crate::kit::*;
 
@@ -210,4 +210,94 @@ fn v5_3_1_2_24_a_client_that_takes_no_connack_of_ours_is_refused_and_does_not_wa
     }
     assert!(sizes.len() > 10 && sizes.iter().all(|size| *size == sizes[0]), "{sizes:?}");
     assert_eq!(sizes.len(), 61 - sizes[0], "let in as soon as it fits");
+}
+
+/// Maximum QoS and Retain Available as a new client is told them.
+fn told_available(limits: &Limits) -> (Option<Qos>, bool) {
+    let mut world = World::with_limits(limits);
+    let client = world.admit(&v5("c"));
+    let bytes = world.take_bytes(client);
+    let (packet, _) = decoder(V5).decode(&bytes).unwrap().unwrap();
+    let Packet::ConnAck(connack) = packet else { panic!("{packet:?}") };
+    (connack.properties.qos_maximum, connack.properties.retain_available)
+}
+
+#[test]
+fn v5_3_2_2_9_a_maximum_qos_is_told_and_kept() {
+    assert_eq!(told_available(&Limits::default()), (None, true));
+    for qos_max in [Qos::AtMostOnce, Qos::AtLeastOnce] {
+        let limits = Limits { qos_max, ..Limits::default() };
+        assert_eq!(told_available(&limits), (Some(qos_max), true));
+        for (qos, delivery) in [mqtt::Delivery::AtMostOnce, qos1(1), qos2(1)].into_iter().enumerate() {
+            for version in [V5, V311] {
+                let mut world = World::with_limits(&limits);
+                let (from, to) = (world.connect(&Hello { version, ..v5("from") }), world.connect(&v5("to")));
+                world.subscribe(to, &[("x", 0)]);
+                world.publish(from, Publish { delivery, ..message("x", "m") });
+                let is_refused = qos > usize::from(qos_max.as_u8());
+                let told: &[&str] = if version == V5 { &["disconnect 9b", "closed"] } else { &["closed"] };
+                let answer: &[&str] = if qos == 0 { &[] } else { &["puback 1 00"] };
+                world.expect(from, if is_refused { told } else { answer });
+                world.expect(to, if is_refused { &[] } else { &["publish x=m"] });
+            }
+        }
+    }
+}
+
+#[test]
+fn v5_3_2_2_10_every_qos_may_be_asked_for_below_a_lower_maximum() {
+    for (qos_max, granted) in [(Qos::AtMostOnce, "00 00 00"), (Qos::AtLeastOnce, "00 01 01")] {
+        let mut world = World::with_limits(&Limits { qos_max, ..Limits::default() });
+        for hello in [v5("five"), v311("old")] {
+            let client = world.connect(&hello);
+            world.subscribe_with(client, None, &[("a", options(0)), ("b", options(1)), ("c", options(2))]);
+            world.expect(client, &[&format!("suback 1 {granted}")]);
+        }
+    }
+}
+
+#[test]
+fn v5_3_2_2_12_a_will_above_the_maximum_qos_is_refused_0x9b() {
+    let mut world = World::with_limits(&Limits { qos_max: Qos::AtLeastOnce, ..Limits::default() });
+    let watcher = world.connect(&v5("watcher"));
+    world.subscribe(watcher, &[("alarm", 0)]);
+    let with = |qos, hello| Hello { will: Some(Will { qos, ..will("alarm") }), ..hello };
+    let client = world.admit(&with(Qos::ExactlyOnce, v5("c")));
+    world.expect(client, &["connack 9b", "closed"]);
+    let old = world.admit(&with(Qos::ExactlyOnce, v311("c")));
+    world.expect(old, &["closed"]);
+    world.expect(watcher, &[]);
+    let client = world.connect(&with(Qos::AtLeastOnce, v5("c")));
+    world.lose(client);
+    world.expect(watcher, &["publish alarm=gone"]);
+}
+
+#[test]
+fn v5_3_2_2_13_a_retained_will_where_nothing_is_retained_is_refused_0x9a() {
+    let limits = Limits { retained_messages_max: 0, ..Limits::default() };
+    assert_eq!(told_available(&limits), (None, false));
+    let mut world = World::with_limits(&limits);
+    let kept = Will { retain: true, ..will("alarm") };
+    let client = world.admit(&Hello { will: Some(kept), ..v5("c") });
+    world.expect(client, &["connack 9a", "closed"]);
+    let old = world.admit(&Hello { will: Some(kept), ..v311("c") });
+    world.expect(old, &["closed"]);
+    let client = world.admit(&Hello { will: Some(will("alarm")), ..v5("c") });
+    world.expect(client, &["connack 00"]);
+}
+
+#[test]
+fn v5_noid_retain_where_nothing_is_retained_is_0x9a() {
+    let limits = Limits { retained_messages_max: 0, ..Limits::default() };
+    for payload in ["m", ""] {
+        for (hello, told) in [(v5("c"), &["disconnect 9a", "closed"][..]), (v311("c"), &["closed"])] {
+            let mut world = World::with_limits(&limits);
+            let (client, to) = (world.connect(&hello), world.connect(&v5("to")));
+            world.subscribe(to, &[("x", 0)]);
+            world.publish(client, message("x", "plain"));
+            world.publish(client, Publish { retain: true, ..message("x", payload) });
+            world.expect(client, told);
+            world.expect(to, &["publish x=plain"]);
+        }
+    }
 }

@@ -232,6 +232,16 @@ pub(super) static BOUNDS: &[Bound] = &[
     bound!(gate.hashes_at_once_max: usize, 1..=256, "Password hashes computed at once."),
     bound!(gate.hashes_waiting_max: usize, 1..=65_536, "Password checks that may wait."),
     bound!(shard.packet_size_bytes_max: u32, 1024..=268_435_460, "Bytes of a whole packet from a client."),
+    Bound {
+        name: "qos_max",
+        doc: "QoS of messages from clients; subscriptions may ask for more and get this.",
+        range: 0..=2,
+        read: |bounds| u64::from(bounds.shard.qos_max.as_u8()),
+        write: |bounds, value| {
+            let qos = u8::try_from(value).ok().and_then(motte_broker::mqtt::Qos::from_u8);
+            bounds.shard.qos_max = qos.expect("the range is that of QoS");
+        },
+    },
     bound!(shard.topic_levels_max: usize, 1..=65_535, "Levels of a topic."),
     bound!(shard.subscriptions_max: usize, 1..=1_000_000, "Subscriptions of one session."),
     bound!(shard.inflight_max: u16, 1..=65_535, "Unacknowledged QoS 1 and 2 messages towards a client."),
@@ -239,7 +249,7 @@ pub(super) static BOUNDS: &[Bound] = &[
     bound!(shard.queue_messages_max: usize, 1..=100_000_000, "Messages waiting for one session."),
     bound!(shard.queue_bytes_max: usize, 1024..=64 * GIB, "Bytes waiting for one session."),
     bound!(shard.outbox_bytes_max: usize, 4096..=GIB, "Unsent bytes of a connection above which QoS 0 is dropped."),
-    bound!(shard.retained_messages_max: usize, 0..=100_000_000, "Retained messages in all."),
+    bound!(shard.retained_messages_max: usize, 0..=100_000_000, "Retained messages in all; 0 for none."),
     bound!(shard.retained_bytes_max: usize, 0..=1024 * GIB, "Bytes of retained messages in all."),
     bound!(shard.session_expiry_s_max: u32, 0..=4_294_967_294, "Seconds a session may outlive its connection."),
     bound!(shard.sessions_max: usize, 1..=10_000_000, "Sessions of one shard."),
