@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use motte_broker::{Hints, Limits};
 
-pub use rules::{ListenerRules, ProtocolVersions};
+pub use rules::{CertificateFiles, ListenerRules, ProtocolVersions};
 pub use transport::{Speech, Transport, WebSocketSettings};
 
 /// Everything a node is started with.

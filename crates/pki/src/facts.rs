@@ -135,6 +135,17 @@ impl CertificateFacts {
     }
 }
 
+/// The DNS names among the alternative names of a certificate, for which alone clients believe a server.
+pub(crate) fn dns_names(der: &[u8]) -> Vec<String> {
+    let Ok(certificate) = parse(der) else { return Vec::new() };
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let name = |general: &GeneralName<'_>| match general {
+        GeneralName::DNSName(text) => Some((*text).to_owned()),
+        _ => None,
+    };
+    extension.value.general_names.iter().filter_map(name).collect()
+}
+
 /// The SubjectPublicKeyInfo, DER.
 pub(crate) fn public_key_der(der: &[u8]) -> Option<Vec<u8>> {
     parse(der).ok().map(|certificate| certificate.public_key().raw.to_vec())

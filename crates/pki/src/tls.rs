@@ -18,6 +18,9 @@ use crate::pem;
 use crate::trouble::TlsFileError;
 
 mod danger;
+mod names;
+
+use names::CertificatesByName;
 
 /// The lowest version of TLS that is spoken; there is none below 1.2 (RFC 8996).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +51,11 @@ pub struct ServerTlsParams {
     pub certificate: PathBuf,
     /// PEM: the key of the first certificate.
     pub key: PathBuf,
+    /// More pairs of such files: each is shown to clients that ask for a DNS name in its certificate. The pair above
+    /// comes first and is the one for all other clients.
+    pub more: Vec<(PathBuf, PathBuf)>,
+    /// Whether clients that ask for a name in none of the certificates, or for no name, are refused.
+    pub names_strict: bool,
     /// PEM: the CAs whose client certificates count. Needed unless `client_certificates` is `None`.
     pub client_ca: Option<PathBuf>,
     /// Whether clients show certificates.
@@ -107,7 +115,10 @@ pub fn crypto_provider() -> Arc<CryptoProvider> {
 /// error, and so are client certificates without a CA.
 pub fn server_config(params: &ServerTlsParams) -> Result<Arc<ServerConfig>, TlsFileError> {
     let provider = crypto_provider();
-    let own = certified_key(&params.certificate, &params.key, &provider)?;
+    let mut own = vec![certified_key(&params.certificate, &params.key, &provider)?];
+    for (certificate, key) in &params.more {
+        own.push(certified_key(certificate, key, &provider)?);
+    }
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions(params.tls_min))
         .map_err(TlsFileError::from_rustls)?;
@@ -115,7 +126,7 @@ pub fn server_config(params: &ServerTlsParams) -> Result<Arc<ServerConfig>, TlsF
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
+    let mut config = builder.with_cert_resolver(Arc::new(CertificatesByName::new(own, params.names_strict)));
     config.alpn_protocols.clone_from(&params.alpn);
     config.max_early_data_size = 0;
     if params.client_certificates == ClientCertificates::None {

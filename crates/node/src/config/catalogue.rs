@@ -77,6 +77,10 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
                  Default: optional if a client_ca is set here or in [tls], else none.",
             ),
             key("client_ca", "\"pki/ca.pem\"", "The CA whose client certificates count here. Default: that of [tls]."),
+            key("certificate", "\"pki/server.pem\"", "The certificate shown here. Default: those of [tls]."),
+            key("key", "\"pki/server.key\"", "Its key; needed beside it."),
+            key("certificates", "[]", "More certificates shown here by name, as in [tls]."),
+            key("sni", "\"default\"", "Clients that ask for no known name, as in [tls], which is the default."),
             key(
                 "certificate_identity",
                 "\"common-name\"",
@@ -100,6 +104,18 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
             key("certificate", "\"pki/server.pem\"", "Certificate of the server and those between it and the root."),
             key("key", "\"pki/server.key\"", "Its key; only its owner may read it (mode 0600)."),
             key("client_ca", "\"pki/ca.pem\"", "The CA whose client certificates count. Default: none."),
+            key(
+                "certificates",
+                "[]",
+                "More certificates, each shown to clients that ask for a DNS name in it (SNI):\n\
+                 [{ certificate = \"pki/other.pem\", key = \"pki/other.key\" }]",
+            ),
+            key(
+                "sni",
+                "\"default\"",
+                "What clients get that ask for no name, or for one in none of the certificates: \"default\"\n\
+                 (the first certificate) or \"strict\" (they are refused).",
+            ),
             key("min", "\"1.2\"", "The lowest version of TLS: \"1.2\" or \"1.3\"."),
         ],
     },

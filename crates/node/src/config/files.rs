@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use motte_pki::{
-    Authority, CertificateFacts, CertificateRole, ServerTlsParams, TlsFileError, read_private, server_config,
+    Authority, CertificateFacts, CertificateRole, HostName, ServerTlsParams, TlsFileError, read_private, server_config,
 };
 use motte_policy::{PasswordFile, Policy};
 
@@ -26,15 +26,43 @@ const OPEN_TO_OTHERS: u32 = 0o027;
 
 /// Checks every file of the draft. `now` decides whether certificates are in force.
 pub(super) fn check(draft: &Draft, now: SystemTime, problems: &mut Problems) {
-    let renewed = draft.renewal.is_some();
-    let server = draft.certificate.as_ref().is_some_and(|file| server_certificate(file, renewed, now, problems));
-    let key = draft.key.as_ref().is_some_and(|file| {
+    pair(draft.certificate.as_ref(), draft.key.as_ref(), draft.renewal.is_some(), now, problems);
+    for own in &draft.files.pairs {
+        pair(Some(&own.certificate), Some(&own.key), false, now, problems);
+        if own.by_name {
+            has_name(&own.certificate, problems);
+        }
+    }
+    for file in draft.client_ca.iter().chain(&draft.files.client_cas) {
+        authority_certificate(file, now, problems);
+    }
+    if let Some(renewal) = &draft.renewal {
+        renewal_authority(renewal, now, problems);
+    }
+    if let Some(file) = &draft.password_file {
+        passwords(file, problems);
+    }
+    if let Some(file) = &draft.acl_file {
+        rules(file, problems);
+    }
+}
+
+/// A certificate of the broker and its key, as far as they are named: each of them right, and of one pair.
+fn pair(
+    certificate: Option<&Located<PathBuf>>,
+    key: Option<&Located<PathBuf>>,
+    renewed: bool,
+    now: SystemTime,
+    problems: &mut Problems,
+) {
+    let server = certificate.is_some_and(|file| server_certificate(file, renewed, now, problems));
+    let readable = key.is_some_and(|file| {
         let outcome = read_private(&file.value);
         outcome.map_err(|error| tls_problem(&error, file.line, problems)).is_ok()
     });
     // A renewal that a crash cut short is completed at the start; until then key and certificate are of two pairs.
     let cut_short = |certificate: &Path, key: &Path| renewed && renewal::is_interrupted(certificate, key);
-    if let (true, true, Some(certificate), Some(key)) = (server, key, &draft.certificate, &draft.key)
+    if let (true, true, Some(certificate), Some(key)) = (server, readable, certificate, key)
         && !cut_short(&certificate.value, &key.value)
     {
         let params = ServerTlsParams {
@@ -46,17 +74,15 @@ pub(super) fn check(draft: &Draft, now: SystemTime, problems: &mut Problems) {
             tls_problem(&error, key.line, problems);
         }
     }
-    for file in draft.client_ca.iter().chain(&draft.client_cas) {
-        authority_certificate(file, now, problems);
-    }
-    if let Some(renewal) = &draft.renewal {
-        renewal_authority(renewal, now, problems);
-    }
-    if let Some(file) = &draft.password_file {
-        passwords(file, problems);
-    }
-    if let Some(file) = &draft.acl_file {
-        rules(file, problems);
+}
+
+/// A certificate that is chosen by name has to hold one.
+fn has_name(file: &Located<PathBuf>, problems: &mut Problems) {
+    let facts = fs::read_to_string(&file.value).ok().and_then(|text| CertificateFacts::from_pem(&text).ok());
+    let is_name = |name: &String| matches!(name.parse(), Ok(HostName::Dns(_)));
+    if facts.is_some_and(|chain| !chain[0].names.iter().any(is_name)) {
+        let what = format!("{} holds no DNS name, so no client could ask for it", file.value.display());
+        problems.at(file.line, what, "name a certificate with DNS names, or remove it");
     }
 }
 

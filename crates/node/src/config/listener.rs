@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::catalogue::known;
 use super::reader::{Located, Problems, Section};
-use super::rules::{self, ClientCa, Defaults};
+use super::rules::{self, Defaults, OwnFiles};
 use crate::settings::{ClientCertificates, ListenerRules, ListenerSettings, Speech, Transport, WebSocketSettings};
 
 const NAME_CHARS_MAX: usize = 32;
@@ -31,15 +31,14 @@ pub(super) fn all(
     defaults: &Defaults,
     dangers: &mut Vec<&'static str>,
     problems: &mut Problems,
-) -> (Vec<ListenerSettings>, Vec<ClientCa>) {
+) -> (Vec<ListenerSettings>, OwnFiles) {
     let sections = root.sections("listener", "[[listener]]", &known("listener"), problems);
     let mut listeners: Vec<ListenerSettings> = Vec::new();
-    let mut client_cas = Vec::new();
+    let mut files = OwnFiles::default();
     let mut open = open_addresses(danger, problems);
     for (number, section) in sections.iter().enumerate() {
-        let (rules, client_ca) = rules::rules(section, defaults, problems);
-        let has_client_ca = client_ca.is_some() || defaults.has_client_ca;
-        client_cas.extend(client_ca);
+        let rules = rules::rules(section, defaults, &mut files, problems);
+        let has_client_ca = rules.client_ca.is_some() || defaults.has_client_ca;
         let Some(listener) = listener(section, number, (rules, has_client_ca), problems) else { continue };
         let line = section.line_of("address", problems);
         if listener.address.port() != 0 && listeners.iter().any(|other| other.address == listener.address) {
@@ -75,7 +74,7 @@ pub(super) fn all(
             rules: ListenerRules::default(),
         });
     }
-    (listeners, client_cas)
+    (listeners, files)
 }
 
 /// Addresses where MQTT may be spoken without TLS.
@@ -108,6 +107,9 @@ fn listener(
     let name = name(section, problems).unwrap_or_else(|| format!("listener-{}", number + 1));
     let kind = section.word("transport", &KINDS, problems).unwrap_or(Kind::Tls);
     let transport = transport(section, kind, problems);
+    if !transport.tls {
+        rules::refuse_tls_keys(section, problems);
+    }
     let client_certificates = client_certificates(section, transport.tls, has_client_ca, problems);
     if !section.has("address") {
         section.missing("address", "write address = \"127.0.0.1:8883\"", problems);

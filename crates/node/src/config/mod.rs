@@ -4,6 +4,7 @@
 //! names too; a file with any error gives no settings at all.
 
 mod catalogue;
+mod certificates;
 mod files;
 mod hints;
 mod listener;

@@ -9,8 +9,9 @@ use motte_broker::Hints;
 use toml::de::DeTable;
 
 use super::catalogue::{BOUNDS, Bounds, known};
+use super::certificates::ByName;
 use super::reader::{Located, Problems, Section};
-use super::rules::{self, ClientCa, Defaults};
+use super::rules::{self, Defaults, OwnFiles};
 use super::{hints, listener};
 use crate::settings::{
     IdentitySettings, ListenerRules, ListenerSettings, LogFormat, LogLevel, LogSettings, RenewalSettings, Settings,
@@ -29,8 +30,7 @@ pub(super) struct Draft {
     pub(super) certificate: Option<Located<PathBuf>>,
     pub(super) key: Option<Located<PathBuf>>,
     pub(super) client_ca: Option<Located<PathBuf>>,
-    /// Those of single listeners.
-    pub(super) client_cas: Vec<ClientCa>,
+    pub(super) files: OwnFiles,
     pub(super) tls12: bool,
     pub(super) renewal: Option<RenewalDraft>,
     pub(super) password_file: Option<Located<PathBuf>>,
@@ -79,13 +79,17 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
     let policy = root.section("policy", "[policy]", &known("policy"), problems);
     let danger = root.section("danger", "[danger]", &known("danger"), problems);
     let client_ca = tls.path("client_ca", problems);
+    let mut pairs = Vec::new();
+    let (by_name, _) = ByName::of(&tls, "[[tls.certificates]]", &mut pairs, problems);
     let defaults = Defaults {
+        by_name,
         has_client_ca: client_ca.is_some(),
         certificate_identity: rules::certificate_identity(&identity, problems)
             .unwrap_or(ListenerRules::default().certificate_identity),
     };
     let mut dangers = Vec::new();
-    let (mut listeners, client_cas) = listener::all(&root, &danger, &defaults, &mut dangers, problems);
+    let (mut listeners, mut files) = listener::all(&root, &danger, &defaults, &mut dangers, problems);
+    files.pairs.append(&mut pairs);
     rules::anonymous(&danger, &mut listeners, &mut dangers, problems);
     if listeners.is_empty() && problems.is_empty() {
         problems.at(0, "there is no listener", "add a section [[listener]] with address = \"127.0.0.1:8883\"");
@@ -108,7 +112,7 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         log: log(&root, problems),
         listeners,
         client_ca,
-        client_cas,
+        files,
         dangers,
     };
     rules::somebody_can_log_in(&draft, &identity, problems);
@@ -146,7 +150,12 @@ impl Draft {
     }
 }
 
-fn required(section: &Section<'_>, key: &str, hint: &str, problems: &mut Problems) -> Option<Located<PathBuf>> {
+pub(super) fn required(
+    section: &Section<'_>,
+    key: &str,
+    hint: &str,
+    problems: &mut Problems,
+) -> Option<Located<PathBuf>> {
     if !section.has(key) {
         section.missing(key, hint, problems);
     }

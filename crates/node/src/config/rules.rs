@@ -8,6 +8,7 @@ use motte_broker::MountPoint;
 use motte_mqtt::ProtocolVersion;
 use motte_pki::IdentityField;
 
+use super::certificates::{self, ByName, Pair};
 use super::parse::Draft;
 use super::reader::{Located, Problems, Section};
 use super::suggest::suggestion;
@@ -20,27 +21,54 @@ pub(super) struct Defaults {
     pub(super) has_client_ca: bool,
     /// The field that `[identity]` chooses.
     pub(super) certificate_identity: Option<IdentityField>,
+    /// The certificates that `[tls]` names beside the first.
+    pub(super) by_name: ByName,
 }
 
-/// A file that a listener names, of the kind that decides whose client certificates count.
-pub(super) type ClientCa = Located<PathBuf>;
+/// The files that listeners name, with their lines.
+#[derive(Debug, Default)]
+pub(super) struct OwnFiles {
+    /// CAs whose client certificates count.
+    pub(super) client_cas: Vec<Located<PathBuf>>,
+    /// Certificates of the broker beside the first, those of `[tls]` too.
+    pub(super) pairs: Vec<Pair>,
+}
 
-/// The rules of a listener out of its section, and its own CA file with its line.
+/// Keys that mean something in TLS only.
+const TLS_KEYS: [&str; 6] = ["client_ca", "certificate", "key", "certificates", "sni", "certificate_identity"];
+
+/// The rules of a listener out of its section. The files of its own go to `files`.
 pub(super) fn rules(
     section: &Section<'_>,
     defaults: &Defaults,
+    files: &mut OwnFiles,
     problems: &mut Problems,
-) -> (ListenerRules, Option<ClientCa>) {
+) -> ListenerRules {
     let client_ca = section.path("client_ca", problems);
+    let certificate = certificates::own(section, &mut files.pairs, problems);
+    let (own, strict) = ByName::of(section, "[[listener.certificates]]", &mut files.pairs, problems);
+    let common = if certificate.is_some() { &[][..] } else { &defaults.by_name.certificates };
     let rules = ListenerRules {
         protocol_versions: protocol_versions(section, problems),
         allow_anonymous: false,
         certificate_identity: certificate_identity(section, problems).unwrap_or(defaults.certificate_identity),
         client_ca: client_ca.as_ref().map(|file| file.value.clone()),
+        certificate,
+        certificates: [&own.certificates, common].concat(),
+        sni_strict: strict.unwrap_or(defaults.by_name.strict),
         assign_client_ids: section.flag("assign_client_ids", problems).unwrap_or(true),
         mount_point: mount_point(section, problems),
     };
-    (rules, client_ca)
+    files.client_cas.extend(client_ca);
+    rules
+}
+
+/// Says which keys of a listener without TLS mean nothing.
+pub(super) fn refuse_tls_keys(section: &Section<'_>, problems: &mut Problems) {
+    for key in TLS_KEYS.into_iter().filter(|key| section.has(key)) {
+        let line = section.line_of(key, problems);
+        problems.at(line, format!("{key} is only for TLS"), "remove the line, or set transport = \"tls\"");
+    }
 }
 
 /// `certificate_identity` of a section; `Some(None)` when certificates are no identity.

@@ -12,7 +12,9 @@ use tempfile::TempDir;
 
 use super::catalogue::Bounds;
 use super::{ConfigFile, SampleListener, sample};
-use crate::settings::{ClientCertificates, ListenerRules, ListenerSettings, LogSettings, ProtocolVersions, Transport};
+use crate::settings::{
+    CertificateFiles, ClientCertificates, ListenerRules, ListenerSettings, LogSettings, ProtocolVersions, Transport,
+};
 
 /// A password of nobody: salt and hash are of the right form.
 const PASSWORDS: &str = "anna:$7$101$AAAAAAAAAAAAAAAA$\
@@ -375,6 +377,79 @@ fn certificates_must_be_in_force_and_fit() {
     assert_eq!(found[0], "motte.toml:5: pki/ca.pem holds a ca certificate first, which clients would refuse");
 }
 
+/// A second server certificate in the folder, with or without a DNS name.
+fn another(dir: &Path, stem: &str, name: &str) {
+    let now = SystemTime::now();
+    let ca = Authority::create("Other CA", now).unwrap();
+    let names = vec![name.parse().unwrap()];
+    let issued = ca.issue(&LeafRequest { role: Role::Server, common_name: "x".into(), names, days: 30 }, now).unwrap();
+    write_public(&dir.join(format!("pki/{stem}.pem")), issued.chain_pem.as_bytes()).unwrap();
+    write_private(&dir.join(format!("pki/{stem}.key")), issued.key_pem.as_bytes()).unwrap();
+}
+
+#[test]
+fn certificates_by_name_are_checked_each() {
+    let dir = folder();
+    another(dir.path(), "other", "other.example.org");
+    another(dir.path(), "nameless", "192.0.2.1");
+    let one = |text: &str| errors(dir.path(), text.as_bytes(), SystemTime::now());
+    let tls = "\n[[tls.certificates]]\ncertificate = \"pki/other.pem\"\nkey = \"pki/other.key\"\n";
+    assert_eq!(one(&format!("{GOOD}{tls}")), [""; 0]);
+    let inline =
+        "certificates = [{ certificate = \"pki/other.pem\", key = \"pki/other.key\" }]\nsni = \"strict\"\n[tls]";
+    assert_eq!(one(&with("[tls]", inline)), [""; 0]);
+    for (text, expected) in [
+        (
+            tls.replace("other.key", "server.key"),
+            "17: the key pki/server.key does not belong to the certificate pki/other.pem",
+        ),
+        (tls.replace("other.key", "nowhere.key"), "17: pki/nowhere.key does not exist"),
+        (tls.replace("other.pem", "ca.pem"), "16: pki/ca.pem holds a ca certificate first, which clients would refuse"),
+        (tls.replace("key =", "ky ="), "15: key is missing in [[tls.certificates]]"),
+        (tls.replace("/other", "/nameless"), "16: pki/nameless.pem holds no DNS name, so no client could ask for it"),
+        (format!("sni = \"loose\"{tls}"), "14: unknown key"),
+    ] {
+        let found = one(&format!("{GOOD}{text}"));
+        assert!(found[0].starts_with(&format!("motte.toml:{expected}")), "{text} {found:?}");
+    }
+    fs::set_permissions(dir.path().join("pki/other.key"), fs::Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(
+        one(&format!("{GOOD}{tls}")),
+        ["motte.toml:17: pki/other.key holds a private key that other users can read (mode 640)"]
+    );
+    let half = with("[tls]", "certificate = \"pki/other.pem\"\n[tls]");
+    assert_eq!(one(&half), ["motte.toml:1: key is missing in [[listener]]"]);
+    let plain = with("address = \"127.0.0.1:0\"", "address = \"127.0.0.1:0\"\ntransport = \"tcp\"\nsni = \"strict\"");
+    assert_eq!(one(&plain), ["motte.toml:4: sni is only for TLS"]);
+}
+
+#[test]
+fn a_listener_shows_its_own_certificate_or_those_of_all() {
+    let dir = folder();
+    for name in ["own", "common", "more"] {
+        another(dir.path(), name, &format!("{name}.example.org"));
+    }
+    let pair = |name: &str| format!("certificate = \"pki/{name}.pem\"\nkey = \"pki/{name}.key\"\n");
+    let (own, more, common) = (pair("own"), pair("more"), pair("common"));
+    let listeners = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n{own}[[listener.certificates]]\n{more}\
+         [[listener]]\naddress = \"127.0.0.1:0\"\nsni = \"default\"\n[[listener.certificates]]\n{more}"
+    );
+    let text = with("[[listener]]\naddress = \"127.0.0.1:0\"\n", &listeners)
+        .replace("[identity]", &format!("sni = \"strict\"\n[[tls.certificates]]\n{common}[identity]"));
+    let path = dir.path().join("motte.toml");
+    fs::write(&path, text).unwrap();
+    let settings = ConfigFile::load(&path).unwrap();
+    let stems = |listener: &ListenerSettings| {
+        let rules = &listener.rules;
+        let all = rules.certificate.iter().chain(&rules.certificates);
+        let stem = |files: &CertificateFiles| files.key.file_stem().unwrap().to_str().unwrap().to_owned();
+        (all.map(stem).collect::<Vec<_>>().join(" "), rules.sni_strict)
+    };
+    assert_eq!(stems(&settings.listeners[0]), ("own more".to_owned(), true));
+    assert_eq!(stems(&settings.listeners[1]), ("more common".to_owned(), false));
+}
+
 #[test]
 fn a_renewal_cut_short_is_no_error() {
     let dir = folder();
@@ -425,10 +500,11 @@ fn the_sample_is_right_and_shows_the_defaults() {
     assert_eq!(format!("{:?}", spelled.limits), format!("{:?}", Bounds::default().shard));
     assert_eq!((&spelled.gate, &spelled.gate), (&chosen.gate, &Bounds::default().gate));
     assert_eq!((spelled.log, chosen.log), (LogSettings::default(), LogSettings::default()));
-    // The file of a listener is an example: without it the one of [tls] counts.
+    // The files of a listener are examples: without them those of [tls] count.
     let mut listeners = spelled.listeners.clone();
     for listener in &mut listeners {
         assert_eq!(listener.rules.client_ca.take(), chosen.tls.client_ca);
+        assert_eq!(listener.rules.certificate.take().unwrap().certificate, chosen.tls.certificate);
     }
     assert_eq!(listeners, chosen.listeners);
     assert_eq!(spelled.identity, chosen.identity);

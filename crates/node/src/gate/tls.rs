@@ -78,9 +78,16 @@ pub(crate) fn client_verifier(
 
 fn params(settings: &TlsSettings, listener: &ListenerSettings) -> ServerTlsParams {
     let client_ca = listener.rules.client_ca.as_ref().or(settings.client_ca.as_ref());
+    let rules = &listener.rules;
+    let (certificate, key) = match &rules.certificate {
+        Some(own) => (&own.certificate, &own.key),
+        None => (&settings.certificate, &settings.key),
+    };
     ServerTlsParams {
-        certificate: settings.certificate.clone(),
-        key: settings.key.clone(),
+        certificate: certificate.clone(),
+        key: key.clone(),
+        more: rules.certificates.iter().map(|more| (more.certificate.clone(), more.key.clone())).collect(),
+        names_strict: rules.sni_strict,
         client_ca: client_ca.cloned(),
         client_certificates: match listener.client_certificates {
             ClientCertificates::None => motte_pki::ClientCertificates::None,
@@ -115,6 +122,10 @@ fn explain(error: &WireError) -> String {
         ) => format!("the client does not accept the certificate of this broker, or its name: {alert:?}"),
         rustls::Error::AlertReceived(alert) => format!("the client ended the handshake: {alert:?}"),
         rustls::Error::InvalidCertificate(reason) => format!("the client's certificate is not accepted: {reason}"),
+        // What rustls says when `CertificatesByName` has none to show.
+        rustls::Error::General(what) if what.contains("no server certificate") => {
+            String::from("the client asked for no name that a certificate of this listener has, and sni is \"strict\"")
+        }
         rustls::Error::NoCertificatesPresented => {
             String::from("the client showed no certificate and this listener demands one")
         }

@@ -19,6 +19,12 @@ pub struct ListenerRules {
     pub certificate_identity: Option<IdentityField>,
     /// PEM certificates of the CAs that sign client certificates here; `None` for those of `[tls]`.
     pub client_ca: Option<PathBuf>,
+    /// The certificate shown here; `None` for that of `[tls]`.
+    pub certificate: Option<CertificateFiles>,
+    /// Certificates shown to clients that ask for a DNS name in them.
+    pub certificates: Vec<CertificateFiles>,
+    /// Whether clients that ask for a name in no certificate, or for none, are refused in the handshake.
+    pub sni_strict: bool,
     /// Whether a client without an identifier is given one.
     pub assign_client_ids: bool,
     /// What stands before every topic of the clients here, unseen by them.
@@ -32,10 +38,22 @@ impl Default for ListenerRules {
             allow_anonymous: false,
             certificate_identity: Some(IdentityField::CommonName),
             client_ca: None,
+            certificate: None,
+            certificates: Vec::new(),
+            sni_strict: false,
             assign_client_ids: true,
             mount_point: MountPoint::default(),
         }
     }
+}
+
+/// A certificate of the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM key of the leaf, mode 0600.
+    pub key: PathBuf,
 }
 
 /// A set of versions of MQTT; all of them by default.

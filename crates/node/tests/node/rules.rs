@@ -1,7 +1,7 @@
 //! What differs from listener to listener: versions, who may come without proof, and the name a certificate gives.
 
 use motte_mqtt::{Connect, ProtocolVersion};
-use motte_node::settings::{ClientCertificates, ListenerRules, ProtocolVersions, Transport};
+use motte_node::settings::{CertificateFiles, ClientCertificates, ListenerRules, ProtocolVersions, Transport};
 use motte_pki::IdentityField;
 
 use crate::support::{House, Running, connect_as_alice, connect_as_nobody, listener, logged, refused, tcp};
@@ -229,6 +229,73 @@ fn clients_of_one_listener_see_its_mount_point_only() {
         motte_mqtt::Packet::Publish(publish) => assert_eq!(publish.topic, "site/mine/x"),
         packet => panic!("{packet:?}"),
     });
+}
+
+/// The files of a certificate in the house.
+fn files(house: &House, name: &str) -> CertificateFiles {
+    CertificateFiles { certificate: house.path(&format!("{name}.pem")), key: house.path(&format!("{name}.key")) }
+}
+
+fn fingerprint(house: &House, name: &str) -> String {
+    let pem = std::fs::read_to_string(house.path(&format!("{name}.pem"))).unwrap();
+    motte_pki::CertificateFacts::from_pem(&pem).unwrap().remove(0).sha256
+}
+
+#[test]
+fn clients_are_shown_the_certificate_for_the_name_they_ask_for() {
+    let mut house = house_with(ListenerRules::default());
+    for (name, names) in [("north", ["north.example.org"]), ("south", ["*.south.example.org"]), ("own", ["localhost"])]
+    {
+        house.issue_for_names(name, &names);
+    }
+    let by_name = vec![files(&house, "north"), files(&house, "south")];
+    house.settings.listeners[0].rules.certificates = by_name.clone();
+    let certificate = Some(files(&house, "own"));
+    let rules = ListenerRules { certificate, certificates: by_name, sni_strict: true, ..ListenerRules::default() };
+    house.settings.listeners[1].rules = rules;
+    let node = house.start();
+    let shown = |at: usize, name: &str| house.certificate_for(node.ready.listeners[at].address, name);
+    for (at, name, certificate) in [
+        (0, "localhost", "server"),
+        (0, "127.0.0.1", "server"),
+        (0, "north.example.org", "north"),
+        (0, "a.south.example.org", "south"),
+        (1, "localhost", "own"),
+        (1, "north.example.org", "north"),
+    ] {
+        assert_eq!(shown(at, name).unwrap(), fingerprint(&house, certificate), "{at} {name}");
+    }
+    for name in ["127.0.0.1", "east.example.org"] {
+        shown(1, name).unwrap_err();
+    }
+    let line = refused("tls_handshake");
+    assert!(line.to_string().contains("asked for no name"), "{line}");
+}
+
+#[test]
+fn k27_a_reload_replaces_all_certificates_or_none() {
+    let mut house = House::new();
+    house.issue_for_names("north", &["north.example.org"]);
+    house.issue_for_names("south", &["south.example.org"]);
+    house.settings.listeners[0].rules.certificates = vec![files(&house, "north"), files(&house, "south")];
+    let node = house.start();
+    let names = [("localhost", "server"), ("north.example.org", "north"), ("south.example.org", "south")];
+    let shown = || names.map(|(name, _)| house.certificate_for(node.address(), name).unwrap());
+    let before = shown();
+    house.issue("server", motte_pki::Role::Server, "localhost", std::time::SystemTime::now());
+    house.issue_for_names("north", &["north.example.org"]);
+    let key = std::fs::read_to_string(house.path("south.key")).unwrap();
+    house.write("south.key", "not a key");
+    node.handle.reload().unwrap_err();
+    assert_eq!(shown(), before, "one bad file keeps all the others back");
+    house.write("south.key", &key);
+    let exposed = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(house.path("south.key"), exposed).unwrap();
+    node.handle.reload().unwrap_err();
+    assert_eq!(shown(), before, "so does a key that others can read");
+    house.write("south.key", &key);
+    node.handle.reload().unwrap();
+    assert_eq!(shown(), names.map(|(_, file)| fingerprint(&house, file)));
 }
 
 #[test]

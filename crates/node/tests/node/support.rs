@@ -81,8 +81,17 @@ impl House {
 
     /// Writes `name.pem` and `name.key`, as they would have been issued at `now`.
     pub(crate) fn issue(&self, name: &str, role: Role, common_name: &str, now: SystemTime) {
-        let names = vec!["localhost".parse().unwrap(), "127.0.0.1".parse().unwrap()];
-        let names = if role == Role::Server { names } else { Vec::new() };
+        let names = if role == Role::Server { &["localhost", "127.0.0.1"][..] } else { &[] };
+        self.issue_for(name, (role, common_name), names, now);
+    }
+
+    /// Writes `name.pem` and `name.key` of a server with these names.
+    pub(crate) fn issue_for_names(&self, name: &str, names: &[&str]) {
+        self.issue_for(name, (Role::Server, names[0]), names, SystemTime::now());
+    }
+
+    fn issue_for(&self, name: &str, (role, common_name): (Role, &str), names: &[&str], now: SystemTime) {
+        let names = names.iter().map(|name| name.parse().unwrap()).collect();
         let request = LeafRequest { role, common_name: common_name.to_owned(), names, days: 30 };
         let issued = self.authority.issue(&request, now).unwrap();
         self.write(&format!("{name}.pem"), &issued.chain_pem);
@@ -149,19 +158,25 @@ impl House {
 
     /// The fingerprint of the certificate that is shown at `address`.
     pub(crate) fn served_certificate(&self, address: SocketAddr) -> String {
-        let (connection, _) = self.handshake(address, None, b"mqtt").unwrap();
+        self.certificate_for(address, "localhost").unwrap()
+    }
+
+    /// The fingerprint of the certificate that is shown to a client that asks for `name`.
+    pub(crate) fn certificate_for(&self, address: SocketAddr, name: &str) -> io::Result<String> {
+        let (connection, _) = self.handshake(address, name, None, b"mqtt")?;
         let leaf = &connection.peer_certificates().unwrap()[0];
-        motte_pki::CertificateFacts::from_der(leaf).unwrap().sha256
+        Ok(motte_pki::CertificateFacts::from_der(leaf).unwrap().sha256)
     }
 
     pub(crate) fn try_open(&self, address: SocketAddr, certificate: Option<&str>, alpn: &[u8]) -> io::Result<Client> {
-        let (connection, socket) = self.handshake(address, certificate, alpn)?;
+        let (connection, socket) = self.handshake(address, "localhost", certificate, alpn)?;
         Ok(Client::over(Box::new(StreamOwned::new(connection, socket)), ProtocolVersion::V5))
     }
 
     fn handshake(
         &self,
         address: SocketAddr,
+        name: &str,
         certificate: Option<&str>,
         alpn: &[u8],
     ) -> io::Result<(ClientConnection, TcpStream)> {
@@ -172,7 +187,7 @@ impl House {
             alpn: if alpn.is_empty() { Vec::new() } else { vec![alpn.to_vec()] },
             ..ClientTlsParams::default()
         };
-        let name = "localhost".to_owned().try_into().unwrap();
+        let name = name.to_owned().try_into().unwrap();
         let mut connection = ClientConnection::new(client_config(&params).unwrap(), name).unwrap();
         let mut socket = tcp(address);
         while connection.is_handshaking() {

@@ -394,3 +394,68 @@ fn a_key_that_others_can_read_is_refused() {
     }
     assert!(server_config(&params).unwrap_err().hint().contains("chmod 600"));
 }
+
+/// A listener with certificates for some names: `localhost` and its addresses first, and a client that asks for others.
+fn named_params(scene: &Scene, names_strict: bool) -> ServerTlsParams {
+    let issue = |stem: &str, names: &[&str]| {
+        let names = names.iter().map(|name| name.parse().unwrap()).collect();
+        scene.issue_at(stem, &crate::LeafRequest { names, ..server_request() }, SystemTime::now())
+    };
+    let more = vec![
+        issue("one", &["one.example.org"]),
+        issue("wild", &["*.example.org", "127.0.0.1"]),
+        issue("late", &["one.example.org", "localhost", "late.example.net"]),
+    ];
+    ServerTlsParams { more, names_strict, ..server_params(scene) }
+}
+
+#[test]
+fn the_certificate_is_the_one_for_the_name_that_is_asked_for() {
+    let scene = Scene::new();
+    let server = server_config(&named_params(&scene, false)).unwrap();
+    let client = client_config(&client_params(&scene)).unwrap();
+    for (host, names) in [
+        ("localhost", &["localhost", "127.0.0.1", "::1"][..]),
+        ("one.example.org", &["one.example.org"]),
+        ("ONE.Example.ORG", &["one.example.org"]),
+        ("two.example.org", &["*.example.org", "127.0.0.1"]),
+        ("late.example.net", &["one.example.org", "localhost", "late.example.net"]),
+        // A client that knows an address only asks for no name.
+        ("127.0.0.1", &["localhost", "127.0.0.1", "::1"]),
+    ] {
+        let mut shaken = shake(&client, &server, host).succeeded();
+        assert_eq!(verified_facts(&shaken.client).unwrap().peer[0].names, names, "{host}");
+        shaken.client.send_close_notify();
+    }
+    for host in ["a.b.example.org", "example.org", "other.example.com"] {
+        let shaken = shake(&client, &server, host);
+        assert!(told(&shaken, host).contains("localhost"), "the first is shown, and not accepted: {host}");
+    }
+}
+
+#[test]
+fn where_names_are_strict_who_asks_for_none_that_there_is_gets_no_certificate() {
+    let scene = Scene::new();
+    let server = server_config(&named_params(&scene, true)).unwrap();
+    let client = client_config(&client_params(&scene)).unwrap();
+    for host in ["localhost", "one.example.org", "two.example.org"] {
+        shake(&client, &server, host).succeeded();
+    }
+    for host in ["127.0.0.1", "other.example.com", "a.b.example.org"] {
+        let shaken = shake(&client, &server, host);
+        assert!(matches!(shaken.client_error, Some(Error::AlertReceived(_))), "{host}: {:?}", shaken.client_error);
+        assert!(shaken.client.peer_certificates().is_none(), "nothing is shown");
+    }
+}
+
+#[test]
+fn every_pair_of_a_listener_has_to_be_right() {
+    let scene = Scene::new();
+    let good = named_params(&scene, false);
+    let mut crossed = good.clone();
+    crossed.more[1].1.clone_from(&good.more[0].1);
+    assert!(matches!(server_config(&crossed), Err(TlsFileError::KeyDoesNotMatch { .. })));
+    let mut missing = good;
+    missing.more[2].0 = scene.path("nowhere.pem");
+    assert!(matches!(server_config(&missing), Err(TlsFileError::NotFound { .. })));
+}
