@@ -19,6 +19,7 @@ mod rights;
 mod session;
 mod subscribe;
 mod sys;
+mod v31;
 mod v311;
 mod v5_connack;
 mod v5_connect;

@@ -10,5 +10,6 @@ mod reload;
 mod renewal;
 mod rules;
 mod support;
+mod v311_gate;
 mod v5_gate;
 mod websocket;
