@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
-use motte_mqtt::{Delivery, ForwardedProperties, Packet, PacketId, ProtocolVersion, Publish, SubscriptionIds};
+use motte_mqtt::{Connect, Delivery, ForwardedProperties, Packet, PacketId, ProtocolVersion, Publish, SubscriptionIds};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket, client::client};
@@ -199,6 +199,29 @@ fn v5_6_0_0_1_what_the_broker_sends_is_binary() {
     }
     assert_eq!(bytes.first(), Some(&0x20), "CONNACK");
     assert!(bytes.ends_with(&[0xd0, 0]), "PINGRESP: {bytes:02x?}");
+}
+
+#[test]
+fn v311_6_0_0_1_2_4_websocket_carries_3_1_1_in_binary_frames_of_any_cut() {
+    let house = house();
+    let node = house.start();
+    // That `mqtt` is selected is checked where the upgrade is answered.
+    let mut socket = upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap();
+    let connect = Connect { version: ProtocolVersion::V311, ..connect_as_alice("web-311") };
+    let bytes = [&encode(ProtocolVersion::V311, &Packet::Connect(connect))[..], &[0xc0, 0, 0xc0, 0]].concat();
+    for piece in bytes.chunks(7) {
+        socket.send(Message::Binary(piece.to_vec().into())).unwrap();
+    }
+    let mut told = Vec::new();
+    while told.len() < 8 {
+        match socket.read() {
+            Ok(Message::Binary(payload)) => told.extend_from_slice(&payload),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(told, [0x20, 2, 0, 0, 0xd0, 0, 0xd0, 0]);
+    socket.send(Message::text("\u{c0}")).unwrap();
+    assert!(!matches!(socket.read(), Ok(Message::Binary(_))), "text is no packet");
 }
 
 #[test]
