@@ -417,3 +417,19 @@ fn existing_subscriptions_get_the_message_without_retain_and_new_ones_with_it() 
     world.subscribe_with(after, None, &[("x", options(0))]);
     world.expect(after, &["suback 1 00"]);
 }
+
+#[test]
+fn one_of_overlapping_subscriptions_that_asks_for_retain_as_published_is_enough() {
+    let kept = SubscriptionOptions { retain_as_published: true, ..options(0) };
+    for [first, second] in [[kept, options(1)], [options(1), kept]] {
+        let mut world = World::new();
+        let (from, to) = (world.connect(&v5("from")), world.connect(&v5("to")));
+        world.subscribe_with(to, None, &[("a/b", first)]);
+        world.subscribe_with(to, None, &[("a/#", second)]);
+        world.take(to);
+        world.publish(from, Publish { delivery: qos1(1), ..retained("a/b", "m") });
+        world.expect(to, &["publish a/b=m q1 #1 retain"]);
+        world.publish(from, Publish { delivery: qos1(1), ..message("a/b", "m") });
+        world.expect(to, &["publish a/b=m q1 #2"]);
+    }
+}
