@@ -135,6 +135,63 @@ fn k25_another_identity_gets_0x85_and_the_owner_notices_nothing() {
     }
 }
 
+/// Every version against every other, behind the same mount point and behind another.
+fn pairs_of_clients() -> Vec<(Hello<'static>, Hello<'static>)> {
+    let users = [("owner", "thief"), ("owner", NOBODY), (NOBODY, "thief")];
+    let versions = [V31, V311, V5];
+    let mut pairs = Vec::new();
+    for (owner, thief) in users {
+        for (first, second) in versions.iter().flat_map(|first| versions.map(|second| (*first, second))) {
+            for (own, other) in [("", ""), ("", "site/"), ("site/", ""), ("site/", "hall/")] {
+                for clean_start in [true, false] {
+                    let owner = Hello { user: owner, version: first, mount_point: own, ..lasting("c") };
+                    pairs.push((
+                        Hello { will: Some(will("alarm")), ..owner },
+                        Hello { user: thief, version: second, mount_point: other, clean_start, ..lasting("c") },
+                    ));
+                }
+            }
+        }
+    }
+    pairs
+}
+
+#[test]
+fn k25_nobody_else_takes_a_session_over_in_any_version_from_any_listener() {
+    // Anonymous clients have the right of everybody else here, so nothing but the owner decides.
+    let acl = "topic readwrite #\npattern readwrite #\n";
+    for (hello, theft) in pairs_of_clients() {
+        for online in [true, false] {
+            let mut world = World::with(1, acl, &Limits::default());
+            let from = world.connect(&v5("from"));
+            world.subscribe(from, &[("+/alarm", 0), ("alarm", 0)]);
+            let owner = world.connect(&hello);
+            world.subscribe(owner, &[("x", 1)]);
+            let topic = format!("{}x", hello.mount_point);
+            let secret = Publish { delivery: qos1(1), ..message(&topic, "mine") };
+            if !online {
+                world.disconnect(owner, ReasonCode::Success);
+                world.publish(from, secret);
+                world.take(from);
+            }
+            let thief = world.admit(&theft);
+            let code = if theft.version == V5 { "connack 85" } else { "connack 02" };
+            let shown = world.take(thief);
+            assert!(shown == [code, "closed"] || shown == ["connack 85", "closed"], "{theft:?} {shown:?}");
+            world.expect(from, &[]);
+            let owner = if online {
+                world.publish(from, secret);
+                owner
+            } else {
+                world.admit(&hello)
+            };
+            let shown = world.take(owner);
+            assert_eq!(shown.last().map(String::as_str), Some("publish x=mine q1 #1"), "{hello:?} {theft:?}");
+            assert_eq!(shown.len(), if online { 1 } else { 2 }, "{shown:?}");
+        }
+    }
+}
+
 #[test]
 fn k16_a_second_identity_cannot_make_a_will_fire() {
     let mut world = World::new();

@@ -58,6 +58,9 @@ pub struct Client {
     pub version: ProtocolVersion,
 }
 
+/// The user of a client that came without proof.
+pub const NOBODY: &str = "";
+
 /// A CONNECT; change what a test is about.
 #[derive(Clone, Debug)]
 pub struct Hello<'a> {
@@ -205,7 +208,10 @@ impl World {
         let link = LinkId(self.next_link);
         self.next_link += 1;
         self.sinks[shard].outboxes.insert(link, Vec::new());
-        let who = Authenticated::by_certificate(UserName(hello.user.into()));
+        let who = match hello.user {
+            NOBODY => Authenticated::anonymously(),
+            user => Authenticated::by_certificate(UserName(user.into())),
+        };
         let permit = self.policy.admit(who, ClientId(hello.client_id.into()), None).unwrap();
         let mount_point = MountPoint::parse(hello.mount_point).unwrap();
         let admission = Admission::new(permit, &connect_packet(hello), hello.assigned).behind(&mount_point);
