@@ -113,10 +113,10 @@ impl Message {
         self.expires.is_some_and(|at| at <= now)
     }
 
-    /// Seconds left of the Message Expiry Interval, rounded up, at least 1 (MQTT-3.3.2-6).
+    /// What is left of the Message Expiry Interval, less the whole seconds that have passed (MQTT-3.3.2-6).
     pub(crate) fn remaining_s(&self, now: Millis) -> Option<u32> {
         self.expires.map(|at| {
-            let left_s = at.0.saturating_sub(now.0).div_ceil(1_000).max(1);
+            let left_s = at.0.saturating_sub(now.0).div_ceil(1_000);
             u32::try_from(left_s).unwrap_or(u32::MAX)
         })
     }

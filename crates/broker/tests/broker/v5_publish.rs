@@ -190,6 +190,22 @@ fn v5_3_3_2_6_the_remaining_expiry_counts_whole_seconds_that_passed() {
 }
 
 #[test]
+fn v5_3_3_2_6_an_expiry_of_0_is_forwarded_as_0_and_waits_for_nobody() {
+    let mut world = World::new();
+    let (from, to) = pair(&mut world, "x", 1);
+    let away = world.connect(&lasting("away"));
+    world.subscribe(away, &[("x", 1)]);
+    world.lose(away);
+    let now_or_never = Publish { message_expiry_s: Some(0), retain: true, ..message("x", "m") };
+    world.publish(from, Publish { delivery: qos1(1), ..now_or_never });
+    world.expect(to, &["publish x=m q1 #1 expiry=0"]);
+    let away = world.admit(&lasting("away"));
+    world.expect(away, &["connack 00 present"]);
+    world.subscribe_with(away, None, &[("x", options(0))]);
+    world.expect(away, &["suback 1 00"]);
+}
+
+#[test]
 fn v5_3_3_2_5_a_will_that_expired_in_a_queue_is_dropped() {
     let mut world = World::new();
     let to = world.connect(&lasting("to"));
