@@ -100,3 +100,37 @@ fn the_event_of_an_error_tells_the_operator_what_it_was() {
     let closed = EventKind::Closed { cause: CloseCause::Limit, detail: Some("packet too large") };
     assert_eq!(world.events(), [closed]);
 }
+
+#[test]
+fn v5_noid_a_packet_above_our_maximum_is_0x95_on_its_header_and_3x_is_closed() {
+    let limits = Limits { packet_size_bytes_max: 100, ..Limits::default() };
+    for (hello, told) in [(v5("c"), &["disconnect 95", "closed"][..]), (v311("c"), &["closed"])] {
+        let mut world = World::with_limits(&limits);
+        let (client, to) = (world.connect(&hello), world.connect(&v5("to")));
+        world.subscribe(to, &[("#", 0)]);
+        let head = if client.version == V5 { 6 } else { 5 };
+        let fits = "m".repeat(100 - head);
+        world.publish(client, message("x", &fits));
+        world.expect(to, &[&format!("publish x={fits}")]);
+        // The length alone decides: not one byte of the content has come.
+        world.send_bytes(client, &[0x30, 99]);
+        world.expect(client, told);
+        world.expect(to, &[]);
+    }
+}
+
+#[test]
+fn v5_noid_nobody_publishes_below_sys_whatever_the_rules_say() {
+    let acl = "pattern readwrite #\npattern readwrite $SYS/#\n";
+    for (hello, answers) in [(v5("c"), ["puback 1 87", "pubrec 2 87"]), (v311("c"), ["puback 1 00", "pubrec 2 00"])] {
+        let mut world = World::with(1, acl, &Limits::default());
+        let (client, to) = (world.connect(&hello), world.connect(&v5("to")));
+        world.subscribe(to, &[("$SYS/#", 0)]);
+        world.take(to);
+        for delivery in [mqtt::Delivery::AtMostOnce, qos1(1), qos2(2)] {
+            world.publish(client, Publish { delivery, retain: true, ..message("$SYS/broker/uptime", "forged") });
+        }
+        world.expect(client, &answers);
+        world.expect(to, &[]);
+    }
+}

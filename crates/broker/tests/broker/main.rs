@@ -24,6 +24,7 @@ mod v311;
 mod v5_connack;
 mod v5_connect;
 mod v5_flows;
+mod v5_format;
 mod v5_order;
 mod v5_publish;
 mod v5_sessions;

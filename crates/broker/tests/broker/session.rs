@@ -182,3 +182,20 @@ fn v5_3_1_2_4_a_clean_start_leaves_nothing_of_the_old_session() {
     world.expect(to, &[]);
     assert_eq!(world.counters().queued, 0);
 }
+
+#[test]
+fn v5_3_1_2_23_a_disconnect_moves_the_end_of_the_session_within_our_maximum() {
+    for (asked_s, lasts_s) in [(Some(0), 0), (Some(7), 7), (Some(200), 100), (Some(u32::MAX), 100), (None, 20)] {
+        let mut world = World::with_limits(&Limits { session_expiry_s_max: 100, ..Limits::default() });
+        let client = world.connect(&Hello { session_expiry_s: Some(20), ..lasting("c") });
+        world.pass_ms(50_000);
+        let leave = Disconnect { session_expiry_s: asked_s, ..Disconnect::new(ReasonCode::Success) };
+        world.send(client, &Packet::Disconnect(leave));
+        if lasts_s > 0 {
+            world.pass_ms(lasts_s * 1_000 - 1);
+            assert_eq!(world.counters().sessions, 1, "{asked_s:?}");
+            world.pass_ms(1);
+        }
+        assert_eq!(world.counters().sessions, 0, "{asked_s:?}");
+    }
+}

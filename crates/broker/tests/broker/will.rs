@@ -137,3 +137,40 @@ fn k15_a_will_of_too_many_levels_is_refused_at_connect() {
     world.send(client, &Packet::PingReq);
     world.expect(client, &["pingresp"]);
 }
+
+#[test]
+fn v5_3_1_2_8_a_takeover_publishes_the_will_unless_its_delay_goes_on() {
+    for (session_expiry_s, clean_start, delay_s, is_published) in [
+        (Some(100), false, 0, true),
+        (Some(100), false, 10, false),
+        // Delay or not, the session it belongs to is over.
+        (Some(100), true, 10, true),
+        (None, false, 10, true),
+    ] {
+        let mut world = World::new();
+        let watcher = watched(&mut world);
+        let first = Hello { session_expiry_s, ..with_will("c", Will { delay_s, ..will("alarm") }) };
+        let first = world.connect(&first);
+        let second = world.connect(&Hello { clean_start, ..lasting("c") });
+        world.expect(first, &["disconnect 8e", "closed"]);
+        let expected: &[&str] = if is_published { &["publish alarm=gone"] } else { &[] };
+        world.expect(watcher, expected);
+        // Nothing of it is left to fire later.
+        world.lose(second);
+        world.pass_ms(200_000);
+        world.expect(watcher, &[]);
+    }
+}
+
+#[test]
+fn v5_3_1_2_8_wills_of_clients_that_are_refused_or_never_admitted_do_not_fire() {
+    let mut world = World::with_limits(&Limits { sessions_max: 1, ..Limits::default() });
+    let watcher = watched(&mut world);
+    for hello in [with_will("new", will("alarm")), Hello { user: "thief", ..with_will("watcher", will("alarm")) }] {
+        let refused = world.admit(&hello);
+        assert_eq!(world.take(refused).last().unwrap(), "closed");
+        world.lose(refused);
+    }
+    world.pass_ms(100_000);
+    world.expect(watcher, &[]);
+}
