@@ -12,6 +12,7 @@ mod visitor;
 mod websocket;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -174,6 +175,7 @@ impl Gate {
         }
         let FirstPacket { bytes, length } = connect::read(visitor, connect_bytes_max).await?;
         let connect = connect::parse(&bytes[..length], connect_bytes_max)?;
+        visitor.answer_bytes_max = connect.properties.packet_size_max.map_or(u32::MAX, NonZeroU32::get);
         claim.client_id = Some(Arc::from(connect.client_id));
         claim.user_name = connect.user_name.map(Arc::from);
         let rules = &snapshot.settings.listeners[entrance.index].rules;

@@ -24,13 +24,23 @@ pub(super) struct Visitor {
     pub(super) peer: SocketAddr,
     /// Opened bytes that no step has taken.
     pub(super) plain: Vec<u8>,
+    /// Maximum Packet Size of the peer's CONNECT: a longer CONNACK is not sent (MQTT-3.1.2-24).
+    pub(super) answer_bytes_max: u32,
     answered_in_http: bool,
     closed: bool,
 }
 
 impl Visitor {
     pub(super) fn new(socket: TcpStream, peer: SocketAddr) -> Self {
-        Self { socket, wire: Wire::plaintext(), peer, plain: Vec::new(), answered_in_http: false, closed: false }
+        Self {
+            socket,
+            wire: Wire::plaintext(),
+            peer,
+            plain: Vec::new(),
+            answer_bytes_max: u32::MAX,
+            answered_in_http: false,
+            closed: false,
+        }
     }
 
     /// Waits for more bytes and opens them into `plain`; an end of the stream is an error. What the layers answer by
@@ -90,10 +100,9 @@ impl Visitor {
         let mut bytes = Vec::new();
         if let Some((version, reason)) = answer {
             let refusal = ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
-            // MQTT 3.x has no code for some refusals and closes without one (MQTT-3.2.2-6 of 3.1.1).
-            if Encoder::new(version, u32::MAX).encode(&Packet::ConnAck(refusal), &mut bytes).is_err() {
-                bytes.clear();
-            }
+            // MQTT 3.x has no code for some refusals and closes without one (MQTT-3.2.2-6 of 3.1.1). What cannot be
+            // encoded leaves the buffer empty.
+            let _ = Encoder::new(version, self.answer_bytes_max).encode(&Packet::ConnAck(refusal), &mut bytes);
         }
         self.goodbye(bytes).await;
     }

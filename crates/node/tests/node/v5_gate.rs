@@ -224,6 +224,15 @@ fn v5_3_1_4_2_a_failed_check_is_told_and_is_the_end() {
 }
 
 #[test]
+fn v5_3_1_2_24_a_refusal_is_not_sent_to_who_takes_no_packet_of_its_size() {
+    let house = plaintext_house();
+    let node = house.start();
+    for (size_max, told) in [(1, Silence), (4, Silence), (5, Refusal(0x87))] {
+        assert_eq!(answer(&node, &raw_connect(2, &[0x27, 0, 0, 0, size_max], b"\x00\x01c")), told, "{size_max}");
+    }
+}
+
+#[test]
 fn v5_3_1_4_6_nothing_behind_a_refused_connect_is_processed() {
     let house = plaintext_house();
     let node = house.start();
