@@ -10,9 +10,9 @@ use super::catalogue::{BOUNDS, Bounds, SECTIONS, SectionEntry};
 const HEAD: &str = "\
 # Configuration of a Motte broker.
 #
-# `motte serve -c FILE --check` shows everything that is wrong in it; SIGHUP reads certificates, passwords and access
-# rules again. Relative paths start at the folder of this file. A key that is commented out shows its default, or an
-# example where it says so. The defaults are the secure choice.
+# `motte serve -c FILE --check` shows everything that is wrong in it; SIGHUP reads certificates, passwords, access rules
+# and what listeners ask of clients again. Relative paths start at the folder of this file. A key that is commented out
+# shows its default, or an example where it says so. The defaults are the secure choice.
 ";
 
 /// A listener of the sample.

@@ -1,10 +1,13 @@
 //! What differs from listener to listener: versions, who may come without proof, and the name a certificate gives.
 
-use motte_mqtt::{Connect, ProtocolVersion};
-use motte_node::settings::{CertificateFiles, ClientCertificates, ListenerRules, ProtocolVersions, Transport};
-use motte_pki::IdentityField;
+use std::net::SocketAddr;
+use std::time::SystemTime;
 
-use crate::support::{House, Running, connect_as_alice, connect_as_nobody, listener, logged, refused, tcp};
+use motte_mqtt::{Connect, ForwardedProperties, Packet, ProtocolVersion, Qos, Will};
+use motte_node::settings::{CertificateFiles, ClientCertificates, ListenerRules, ProtocolVersions, Transport};
+use motte_pki::{Authority, IdentityField, LeafRequest, Role};
+
+use crate::support::{House, Running, connect_as_alice, connect_as_nobody, encode, listener, logged, refused, tcp};
 
 const ALL: [ProtocolVersion; 3] = [ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5];
 
@@ -19,6 +22,18 @@ fn house_with(rules: ListenerRules) -> House {
     house.settings.listeners.push(listener("other", Transport::tls()));
     house.settings.listeners[1].rules = rules;
     house
+}
+
+fn will(topic: &str) -> Will<'_> {
+    Will {
+        topic,
+        payload: b"gone",
+        qos: Qos::AtMostOnce,
+        retain: false,
+        delay_s: 0,
+        message_expiry_s: None,
+        properties: ForwardedProperties::EMPTY,
+    }
 }
 
 #[test]
@@ -124,6 +139,108 @@ fn where_certificates_are_no_identity_a_password_is_needed_beside_them() {
     assert_eq!(answer(&house, &node, 1, Some("alice"), &connect_as_alice("a")), 0);
 }
 
+/// Whether TLS ends before anything said inside it is answered.
+fn is_refused(house: &House, address: SocketAddr, certificate: Option<&str>, alpn: &[u8]) -> bool {
+    // In TLS 1.3 the client may learn of it only when it reads.
+    let Ok(mut client) = house.try_open(address, certificate, alpn) else { return true };
+    let bytes = encode(ProtocolVersion::V5, &Packet::Connect(connect_as_alice("x")));
+    let _ = client.stream.write_all(&bytes).and_then(|()| client.stream.flush());
+    client.until_closed().is_empty()
+}
+
+#[test]
+fn k31_certificates_that_do_not_count_end_in_the_handshake_whether_asked_for_or_demanded() {
+    let mut house = house_with(ListenerRules::default());
+    house.settings.listeners[1].client_certificates = ClientCertificates::Required;
+    let day = std::time::Duration::from_secs(24 * 3600);
+    let now = SystemTime::now();
+    house.issue("expired", Role::Client, "alice", now - 60 * day);
+    house.issue("not-yet", Role::Client, "alice", now + 10 * day);
+    house.issue("a-server", Role::Server, "alice", now);
+    let other = Authority::create("Other CA", now).unwrap();
+    let twin = Authority::create("Test CA", now).unwrap();
+    for (name, authority) in [("stranger", other), ("twin", twin)] {
+        let request = LeafRequest { role: Role::Client, common_name: "alice".into(), names: Vec::new(), days: 30 };
+        let issued = authority.issue(&request, now).unwrap();
+        house.write(&format!("{name}.pem"), &issued.chain_pem);
+        house.write(&format!("{name}.key"), &issued.key_pem);
+    }
+    let ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=alice", "-keyout"];
+    let more = ["-addext", "extendedKeyUsage=clientAuth", "-addext", "basicConstraints=critical,CA:FALSE"];
+    let own = [&["req", "-x509"], &ec[..], &["own.key", "-out", "own.pem"], &more].concat();
+    house.openssl(&own);
+    house.certify("sha1", "/CN=alice", "");
+    let sign = ["x509", "-req", "-sha1", "-in", "sha1.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "30"];
+    house.openssl(&[&sign[..], &["-copy_extensions", "copyall", "-out", "sha1.pem"]].concat());
+    let node = house.start();
+    for name in ["expired", "not-yet", "a-server", "stranger", "twin", "own", "sha1", "ca"] {
+        for (listening, alpn) in node.ready.listeners.iter().flat_map(|l| [(l, &b"mqtt"[..]), (l, b"http/1.1")]) {
+            assert!(is_refused(&house, listening.address, Some(name), alpn), "{name} {}", listening.name);
+        }
+    }
+    for at in [0, 1] {
+        assert_eq!(answer(&house, &node, at, Some("alice"), &connect_as_nobody("a")), 0);
+    }
+}
+
+#[test]
+fn k25_a_client_identifier_belongs_to_its_user_on_every_listener() {
+    let house = house_with(ListenerRules { allow_anonymous: true, ..ListenerRules::default() });
+    house.write_passwords(&[("alice", "wonder"), ("bob", "builder")]);
+    house.write("acl", "topic readwrite #\nuser alice\ntopic readwrite #\nuser bob\ntopic readwrite #\n");
+    let node = house.start();
+    let open = |at: usize, certificate, connect: &Connect<'_>| {
+        let mut client = house.open(node.ready.listeners[at].address, certificate, b"mqtt");
+        (client.connect(connect), client)
+    };
+    let bob = Connect { user_name: Some("bob"), password: Some(b"builder"), ..connect_as_nobody("c") };
+    let thefts = |at: usize| {
+        for version in ALL {
+            let refused = if version == ProtocolVersion::V5 { 0x85 } else { 2 };
+            for clean_start in [true, false] {
+                let theft = Connect { version, clean_start, ..bob };
+                assert_eq!(open(at, None, &theft).0, refused);
+                let nobody = Connect { version, clean_start, ..connect_as_nobody("c") };
+                assert_eq!(open(1, None, &nobody).0, refused);
+            }
+        }
+    };
+    let (code, mut owner) = open(0, Some("alice"), &connect_as_nobody("c"));
+    assert_eq!(code, 0);
+    thefts(0);
+    thefts(1);
+    owner.send(&[0xc0, 0]);
+    owner.receive(|packet| assert!(matches!(packet, Packet::PingResp), "no DISCONNECT came before: {packet:?}"));
+    // Alice herself may, whatever she proves it with and wherever she comes in.
+    let (code, _again) = open(1, None, &connect_as_alice("c"));
+    assert_eq!(code, 0);
+    owner.receive(|packet| match packet {
+        Packet::Disconnect(disconnect) => assert_eq!(disconnect.reason.as_u8(), 0x8e),
+        packet => panic!("{packet:?}"),
+    });
+    assert_eq!(refused("client_id_owned_by_another")["client_id"], "c");
+}
+
+#[test]
+fn k16_a_will_is_not_fired_by_another_user_from_another_listener() {
+    let house = house_with(ListenerRules { allow_anonymous: true, ..ListenerRules::default() });
+    house.write("acl", "topic readwrite #\nuser alice\ntopic readwrite #\n");
+    let node = house.start();
+    let open = |at: usize, connect: &Connect<'_>| {
+        let mut client = house.open(node.ready.listeners[at].address, None, b"mqtt");
+        (client.connect(connect), client)
+    };
+    let (_, mut watcher) = open(0, &connect_as_alice("watcher"));
+    watcher.send(b"\x82\x0a\x00\x01\x00\x00\x04gone\x00");
+    watcher.receive(|packet| assert!(matches!(packet, Packet::SubAck(ack) if ack.codes == [0]), "{packet:?}"));
+    let (_, mut victim) = open(0, &Connect { will: Some(will("gone")), ..connect_as_alice("victim") });
+    assert_eq!(open(1, &connect_as_nobody("victim")).0, 0x85);
+    for client in [&mut watcher, &mut victim] {
+        client.send(&[0xc0, 0]);
+        client.receive(|packet| assert!(matches!(packet, Packet::PingResp), "{packet:?}"));
+    }
+}
+
 #[test]
 fn k31_each_listener_trusts_the_ca_of_its_own() {
     let mut house = house_with(ListenerRules::default());
@@ -137,11 +254,8 @@ fn k31_each_listener_trusts_the_ca_of_its_own() {
     assert_eq!(answer(&house, &node, 0, Some("alice"), &connect_as_nobody("a")), 0);
     assert_eq!(answer(&house, &node, 1, Some("stranger"), &connect_as_nobody("b")), 0);
     for (at, certificate) in [(0, Some("stranger")), (1, Some("alice")), (1, None)] {
-        let client = house.try_open(node.ready.listeners[at].address, certificate, b"mqtt");
-        // In TLS 1.3 the client may learn of it only when it reads.
-        if let Ok(client) = client {
-            assert_eq!(client.until_closed(), b"", "{at} {certificate:?}");
-        }
+        let address = node.ready.listeners[at].address;
+        assert!(is_refused(&house, address, certificate, b"mqtt"), "{at} {certificate:?}");
     }
     refused("tls_handshake");
     drop(tcp(node.address()));
@@ -185,7 +299,7 @@ fn v31_noid_flags_of_credentials_without_the_fields_are_no_credentials() {
         client.version = ProtocolVersion::V31;
         client.send(bytes);
         client.receive(|packet| match packet {
-            motte_mqtt::Packet::ConnAck(ack) => ack.reason.v3_connack().unwrap(),
+            Packet::ConnAck(ack) => ack.reason.v3_connack().unwrap(),
             packet => panic!("{packet:?}"),
         })
     };
@@ -206,27 +320,18 @@ fn clients_of_one_listener_see_its_mount_point_only() {
         let mut client = house.open(node.ready.listeners[at].address, None, b"mqtt");
         (client.connect(connect), client)
     };
-    let will = |topic| motte_mqtt::Will {
-        topic,
-        payload: b"gone",
-        qos: motte_mqtt::Qos::AtMostOnce,
-        retain: false,
-        delay_s: 0,
-        message_expiry_s: None,
-        properties: motte_mqtt::ForwardedProperties::EMPTY,
-    };
     let with_will = |topic| Connect { will: Some(will(topic)), ..connect_as_alice("willful") };
     assert_eq!(open(1, &with_will("other/x")).0, 0x87);
     assert_eq!(open(1, &with_will("site/mine/x")).0, 0x87, "the rules are about the full name");
     assert_eq!(open(1, &with_will("$SYS/x")).0, 0x87);
     let (_, mut outside) = open(0, &connect_as_alice("outside"));
     outside.send(b"\x82\x11\x00\x01\x00\x00\x0bsite/mine/#\x00");
-    outside.receive(|packet| assert!(matches!(packet, motte_mqtt::Packet::SubAck(ack) if ack.codes == [0])));
+    outside.receive(|packet| assert!(matches!(packet, Packet::SubAck(ack) if ack.codes == [0])));
     let (code, inside) = open(1, &with_will("mine/x"));
     assert_eq!(code, 0);
     drop(inside);
     outside.receive(|packet| match packet {
-        motte_mqtt::Packet::Publish(publish) => assert_eq!(publish.topic, "site/mine/x"),
+        Packet::Publish(publish) => assert_eq!(publish.topic, "site/mine/x"),
         packet => panic!("{packet:?}"),
     });
 }
@@ -282,7 +387,7 @@ fn k27_a_reload_replaces_all_certificates_or_none() {
     let names = [("localhost", "server"), ("north.example.org", "north"), ("south.example.org", "south")];
     let shown = || names.map(|(name, _)| house.certificate_for(node.address(), name).unwrap());
     let before = shown();
-    house.issue("server", motte_pki::Role::Server, "localhost", std::time::SystemTime::now());
+    house.issue("server", Role::Server, "localhost", SystemTime::now());
     house.issue_for_names("north", &["north.example.org"]);
     let key = std::fs::read_to_string(house.path("south.key")).unwrap();
     house.write("south.key", "not a key");
@@ -325,11 +430,11 @@ fn k24_a_client_whose_certificate_names_nobody_any_more_is_disconnected_by_a_rel
     house.write("motte.toml", &text("san-dns", "[\"other\"]"));
     node.handle.reload().unwrap();
     for revoked in [&mut anonymous, &mut renamed] {
-        revoked.receive(|packet| assert!(matches!(packet, motte_mqtt::Packet::Disconnect(_)), "{packet:?}"));
+        revoked.receive(|packet| assert!(matches!(packet, Packet::Disconnect(_)), "{packet:?}"));
     }
     for staying in [&mut elsewhere, &mut by_password] {
         staying.send(&[0xc0, 0]);
-        staying.receive(|packet| assert!(matches!(packet, motte_mqtt::Packet::PingResp), "{packet:?}"));
+        staying.receive(|packet| assert!(matches!(packet, Packet::PingResp), "{packet:?}"));
     }
     assert_eq!(answer(&house, &node, 0, None, &connect_as_nobody("late")), 0x87);
     assert_eq!(answer(&house, &node, 1, None, &connect_as_nobody("late")), 0);

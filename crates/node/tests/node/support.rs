@@ -109,12 +109,16 @@ impl House {
         if !alternative_names.is_empty() {
             ask.extend(["-addext", &names]);
         }
+        self.openssl(&ask);
         let sign = ["x509", "-req", "-in", &request, "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "30", "-out"];
-        for arguments in [ask, [&sign[..], &[&certificate, "-copy_extensions", "copyall"]].concat()] {
-            let output = Command::new("openssl").args(&arguments).current_dir(self.folder.path()).output().unwrap();
-            let told = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "openssl {arguments:?}: {told}");
-        }
+        self.openssl(&[&sign[..], &[&certificate, "-copy_extensions", "copyall"]].concat());
+    }
+
+    /// Runs `openssl` in the folder.
+    pub(crate) fn openssl(&self, arguments: &[&str]) {
+        let output = Command::new("openssl").args(arguments).current_dir(self.folder.path()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "openssl {arguments:?}: {told}");
     }
 
     pub(crate) fn write_passwords(&self, users: &[(&str, &str)]) {
