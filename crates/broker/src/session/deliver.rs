@@ -50,7 +50,11 @@ impl Session {
     /// Takes a message that is owed to this session.
     pub(crate) fn offer(&mut self, mut owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
         turn.counters.routed += 1;
-        if !self.judge(&mut owed, turn) {
+        if owed.message.is_expired(turn.now) {
+            // Its time ran out on the way from another shard (MQTT-3.3.2-5).
+            turn.counters.dropped += 1;
+            self.settle(&owed, turn);
+        } else if !self.judge(&mut owed, turn) {
             self.withhold(&owed, turn);
         } else if owed.qos == Qos::AtMostOnce {
             self.offer_at_most_once(&owed, turn, fx);

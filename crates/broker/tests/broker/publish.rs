@@ -197,6 +197,24 @@ fn v5_3_3_2_7_an_alias_does_not_survive_the_connection() {
 }
 
 #[test]
+fn v5_3_3_2_5_a_message_that_expires_between_shards_is_not_delivered() {
+    let mut world = World::with(2, OPEN, &Limits::default());
+    let from = world.connect(&v5("from"));
+    let names = (0..9).map(|n| format!("to-{n}"));
+    let name = names.into_iter().find(|name| usize::from(world.shared.home(name).0) != from.shard).unwrap();
+    let to = world.connect(&v5(&name));
+    world.subscribe(to, &[("#", 1)]);
+    world.take(to);
+    world.letters_take_ms = 2_000;
+    for (at, delivery) in [Delivery::AtMostOnce, qos1(1), qos2(2)].into_iter().enumerate() {
+        let expiry_s = Some(if at == 1 { 3 } else { 2 });
+        world.publish(from, Publish { delivery, message_expiry_s: expiry_s, ..message("x", "m") });
+    }
+    world.expect(to, &["publish x=m q1 #1 expiry=1"]);
+    assert_eq!(world.shards[to.shard].counters().dropped, 2);
+}
+
+#[test]
 fn v5_3_3_2_6_the_forwarded_expiry_is_what_remains() {
     let mut world = World::new();
     let from = world.connect(&v5("from"));

@@ -164,6 +164,8 @@ pub struct World {
     pub shards: Vec<Shard<TestJournal>>,
     pub sinks: Vec<Sink>,
     pub now: Millis,
+    /// How long letters are under way.
+    pub letters_take_ms: u64,
     rest: BTreeMap<LinkId, Vec<u8>>,
     next_link: u64,
     policy: Arc<Policy>,
@@ -188,6 +190,7 @@ impl World {
             sinks: (0..shards).map(|_| Sink::default()).collect(),
             shared,
             now: Millis(1_000),
+            letters_take_ms: 0,
             rest: BTreeMap::new(),
             next_link: 1,
             policy,
@@ -243,6 +246,7 @@ impl World {
             if letters.is_empty() {
                 return;
             }
+            self.now = self.now.plus_ms(self.letters_take_ms);
             for (to, letter) in letters {
                 let to = usize::from(to.0);
                 self.shards[to].on_letter(letter, self.now, &mut self.sinks[to]);
