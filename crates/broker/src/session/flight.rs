@@ -124,10 +124,23 @@ impl Session {
             if self.send_again(self.sent, turn, fx) {
                 self.sent += 1;
             } else {
-                self.forget(self.sent, turn);
+                self.give_up(self.sent, turn);
             }
         }
         true
+    }
+
+    /// Ends the flow of a message that must not be sent any more. The client may have got it on an earlier connection,
+    /// and then holds the identifier of QoS 2 until PUBREL (MQTT-4.3.3-10): without one it would take the next message
+    /// under this identifier for a copy.
+    fn give_up(&mut self, at: usize, turn: &mut Turn<'_>) {
+        match &self.in_flight[at].stage {
+            Stage::Published(owed) if owed.qos == Qos::ExactlyOnce => {
+                self.settle(owed, turn);
+                self.in_flight[at].stage = Stage::Released;
+            }
+            _ => self.forget(at, turn),
+        }
     }
 
     /// Sends one entry again, or tells that it must not be sent any more.

@@ -182,3 +182,20 @@ fn the_policy_holds_from_the_next_packet_on() {
     world.expect(from, &["puback 1 00", "puback 2 87"]);
     world.expect(to, &["publish a/x=m"]);
 }
+
+#[test]
+fn k20_an_identifier_the_client_may_hold_is_released_before_it_is_used_again() {
+    let mut world = World::new();
+    let from = world.connect(&v5("from"));
+    let to = world.connect(&lasting("to"));
+    world.subscribe(to, &[("#", 2)]);
+    world.take(to);
+    world.publish(from, Publish { delivery: qos2(1), ..message("a/x", "m") });
+    world.expect(to, &["publish a/x=m q2 #1"]);
+    world.lose(to);
+    world.change_policy(WITHOUT_A);
+    let to = world.admit(&lasting("to"));
+    world.expect(to, &["connack 00 present", "pubrel 1 00"]);
+    world.publish(from, Publish { delivery: qos2(2), ..message("b/x", "m") });
+    world.expect(to, &["publish b/x=m q2 #2"]);
+}
