@@ -1,9 +1,9 @@
 //! Numbers from a seed (SplitMix64), the same in every run and on every machine.
 //!
-//! Used by the simulated world for every choice it makes.
+//! Used by the plan and the world for every choice they make.
 
 /// The generator.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Random {
     state: u64,
 }
@@ -24,5 +24,15 @@ impl Random {
     /// A number from 0 to `end - 1`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).expect("less than a number that fits")
+    }
+
+    /// True in so many of a hundred cases.
+    pub(crate) fn percent(&mut self, of_hundred: usize) -> bool {
+        self.below(100) < of_hundred
+    }
+
+    /// One of these.
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
     }
 }

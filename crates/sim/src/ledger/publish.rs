@@ -1,0 +1,191 @@
+//! What a PUBLISH or a will comes to by the rules: refused, or owed to whom.
+
+use std::collections::BTreeMap;
+
+use motte_broker::mqtt::{ProtocolVersion, Qos};
+
+use super::Ledger;
+use crate::history::{GroupOwed, Message, MessageNo, Owed, SessionNo, What};
+use crate::rights::{matches, share_of};
+
+/// How a PUBLISH has to be answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// Codes for PUBACK or PUBREC.
+    pub(crate) codes: Vec<u8>,
+    /// Whether it was taken.
+    pub(crate) is_accepted: bool,
+}
+
+impl Ledger {
+    /// Writes down a message somebody is about to publish; tells its number.
+    pub(crate) fn enter(&mut self, message: Message) -> MessageNo {
+        self.history.messages.push(message);
+        self.history.messages.len() - 1
+    }
+
+    /// A PUBLISH was taken from a client.
+    pub(crate) fn on_publish(
+        &mut self,
+        client: usize,
+        no: MessageNo,
+        id: Option<u16>,
+        version: ProtocolVersion,
+    ) -> Option<Verdict> {
+        let is_v5 = version == ProtocolVersion::V5;
+        let session = self.sessions.get_mut(&client)?;
+        let (user, shard) = (session.user, session.shard);
+        self.history.tallies[shard].received += 1;
+        let (qos, topic) = (self.history.messages[no].qos, self.history.messages[no].topic);
+        if qos == Qos::ExactlyOnce && id.is_some_and(|id| session.received.contains(&id)) {
+            return Some(Verdict { codes: vec![0], is_accepted: false });
+        }
+        let is_told = is_v5 && qos > Qos::AtMostOnce;
+        let verdict = if !self.rights.may_publish(user, topic) {
+            self.note(What::Denied { message: no });
+            Verdict { codes: vec![if is_v5 { 0x87 } else { 0 }], is_accepted: false }
+        } else if is_told && self.is_retained_full(no) {
+            self.history.tallies[shard].owed += 1;
+            self.note(What::Denied { message: no });
+            Verdict { codes: vec![0x97], is_accepted: false }
+        } else {
+            let is_wanted = self.accept(no, shard);
+            Verdict { codes: if is_wanted || !is_v5 { vec![0] } else { vec![0, 0x10] }, is_accepted: true }
+        };
+        let is_held = qos == Qos::ExactlyOnce && verdict.codes[0] < 0x80;
+        if let Some(session) = self.sessions.get_mut(&client)
+            && is_held
+        {
+            session.received.extend(id);
+        }
+        Some(verdict)
+    }
+
+    /// Whether a retained message finds no room: what has expired makes some.
+    fn is_retained_full(&self, no: MessageNo) -> bool {
+        let message = &self.history.messages[no];
+        if !message.retain || message.payload.is_empty() {
+            return false;
+        }
+        let is_live = |no: &MessageNo| self.history.messages[*no].expires.last().is_none_or(|at| *at > self.now);
+        let others = self.retained.iter().filter(|(topic, no)| **topic != message.topic && is_live(no)).count();
+        others + 1 > self.limits.retained_messages_max
+    }
+
+    /// The broker has to take a message on this shard: owed to every session that subscribed and may receive it, once,
+    /// at the highest QoS of its matching subscriptions (MQTT-3.3.4-2), and to one member of each group.
+    pub(crate) fn accept(&mut self, no: MessageNo, shard: usize) -> bool {
+        let at = self.note(What::Accepted { message: no });
+        let now = self.now;
+        let is_full = self.is_retained_full(no);
+        let message = &mut self.history.messages[no];
+        message.accepted.push(at);
+        message.expires.extend(message.expiry_s.map(|s| now.plus_s(s)));
+        let message = message.clone();
+        if is_full {
+            self.history.tallies[shard].owed += 1;
+        } else if message.retain && message.payload.is_empty() {
+            self.retained.remove(message.topic);
+        } else if message.retain {
+            self.retained.insert(message.topic, no);
+        }
+        let keeps = message.retain && !is_full;
+        let direct = self.owe_direct(no, at, shard, &message, keeps);
+        let shared = self.owe_groups(no, at, shard, &message);
+        direct || shared
+    }
+
+    fn owe_direct(&mut self, no: MessageNo, at: usize, shard: usize, message: &Message, keeps: bool) -> bool {
+        let mut is_wanted = false;
+        for (client, session) in &self.sessions {
+            let own = *client == message.publisher;
+            let subs = session.subscriptions.iter().filter(|(filter, sub)| {
+                let (share, filter) = share_of(filter);
+                share.is_none() && matches(filter, message.topic) && !(own && sub.options.no_local)
+            });
+            let subs: Vec<_> = subs.map(|(_, sub)| sub).collect();
+            let Some(qos) = subs.iter().map(|sub| Self::effective(message.qos, sub)).max() else { continue };
+            if !self.rights.may_receive(session.user, message.topic) {
+                self.history.tallies[shard].owed += 1;
+                continue;
+            }
+            is_wanted = true;
+            let mut subscription_ids: Vec<u32> = subs.iter().filter_map(|sub| sub.id).collect();
+            subscription_ids.sort_unstable();
+            let is_handed = session.shard == shard;
+            self.history.tallies[shard].owed += u64::from(is_handed);
+            self.history.owed.push(Owed {
+                message: no,
+                session: session.no,
+                since: at,
+                qos,
+                keeps_retain: keeps && subs.iter().any(|sub| sub.options.retain_as_published),
+                subscription_ids,
+                expires: message.expires.last().copied(),
+                is_handed,
+                maybe_dropped: false,
+                is_written: false,
+            });
+        }
+        is_wanted
+    }
+
+    fn owe_groups(&mut self, no: MessageNo, at: usize, shard: usize, message: &Message) -> bool {
+        let mut groups: BTreeMap<&str, Vec<(SessionNo, Qos)>> = BTreeMap::new();
+        for session in self.sessions.values() {
+            for (filter, sub) in &session.subscriptions {
+                let (share, topic_filter) = share_of(filter);
+                if share.is_some() && matches(topic_filter, message.topic) {
+                    let group = groups.entry(filter).or_default();
+                    if self.rights.may_receive(session.user, message.topic) {
+                        group.push((session.no, Self::effective(message.qos, sub)));
+                    }
+                }
+            }
+        }
+        let mut is_wanted = false;
+        for (filter, members) in groups {
+            let Some(qos_min) = members.iter().map(|(_, qos)| *qos).min() else {
+                self.history.tallies[shard].owed += 1;
+                continue;
+            };
+            is_wanted = true;
+            self.history.groups.push(GroupOwed {
+                message: no,
+                filter: filter.into(),
+                since: at,
+                members: members.into_iter().map(|(session, _)| session).collect(),
+                qos_min,
+                expires: message.expires.last().copied(),
+                winner: None,
+            });
+        }
+        is_wanted
+    }
+
+    /// A parcel with this message reached a shard.
+    pub(crate) fn on_parcel(&mut self, no: MessageNo, since: usize, shard: usize) {
+        let sessions = &self.history.sessions;
+        for owed in self.history.owed.iter_mut().rev().take_while(|owed| owed.since >= since) {
+            let book = &sessions[owed.session];
+            if owed.message != no || owed.since != since || book.shard != shard || owed.is_handed {
+                continue;
+            }
+            owed.is_handed = true;
+            self.history.tallies[shard].owed += u64::from(book.ended.is_none());
+        }
+    }
+
+    /// In the call in which this shard took these messages it counted something as dropped.
+    pub(crate) fn on_dropped(&mut self, taken: &[(MessageNo, usize)], shard: usize) {
+        let sessions = &self.history.sessions;
+        for (no, since) in taken {
+            let owed = self.history.owed.iter_mut().rev().take_while(|owed| owed.since >= *since);
+            for owed in owed.filter(|owed| owed.message == *no && sessions[owed.session].shard == shard) {
+                owed.maybe_dropped = true;
+            }
+        }
+        let at = self.history.facts.len();
+        self.history.drops.push(at);
+    }
+}
