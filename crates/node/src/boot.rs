@@ -25,6 +25,7 @@ use crate::renewal::{self, RenewalError};
 use crate::settings::{ListenerSettings, Settings, Speech};
 use crate::snapshot::Snapshot;
 use crate::supervise;
+use crate::sys;
 use crate::worker::mailbox::{Mail, Mailbox};
 use crate::worker::{self, Seat};
 
@@ -142,7 +143,7 @@ fn bind_all(listeners: &[ListenerSettings]) -> Result<(Vec<Listening>, Vec<TcpLi
 /// The first lines of the log.
 fn announce_start(settings: &Settings) {
     let version = env!("CARGO_PKG_VERSION");
-    tracing::info!(version, shards = settings.shards.get(), durability = "memory", "starting");
+    tracing::info!(version, shards = settings.shards.get(), durability = sys::DURABILITY, "starting");
     for danger in &settings.dangers {
         tracing::warn!(danger, "security is weakened by the configuration");
     }
@@ -201,7 +202,12 @@ impl Node {
             })
             .and_then(|()| open_doors(&node.runtime, &gate, &settings.listeners, sockets));
         match started {
-            Ok(()) => Ok(node),
+            Ok(()) => {
+                if !settings.sys_interval.is_zero() {
+                    node.runtime.spawn(sys::report(gate, clock, settings.sys_interval));
+                }
+                Ok(node)
+            }
             Err(error) => {
                 node.stop();
                 Err(error.into())

@@ -14,6 +14,7 @@ mod renewal;
 pub mod settings;
 mod snapshot;
 mod supervise;
+mod sys;
 mod wire;
 mod worker;
 

@@ -86,6 +86,7 @@ fn read_again(old: &Settings) -> Result<Settings, Vec<ConfigError>> {
     for (what, differs) in [
         ("listeners", doors(&next) != doors(old)),
         ("shards", next.shards != old.shards),
+        ("sys_interval_s", next.sys_interval != old.sys_interval),
         ("limits of shards", format!("{:?}", next.limits) != format!("{:?}", old.limits)),
         ("log", next.log != old.log),
         ("bounds of password checks", hash_bounds(&next) != hash_bounds(old)),
@@ -96,6 +97,7 @@ fn read_again(old: &Settings) -> Result<Settings, Vec<ConfigError>> {
     }
     next.listeners = old.listeners.iter().map(|listener| with_new_rules(listener, &next.listeners)).collect();
     next.shards = old.shards;
+    next.sys_interval = old.sys_interval;
     next.limits = old.limits.clone();
     next.log = old.log;
     Ok(next)

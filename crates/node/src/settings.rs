@@ -22,6 +22,8 @@ pub struct Settings {
     pub source: PathBuf,
     /// Number of shards; by default one per core.
     pub shards: NonZeroU16,
+    /// How often the `$SYS` tree is brought up to date; zero: never, and there is none.
+    pub sys_interval: Duration,
     /// Where clients come in; at least one.
     pub listeners: Vec<ListenerSettings>,
     /// Certificates of the node.
@@ -41,6 +43,9 @@ pub struct Settings {
     /// What stands under `[danger]`, named at every start.
     pub dangers: Vec<&'static str>,
 }
+
+/// How often the `$SYS` tree is brought up to date unless the configuration says otherwise.
+pub const SYS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -54,6 +54,12 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
                 "MQTT 5.0 clients that ask where responses may be sent to are told PREFIX/CLIENT-ID. Allow it in the\n\
                  access rules, for instance with: pattern read responses/%c/#. Default: they are told nothing.",
             ),
+            key(
+                "sys_interval_s",
+                "10",
+                "Seconds between two updates of the figures under $SYS/broker, which only rules that name $SYS/…\n\
+                 let anybody read; up to 86400. 0: no figures.",
+            ),
         ],
     },
     SectionEntry {

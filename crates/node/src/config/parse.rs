@@ -4,6 +4,7 @@
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use motte_broker::Hints;
 use toml::de::DeTable;
@@ -14,8 +15,8 @@ use super::reader::{Located, Problems, Section};
 use super::rules::{self, Defaults, OwnFiles};
 use super::{hints, listener};
 use crate::settings::{
-    IdentitySettings, ListenerRules, ListenerSettings, LogFormat, LogLevel, LogSettings, RenewalSettings, Settings,
-    TlsSettings,
+    IdentitySettings, ListenerRules, ListenerSettings, LogFormat, LogLevel, LogSettings, RenewalSettings, SYS_INTERVAL,
+    Settings, TlsSettings,
 };
 
 /// Sections that stand at the top.
@@ -26,6 +27,7 @@ const HINT_CERTIFICATE: &str = "name the PEM file; `motte quickstart` or `motte 
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) shards: NonZeroU16,
+    pub(super) sys_interval: Duration,
     pub(super) listeners: Vec<ListenerSettings>,
     pub(super) certificate: Option<Located<PathBuf>>,
     pub(super) key: Option<Located<PathBuf>>,
@@ -96,6 +98,7 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
     }
     let draft = Draft {
         shards: shards(&node, problems),
+        sys_interval: node.number("sys_interval_s", 0..=86_400, problems).map_or(SYS_INTERVAL, Duration::from_secs),
         certificate: required(&tls, "certificate", HINT_CERTIFICATE, problems),
         key: required(&tls, "key", "name the PEM file with the key of the certificate", problems),
         tls12: tls.word("min", &[("1.2", true), ("1.3", false)], problems).unwrap_or(true),
@@ -131,6 +134,7 @@ impl Draft {
         Settings {
             source,
             shards: self.shards,
+            sys_interval: self.sys_interval,
             listeners: self.listeners,
             tls: TlsSettings {
                 certificate: self.certificate.expect(present).value,

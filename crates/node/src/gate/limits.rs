@@ -114,6 +114,12 @@ impl Places {
         Some(Taken { handshake, connection, displaced })
     }
 
+    /// Sockets let in since the start, and those open now.
+    pub(crate) fn sockets(&self) -> (u64, usize) {
+        let table = self.lock();
+        (table.visits_begun, table.all.connections)
+    }
+
     /// The task of a visit has started; it is ended at once if the visit had to make room already.
     pub(crate) fn on_started(&self, visit: u64, task: AbortHandle) {
         match self.lock().visits.get_mut(&visit) {

@@ -5,6 +5,7 @@
 
 mod authn;
 mod connect;
+pub(crate) mod exchange;
 pub(crate) mod limits;
 pub(crate) mod listener;
 pub(crate) mod tls;
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 
 use self::authn::Hashes;
 use self::connect::FirstPacket;
+use self::exchange::Exchange;
 use self::limits::{ConnectionPlace, HandshakePlace, Places};
 use self::visitor::Visitor;
 use crate::log::{Entry, Reporter};
@@ -40,6 +42,8 @@ pub(crate) struct Gate {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     /// The count of connections.
     pub(crate) places: Places,
+    /// The count of CONNECT packets, and of CONNACK packets that say no.
+    pub(crate) exchange: Exchange,
     /// The bounded queue of password checks.
     pub(crate) hashes: Hashes,
     /// The boxes of the shards.
@@ -103,7 +107,8 @@ impl Gate {
     pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>, mailboxes: Arc<[Mailbox]>, reporter: Reporter) -> Self {
         let hashes = Hashes::new(&snapshot.load().settings.gate);
         let shards = u16::try_from(mailboxes.len()).expect("the settings count shards in 16 bits");
-        Self { snapshot, places: Places::default(), hashes, mailboxes, placement: SoloNode::new(shards), reporter }
+        let (places, exchange, placement) = (Places::default(), Exchange::default(), SoloNode::new(shards));
+        Self { snapshot, places, exchange, hashes, mailboxes, placement, reporter }
     }
 
     /// Leads one socket through the gate, within the deadline that began when it was accepted.
@@ -151,7 +156,7 @@ impl Gate {
         if !visitor.was_answered_in_http() {
             self.report(entrance, peer, claim, refusal.reason, refusal.detail);
         }
-        visitor.refuse(refusal.answer).await;
+        visitor.refuse(refusal.answer, &self.exchange).await;
     }
 
     /// Transport, CONNECT, identity, policy: each step needs the one before.
@@ -174,6 +179,7 @@ impl Gate {
             Speech::Mqtt | Speech::Either(_) => {}
         }
         let FirstPacket { bytes, length } = connect::read(visitor, connect_bytes_max).await?;
+        self.exchange.on_connect(length);
         let connect = connect::parse(&bytes[..length], connect_bytes_max)?;
         visitor.answer_bytes_max = connect.properties.packet_size_max.map_or(u32::MAX, NonZeroU32::get);
         claim.client_id = Some(Arc::from(connect.client_id));

@@ -10,6 +10,7 @@ use motte_mqtt::{ConnAck, ConnAckProperties, Encoder, Packet, ProtocolVersion, R
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
 
+use super::exchange::Exchange;
 use crate::wire::{Wire, WireError};
 use crate::worker::{say_goodbye, write_out};
 
@@ -93,7 +94,7 @@ impl Visitor {
     }
 
     /// Says no: a CONNACK if there is one to give, then the end.
-    pub(super) async fn refuse(&mut self, answer: Option<(ProtocolVersion, ReasonCode)>) {
+    pub(super) async fn refuse(&mut self, answer: Option<(ProtocolVersion, ReasonCode)>, exchange: &Exchange) {
         if self.closed {
             return;
         }
@@ -102,7 +103,9 @@ impl Visitor {
             let refusal = ConnAck { session_present: false, reason, properties: ConnAckProperties::default() };
             // MQTT 3.x has no code for some refusals and closes without one (MQTT-3.2.2-6 of 3.1.1). What cannot be
             // encoded leaves the buffer empty.
-            let _ = Encoder::new(version, self.answer_bytes_max).encode(&Packet::ConnAck(refusal), &mut bytes);
+            if Encoder::new(version, self.answer_bytes_max).encode(&Packet::ConnAck(refusal), &mut bytes).is_ok() {
+                exchange.on_refusal(bytes.len());
+            }
         }
         self.goodbye(bytes).await;
     }

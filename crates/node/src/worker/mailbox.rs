@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use motte_broker::{Admission, Letter};
+use motte_broker::{Admission, Letter, NodeFigures};
 use motte_policy::UserName;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::Notify;
@@ -71,6 +71,8 @@ pub(crate) enum Mail {
     /// The snapshot was replaced: proofs are asked for again. Names the users whose line in the password file is gone
     /// or changed.
     Reloaded(Arc<HashSet<UserName>>),
+    /// The `$SYS` tree is to be brought up to date; for the first shard only.
+    SysDue(Box<NodeFigures>),
     /// The node stops.
     Stop,
 }

@@ -129,6 +129,9 @@ fn take(worker: &Rc<RefCell<Worker>>, mail: Mail) {
             worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_policy_changed(now, outlets));
         }
         Mail::Reloaded(revoked) => worker.borrow_mut().ask_again(&revoked),
+        Mail::SysDue(figures) => {
+            worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_sys_due(*figures, now, outlets));
+        }
         Mail::Stop => {}
     }
 }

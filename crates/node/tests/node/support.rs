@@ -47,6 +47,7 @@ impl House {
         let settings = Settings {
             source: PathBuf::new(),
             shards: NonZeroU16::new(2).unwrap(),
+            sys_interval: Duration::ZERO,
             listeners: vec![listener("main", Transport::tls())],
             tls: TlsSettings {
                 certificate: path("server.pem"),
