@@ -19,7 +19,8 @@ use tokio_rustls::TlsConnector;
 use crate::config::{MqttConfig, ServerTrust, Transport};
 use crate::driver::{Established, Wire};
 use crate::error::{ConnectError, Stage};
-use crate::protocol::{Limits, Protocol};
+use crate::protocol::{Limits, Protocol, TOPIC_ALIAS_MAXIMUM};
+use crate::session::Session;
 use crate::websocket;
 
 /// Far more than any CONNACK; until it has come, nothing larger is taken.
@@ -40,15 +41,19 @@ pub struct ConnectionFacts {
     pub keep_alive_s: u16,
 }
 
-/// Connects. Everything together takes at most the configured time.
-pub(crate) async fn establish(config: &MqttConfig) -> Result<(Established, ConnectionFacts), ConnectError> {
+/// Connects, and goes on with `session` where the broker has kept its half of it (it is taken out then). Everything
+/// together takes at most the configured time.
+pub(crate) async fn establish(
+    config: &MqttConfig,
+    session: &mut Session,
+) -> Result<(Established, ConnectionFacts), ConnectError> {
     if config.broker.is_empty() {
         return Err(ConnectError::NoBroker);
     }
     let deadline = Deadline { at: Instant::now() + config.connect_timeout, config };
     // Files are read, and the packet written, before anybody is bothered.
     let tls = tls_connector(config)?;
-    let client_id = client_id(config)?;
+    let client_id = client_id(config, session)?;
     let connect = connect_packet(config, &client_id)?;
     let tcp = open_tcp(config, &deadline).await?;
     let (wire, facts): (Box<dyn Wire>, _) = match tls {
@@ -66,7 +71,10 @@ pub(crate) async fn establish(config: &MqttConfig) -> Result<(Established, Conne
             }
         }
     };
-    deadline.hold(Stage::Mqtt, introduce(wire, &connect, config, client_id, facts)).await?
+    let (established, mut known) =
+        deadline.hold(Stage::Mqtt, introduce(wire, &connect, config, client_id, session)).await??;
+    known.tls = facts;
+    Ok((established, known))
 }
 
 /// The one limit in time for all stages.
@@ -147,10 +155,14 @@ async fn open_tcp(config: &MqttConfig, deadline: &Deadline<'_>) -> Result<TcpStr
     Err(failure)
 }
 
-/// The configured client identifier, or a random one: 64 bits, and within the 23 characters of MQTT 3.1.
-fn client_id(config: &MqttConfig) -> Result<String, ConnectError> {
+/// The identifier of the session, the configured one, or a random one: 64 bits, and within the 23 characters of MQTT
+/// 3.1.
+fn client_id(config: &MqttConfig, session: &Session) -> Result<String, ConnectError> {
     if !config.client_id.is_empty() {
         return Ok(config.client_id.clone());
+    }
+    if !session.client_id.is_empty() {
+        return Ok(session.client_id.clone());
     }
     let mut bytes = [0_u8; 8];
     getrandom::fill(&mut bytes).map_err(|error| ConnectError::System { reason: error.to_string() })?;
@@ -162,6 +174,7 @@ fn connect_packet(config: &MqttConfig, client_id: &str) -> Result<Vec<u8>, Conne
     let properties = ConnectProperties {
         session_expiry_s: config.session_expiry_s,
         packet_size_max: std::num::NonZeroU32::new(config.packet_size_max),
+        topic_alias_maximum: TOPIC_ALIAS_MAXIMUM,
         ..ConnectProperties::default()
     };
     let packet = Packet::Connect(Connect {
@@ -193,7 +206,7 @@ async fn introduce(
     connect: &[u8],
     config: &MqttConfig,
     client_id: String,
-    tls: Option<TlsFacts>,
+    session: &mut Session,
 ) -> Result<(Established, ConnectionFacts), ConnectError> {
     let mut input = BytesMut::with_capacity(4096);
     // A broker that refuses our certificate may close while we still write; what it said is then waiting to be read.
@@ -203,7 +216,7 @@ async fn introduce(
     }
     .await;
     let decoder = Decoder::new(Sender::Server, config.protocol_version, CONNACK_BYTES_MAX);
-    let (mut facts, limits, length) = loop {
+    let (facts, limits, length) = loop {
         let decoded = decoder.decode(&input).map_err(|error| not_mqtt(config, &error.to_string()))?;
         match decoded {
             Some((Packet::ConnAck(connack), length)) => {
@@ -220,12 +233,15 @@ async fn introduce(
         }
     };
     input.advance(length);
-    facts.tls = tls;
+    // A broker that has nothing of the session makes our half worthless (MQTT-3.2.2-5).
+    let left = std::mem::take(session);
+    let protocol = if facts.session_present { Protocol::resume(limits, left) } else { Protocol::new(limits) };
     let established = Established {
         wire,
         decoder: Decoder::new(Sender::Server, config.protocol_version, config.packet_size_max),
         input,
-        protocol: Protocol::new(limits),
+        protocol,
+        client_id: facts.client_id.clone(),
         keep_alive: Duration::from_secs(facts.keep_alive_s.into()),
         response_timeout: config.response_timeout,
     };

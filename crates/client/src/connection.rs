@@ -3,7 +3,7 @@
 //! never panics inside an asynchronous runtime, but blocks it like any other blocking call.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use crate::error::{ConnectError, ConnectionLost, PublishError, SubscribeError};
 use crate::mailbox::{Capacity, Mailbox, Popped};
 use crate::message::{Granted, Message, Subscription};
 use crate::protocol::Request;
+use crate::session::Session;
 
 /// Requests that wait for the connection's thread.
 const REQUESTS: Capacity = Capacity { items_max: 256, bytes_max: 4 * 1024 * 1024 };
@@ -34,35 +35,90 @@ pub fn connect_mqtt_tls(config: &MqttConfig) -> Result<Connection, ConnectError>
 
 /// Connects by whatever transport the configuration names, plaintext included.
 pub fn connect(config: &MqttConfig) -> Result<Connection, ConnectError> {
+    start(config, Session::new()).map_err(|failed| failed.error)
+}
+
+/// Connects and goes on with `session`, whatever the configuration says of a clean start: when the broker has kept its
+/// half, everything of QoS 1 and 2 that was not acknowledged is sent again (MQTT-4.4.0-1); otherwise a new session
+/// begins and the old half is dropped (MQTT-3.2.2-5). Ask for a session that lasts, `session_expiry_s` in 5.0.
+///
+/// # Errors
+/// As [`connect`], with the session, to try again.
+pub fn resume(config: &MqttConfig, session: Session) -> Result<Connection, Box<Unresumed>> {
+    start(&MqttConfig { clean_start: false, ..config.clone() }, session)
+}
+
+/// A connection that did not come about, and the session it was for.
+#[derive(Debug)]
+pub struct Unresumed {
+    /// Why.
+    pub error: ConnectError,
+    /// To try again with.
+    pub session: Session,
+}
+
+fn start(config: &MqttConfig, session: Session) -> Result<Connection, Box<Unresumed>> {
     let shared = Arc::new(Shared {
         mailboxes: Arc::new(Mailboxes { requests: Mailbox::new(REQUESTS), inbox: Mailbox::new(INBOX) }),
         end: OnceLock::new(),
     });
     let (result, connected) = sync_channel(1);
     let no_system = |error: std::io::Error| ConnectError::System { reason: error.to_string() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_system)?;
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Err(Box::new(Unresumed { error: no_system(error), session })),
+    };
+    // Where a thread cannot be started the session is still here.
+    let left = Arc::new(Mutex::new(session));
+    let lent = Arc::clone(&left);
     let config_owned = config.clone();
     let guard = EndGuard(Arc::clone(&shared));
-    let thread = thread::Builder::new()
+    let spawned = thread::Builder::new()
         .name("motte-client".to_owned())
         .spawn(move || {
-            runtime.block_on(live(&config_owned, &guard, &result));
+            let mut session = std::mem::take(&mut *lock(&lent));
+            runtime.block_on(live(&config_owned, &guard, &result, &mut session));
+            *lock(&lent) = session;
             // A name lookup that hangs must not hold up the end.
             runtime.shutdown_background();
         })
-        .map_err(no_system)?;
+        .map_err(no_system);
     let stopped = |_| ConnectError::System { reason: "its thread stopped".to_owned() };
-    let facts = connected.recv().map_err(stopped)??;
-    Ok(Connection { shared, facts, response_timeout: config.response_timeout, thread: Some(thread) })
+    let connected = spawned.and_then(|thread| match connected.recv().map_err(stopped).and_then(|result| result) {
+        Ok(facts) => Ok((thread, facts)),
+        Err(error) => {
+            // It gives the session back as the last it does.
+            let _ = thread.join();
+            Err(error)
+        }
+    });
+    match connected {
+        Ok((thread, facts)) => {
+            let response_timeout = config.response_timeout;
+            Ok(Connection { shared, facts, response_timeout, thread: Some(thread), session: left })
+        }
+        Err(error) => Err(Box::new(Unresumed { error, session: std::mem::take(&mut *lock(&left)) })),
+    }
+}
+
+/// A panic elsewhere leaves a session whole: it is only ever replaced.
+fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
+    session.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The life of a connection, on its thread.
-async fn live(config: &MqttConfig, guard: &EndGuard, result: &SyncSender<Result<ConnectionFacts, ConnectError>>) {
-    match establish(config).await {
+async fn live(
+    config: &MqttConfig,
+    guard: &EndGuard,
+    result: &SyncSender<Result<ConnectionFacts, ConnectError>>,
+    session: &mut Session,
+) {
+    match establish(config, session).await {
         Err(error) => drop(result.send(Err(error))),
         Ok((established, facts)) => {
             if result.send(Ok(facts)).is_ok() {
-                let end = driver::run(established, &guard.0.mailboxes).await;
+                let (end, left) = driver::run(established, &guard.0.mailboxes).await;
+                *session = left;
                 // Set once, here; the guard's is for a panic.
                 let _ = guard.0.end.set(end);
             }
@@ -94,6 +150,8 @@ pub struct Connection {
     facts: ConnectionFacts,
     response_timeout: Duration,
     thread: Option<JoinHandle<()>>,
+    /// What is left of the session; there once the thread has ended.
+    session: Arc<Mutex<Session>>,
 }
 
 /// A message that was handed over and not acknowledged yet.
@@ -200,6 +258,16 @@ impl Connection {
             ConnectionLost::ClosedHere => Ok(()),
             lost => Err(lost.clone()),
         }
+    }
+
+    /// As [`Connection::disconnect`], but what of the session is left is for [`resume`]. Messages that were handed over
+    /// and had not left yet are not among it.
+    pub fn into_session(mut self) -> (ConnectionLost, Session) {
+        self.shared.mailboxes.requests.close();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        (self.shared.end.wait().clone(), std::mem::take(&mut *lock(&self.session)))
     }
 
     fn ask(&self, request: Request, weight: usize) -> Result<(), ConnectionLost> {

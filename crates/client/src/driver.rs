@@ -14,6 +14,7 @@ use crate::error::ConnectionLost;
 use crate::mailbox::Mailbox;
 use crate::message::Message;
 use crate::protocol::{Event, Protocol, Request, Violation};
+use crate::session::Session;
 
 /// Bytes read at once.
 const READ_CHUNK: usize = 16 * 1024;
@@ -35,6 +36,8 @@ pub(crate) struct Established {
     pub(crate) protocol: Protocol,
     /// The broker's, when it set one; zero turns pings off.
     pub(crate) keep_alive: Duration,
+    /// What the session at the end belongs to.
+    pub(crate) client_id: String,
     pub(crate) response_timeout: Duration,
 }
 
@@ -45,9 +48,9 @@ pub(crate) struct Mailboxes {
     pub(crate) inbox: Mailbox<Message>,
 }
 
-/// Runs the connection until it ends, and tells why. An orderly end asked for by this side is
-/// [`ConnectionLost::ClosedHere`].
-pub(crate) async fn run(established: Established, mailboxes: &Arc<Mailboxes>) -> ConnectionLost {
+/// Runs the connection until it ends, and tells why, and what of its session is left. An orderly end asked for by this
+/// side is [`ConnectionLost::ClosedHere`].
+pub(crate) async fn run(established: Established, mailboxes: &Arc<Mailboxes>) -> (ConnectionLost, Session) {
     let (reader, writer) = tokio::io::split(established.wire);
     let now = Instant::now();
     let mut driver = Driver {
@@ -70,7 +73,7 @@ pub(crate) async fn run(established: Established, mailboxes: &Arc<Mailboxes>) ->
             break end;
         }
     };
-    match end {
+    let lost = match end {
         End::Lost(lost) => lost,
         End::Asked => {
             driver.farewell(ReasonCode::Success).await.map_or_else(|lost| lost, |()| ConnectionLost::ClosedHere)
@@ -88,7 +91,8 @@ pub(crate) async fn run(established: Established, mailboxes: &Arc<Mailboxes>) ->
             let _ = driver.farewell(ReasonCode::KeepAliveTimeout).await;
             ConnectionLost::KeepAlive
         }
-    }
+    };
+    (lost, driver.protocol.into_session(established.client_id))
 }
 
 enum End {
@@ -136,7 +140,7 @@ impl Driver<'_> {
     async fn turn(&mut self) -> Result<(), End> {
         self.take_packets()?;
         let has_room = self.mailboxes.inbox.has_room();
-        let takes_requests = self.protocol.out.len() < UNSENT_BYTES_MAX && self.protocol.takes_requests();
+        let takes_requests = self.protocol.out.len() < UNSENT_BYTES_MAX;
         let reads = has_room && self.protocol.answers_unsent() < UNSENT_BYTES_MAX;
         let sends = self.unflushed || !self.protocol.out.is_empty();
         if self.paused && reads {
@@ -150,7 +154,9 @@ impl Driver<'_> {
             read = self.reader.read_buf(&mut self.input), if reads => self.on_read(read),
             sent = send(&mut self.writer, &self.protocol.out), if sends => self.on_sent(sent),
             () = self.mailboxes.inbox.room(), if !has_room => Ok(()),
-            request = self.mailboxes.requests.pop(), if takes_requests => self.on_request(request),
+            request = self.mailboxes.requests.pop_wanted(|request| self.protocol.takes(request)), if takes_requests => {
+                self.on_request(request)
+            }
             () = self.mailboxes.requests.closed(), if !takes_requests => Err(End::Asked),
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.on_time(),
         }

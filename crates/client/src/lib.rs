@@ -22,13 +22,14 @@ mod interrupt;
 mod mailbox;
 pub mod message;
 mod protocol;
+mod session;
 pub mod url;
 mod websocket;
 
 pub use bytes::Bytes;
 pub use config::{ClientCertificate, ConfigFileError, MqttConfig, Password, ServerTrust, Transport, Will};
 pub use connect::ConnectionFacts;
-pub use connection::{Closer, Connection, Pending, connect, connect_mqtt_tls};
+pub use connection::{Closer, Connection, Pending, Unresumed, connect, connect_mqtt_tls, resume};
 pub use error::{ConnectError, ConnectionLost, PublishError, Stage, SubscribeError};
 pub use interrupt::on_interrupt;
 pub use message::{Granted, Message, Subscription};
@@ -36,4 +37,5 @@ pub use motte_mqtt::{
     ForwardedPropertiesBuf, ProtocolVersion, Qos, ReasonCode, RetainHandling, SubscriptionOptions, TopicError,
 };
 pub use motte_pki::{CertificateFacts, TlsFacts, TlsFileError, TlsVersion, Trouble, printable};
+pub use session::Session;
 pub use url::{BrokerUrl, UrlError};

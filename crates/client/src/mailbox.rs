@@ -78,13 +78,14 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// The next item; `None` once the mailbox is closed and empty.
-    pub(crate) async fn pop(&self) -> Option<T> {
+    /// The first item that is `wanted` now, others stay in their order; `None` once the mailbox is closed and holds no
+    /// such item.
+    pub(crate) async fn pop_wanted(&self, wanted: impl Fn(&T) -> bool) -> Option<T> {
         loop {
             {
                 let mut state = self.lock();
-                if let Some(item) = self.take(&mut state) {
-                    return Some(item);
+                if let Some(at) = state.items.iter().position(|(item, _)| wanted(item)) {
+                    return self.take(&mut state, at);
                 }
                 if state.closed {
                     return None;
@@ -106,7 +107,7 @@ impl<T> Mailbox<T> {
     pub(crate) fn pop_blocking(&self, deadline: Option<Instant>) -> Popped<T> {
         let mut state = self.lock();
         loop {
-            if let Some(item) = self.take(&mut state) {
+            if let Some(item) = self.take(&mut state, 0) {
                 return Popped::Item(item);
             }
             if state.closed {
@@ -153,9 +154,9 @@ impl<T> Mailbox<T> {
         self.wake();
     }
 
-    fn take(&self, state: &mut State<T>) -> Option<T> {
+    fn take(&self, state: &mut State<T>, at: usize) -> Option<T> {
         let was_full = !self.fits(state);
-        let (item, bytes) = state.items.pop_front()?;
+        let (item, bytes) = state.items.remove(at)?;
         state.bytes -= bytes;
         if was_full {
             self.wake();

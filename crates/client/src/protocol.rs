@@ -2,7 +2,7 @@
 //! answers out. Called by `driver`. Never reads a clock or a socket, and never trusts the broker: every identifier it
 //! acknowledges must be one that was sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::SyncSender;
 
 use bytes::Bytes;
@@ -13,9 +13,17 @@ use motte_mqtt::{
 
 use crate::error::{ConnectionLost, PublishError, SubscribeError};
 use crate::message::{Granted, Message, Subscription};
+use crate::session::{Session, Unfinished};
+use outgoing::{Flight, Outgoing, Reply, Step};
+use question::Question;
+
+mod outgoing;
+mod question;
 
 /// Most SUBSCRIBE and UNSUBSCRIBE packets without an answer.
 const QUESTIONS_MAX: usize = 16;
+/// Topic aliases the broker may use towards us; told in CONNECT.
+pub(crate) const TOPIC_ALIAS_MAXIMUM: u16 = 16;
 
 /// What the broker allows, from its CONNACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,21 +68,6 @@ const fn violation(what: &'static str) -> Violation {
     Violation { what, reason: ReasonCode::ProtocolError }
 }
 
-/// A QoS 1 or 2 message on its way to the broker, by the packet it waits for.
-#[derive(Debug)]
-enum Outgoing {
-    Ack(SyncSender<Result<ReasonCode, PublishError>>),
-    Receipt(SyncSender<Result<ReasonCode, PublishError>>),
-    Completion(SyncSender<Result<ReasonCode, PublishError>>, ReasonCode),
-}
-
-/// A SUBSCRIBE or UNSUBSCRIBE without its answer; how many filters it had.
-#[derive(Debug)]
-enum Question {
-    Subscribe(usize, SyncSender<Result<Vec<Granted>, SubscribeError>>),
-    Unsubscribe(usize, SyncSender<Result<Vec<ReasonCode>, SubscribeError>>),
-}
-
 /// The session.
 #[derive(Debug)]
 pub(crate) struct Protocol {
@@ -84,11 +77,15 @@ pub(crate) struct Protocol {
     pub(crate) out: Vec<u8>,
     /// How much of `out`, at most, are answers to the broker's own packets.
     answers_unsent: usize,
-    outgoing: BTreeMap<PacketId, Outgoing>,
+    outgoing: Outgoing,
+    /// What the last connection left, as far as the broker's Receive Maximum did not let it go out again yet.
+    again: VecDeque<(PacketId, Unfinished)>,
     questions: BTreeMap<PacketId, Question>,
     /// QoS 2 messages that came and were not released yet (MQTT-4.3.3-10): identifiers only, so never much. No Receive
     /// Maximum is asked for, because brokers in wide use exceed it.
     incoming: BTreeSet<PacketId>,
+    /// Topics the broker gave an alias on this connection.
+    aliases: BTreeMap<u16, String>,
     id_last: u16,
 }
 
@@ -99,16 +96,61 @@ impl Protocol {
             encoder: Encoder::new(limits.version, limits.packet_size_max),
             out: Vec::new(),
             answers_unsent: 0,
-            outgoing: BTreeMap::new(),
+            outgoing: Outgoing::default(),
+            again: VecDeque::new(),
             questions: BTreeMap::new(),
             incoming: BTreeSet::new(),
+            aliases: BTreeMap::new(),
             id_last: 0,
         }
     }
 
-    /// Whether another request may be taken: the broker's Receive Maximum leaves room (MQTT-3.3.4-7).
-    pub(crate) fn takes_requests(&self) -> bool {
-        self.outgoing.len() < usize::from(self.limits.in_flight_max) && self.questions.len() < QUESTIONS_MAX
+    /// Goes on with a session the broker has kept: what was not acknowledged is written again, with DUP and the same
+    /// identifiers, in order (MQTT-4.4.0-1, MQTT-4.6.0-1).
+    pub(crate) fn resume(limits: Limits, session: Session) -> Self {
+        let mut protocol = Self::new(limits);
+        protocol.again = session.outgoing.into();
+        protocol.incoming = session.incoming;
+        protocol.id_last = session.id_last;
+        protocol.send_again();
+        protocol
+    }
+
+    /// What the next connection goes on with.
+    pub(crate) fn into_session(self, client_id: String) -> Session {
+        let outgoing = self.outgoing.into_unfinished().chain(self.again).collect();
+        Session { client_id, outgoing, incoming: self.incoming, id_last: self.id_last }
+    }
+
+    /// Writes what the last connection left, as far as the window allows.
+    fn send_again(&mut self) {
+        while self.outgoing.len() < usize::from(self.limits.in_flight_max)
+            && let Some((id, unfinished)) = self.again.pop_front()
+        {
+            match unfinished {
+                Unfinished::Release => {
+                    self.acknowledge(&Packet::PubRel(Ack::new(id, ReasonCode::Success)));
+                    self.outgoing.insert(id, Step::Completion(ReasonCode::Success), None);
+                }
+                // What a broker with new limits takes no more can only be given up.
+                Unfinished::Message(message) => {
+                    if self.write_publish(&message, id, true).is_ok() {
+                        self.set_out(id, message, None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a request may be taken now: the broker's Receive Maximum holds back PUBLISH and nothing else
+    /// (MQTT-3.3.4-7, MQTT-3.3.4-8).
+    pub(crate) fn takes(&self, request: &Request) -> bool {
+        match request {
+            Request::Publish(..) => {
+                self.again.is_empty() && self.outgoing.len() < usize::from(self.limits.in_flight_max)
+            }
+            Request::Subscribe(..) | Request::Unsubscribe(..) => self.questions.len() < QUESTIONS_MAX,
+        }
     }
 
     /// Bytes of answers that the broker has not taken yet. A broker that asks and does not read makes them grow.
@@ -127,25 +169,27 @@ impl Protocol {
     /// Writes a request, or answers at once why it cannot be.
     pub(crate) fn on_request(&mut self, request: Request) {
         match request {
-            Request::Publish(message, reply) => self.on_publish_request(&message, reply),
+            Request::Publish(message, reply) => self.on_publish_request(message, reply),
             Request::Subscribe(subscriptions, reply) => self.on_subscribe_request(&subscriptions, reply),
             Request::Unsubscribe(filters, reply) => self.on_unsubscribe_request(&filters, reply),
         }
     }
 
-    fn on_publish_request(&mut self, message: &Message, reply: SyncSender<Result<ReasonCode, PublishError>>) {
+    fn on_publish_request(&mut self, message: Message, reply: Reply) {
         let id = self.free_id();
-        match self.write_publish(message, id) {
+        match self.write_publish(&message, id, false) {
             Err(error) => answer(&reply, Err(error)),
-            Ok(()) => match message.qos {
-                Qos::AtMostOnce => answer(&reply, Ok(ReasonCode::Success)),
-                Qos::AtLeastOnce => drop(self.outgoing.insert(id, Outgoing::Ack(reply))),
-                Qos::ExactlyOnce => drop(self.outgoing.insert(id, Outgoing::Receipt(reply))),
-            },
+            Ok(()) if message.qos == Qos::AtMostOnce => answer(&reply, Ok(ReasonCode::Success)),
+            Ok(()) => self.set_out(id, message, Some(reply)),
         }
     }
 
-    fn write_publish(&mut self, message: &Message, id: PacketId) -> Result<(), PublishError> {
+    fn set_out(&mut self, id: PacketId, message: Message, reply: Option<Reply>) {
+        let is_once = message.qos == Qos::ExactlyOnce;
+        self.outgoing.insert(id, if is_once { Step::Receipt(message) } else { Step::Ack(message) }, reply);
+    }
+
+    fn write_publish(&mut self, message: &Message, id: PacketId, dup: bool) -> Result<(), PublishError> {
         if message.qos > self.limits.qos_max {
             return Err(PublishError::QosNotSupported { max: self.limits.qos_max.as_u8() });
         }
@@ -156,8 +200,8 @@ impl Protocol {
         let packet = Packet::Publish(Publish {
             delivery: match message.qos {
                 Qos::AtMostOnce => Delivery::AtMostOnce,
-                Qos::AtLeastOnce => Delivery::AtLeastOnce { id, dup: false },
-                Qos::ExactlyOnce => Delivery::ExactlyOnce { id, dup: false },
+                Qos::AtLeastOnce => Delivery::AtLeastOnce { id, dup },
+                Qos::ExactlyOnce => Delivery::ExactlyOnce { id, dup },
             },
             retain: message.retain,
             topic: &message.topic,
@@ -242,10 +286,7 @@ impl Protocol {
     }
 
     fn on_publish(&mut self, publish: &Publish<'_>) -> Result<Event, Violation> {
-        if publish.topic_alias.is_some() {
-            // We said that we take none (MQTT-3.1.2-26).
-            return Err(Violation { what: "a topic alias nobody asked for", reason: ReasonCode::TopicAliasInvalid });
-        }
+        let topic = self.topic(publish)?;
         let dup = match publish.delivery {
             Delivery::AtMostOnce => false,
             Delivery::AtLeastOnce { id, dup } => {
@@ -262,7 +303,7 @@ impl Protocol {
             }
         };
         Ok(Event::Message(Message {
-            topic: publish.topic.to_owned(),
+            topic,
             payload: Bytes::copy_from_slice(publish.payload),
             qos: publish.delivery.qos(),
             retain: publish.retain,
@@ -272,30 +313,54 @@ impl Protocol {
         }))
     }
 
+    /// The topic of a message, by name or by an alias (MQTT-3.3.2-10).
+    fn topic(&mut self, publish: &Publish<'_>) -> Result<String, Violation> {
+        let Some(alias) = publish.topic_alias.map(std::num::NonZeroU16::get) else {
+            return Ok(publish.topic.to_owned());
+        };
+        let invalid = |what| Violation { what, reason: ReasonCode::TopicAliasInvalid };
+        if alias > TOPIC_ALIAS_MAXIMUM {
+            return Err(invalid("a topic alias above the maximum"));
+        }
+        if !publish.topic.is_empty() {
+            self.aliases.insert(alias, publish.topic.to_owned());
+        }
+        self.aliases.get(&alias).cloned().ok_or_else(|| invalid("a topic alias that stands for nothing"))
+    }
+
     fn on_puback(&mut self, ack: &Ack<'_>) -> Result<Event, Violation> {
-        match self.outgoing.remove(&ack.id) {
-            Some(Outgoing::Ack(reply)) => {
-                answer(&reply, outcome(ack.reason));
-                Ok(Event::Nothing)
-            }
+        match self.outgoing.remove(ack.id) {
+            Some(Flight { step: Step::Ack(_), reply, .. }) => self.complete(reply, outcome(ack.reason)),
             _ => Err(violation("PUBACK for no QoS 1 message of ours")),
         }
     }
 
     fn on_pubrec(&mut self, ack: &Ack<'_>) -> Result<Event, Violation> {
-        let reply = match self.outgoing.remove(&ack.id) {
-            Some(Outgoing::Receipt(reply)) => reply,
+        match self.outgoing.get_mut(ack.id) {
             // A broker may repeat it; the answer is repeated too (MQTT-4.3.3-4).
-            Some(Outgoing::Completion(reply, _)) if !ack.reason.is_error() => reply,
+            Some(Flight { step: Step::Completion(_), .. }) if !ack.reason.is_error() => {}
+            Some(flight @ Flight { step: Step::Receipt(_), .. }) => flight.step = Step::Completion(ack.reason),
             _ => return Err(violation("PUBREC for no QoS 2 message of ours")),
-        };
+        }
         if ack.reason.is_error() {
             // The flow ends here, and the identifier is free again (MQTT 5.0 §4.3.3).
-            answer(&reply, Err(PublishError::Refused(ack.reason)));
-        } else {
-            self.acknowledge(&Packet::PubRel(Ack::new(ack.id, ReasonCode::Success)));
-            self.outgoing.insert(ack.id, Outgoing::Completion(reply, ack.reason));
+            let reply = self.outgoing.remove(ack.id).and_then(|flight| flight.reply);
+            return self.complete(reply, Err(PublishError::Refused(ack.reason)));
         }
+        self.acknowledge(&Packet::PubRel(Ack::new(ack.id, ReasonCode::Success)));
+        Ok(Event::Nothing)
+    }
+
+    /// A message has arrived or was refused: who asked learns it, and its place is free.
+    fn complete(
+        &mut self,
+        reply: Option<Reply>,
+        outcome: Result<ReasonCode, PublishError>,
+    ) -> Result<Event, Violation> {
+        if let Some(reply) = reply {
+            answer(&reply, outcome);
+        }
+        self.send_again();
         Ok(Event::Nothing)
     }
 
@@ -308,49 +373,13 @@ impl Protocol {
     }
 
     fn on_pubcomp(&mut self, ack: &Ack<'_>) -> Result<Event, Violation> {
-        match self.outgoing.remove(&ack.id) {
-            Some(Outgoing::Completion(reply, received)) => {
+        match self.outgoing.remove(ack.id) {
+            Some(Flight { step: Step::Completion(received), reply, .. }) => {
                 let reason = if ack.reason.is_error() { ack.reason } else { received };
-                answer(&reply, outcome(reason));
-                Ok(Event::Nothing)
+                self.complete(reply, outcome(reason))
             }
             _ => Err(violation("PUBCOMP for no QoS 2 message of ours")),
         }
-    }
-
-    fn on_suback(&mut self, id: PacketId, codes: &[u8]) -> Result<Event, Violation> {
-        let Some(Question::Subscribe(filters, reply)) = self.questions.remove(&id) else {
-            return Err(violation("SUBACK for no SUBSCRIBE of ours"));
-        };
-        if codes.len() != filters {
-            return Err(violation("SUBACK with another number of codes than filters were asked for"));
-        }
-        let mut granted = Vec::with_capacity(codes.len());
-        for code in codes {
-            granted.push(match (Qos::from_u8(*code), ReasonCode::from_u8(*code)) {
-                (Some(qos), _) => Ok(qos),
-                (None, Some(reason)) if reason.is_error() => Err(reason),
-                (None, _) => return Err(violation("SUBACK with a code that does not exist")),
-            });
-        }
-        answer(&reply, Ok(granted));
-        Ok(Event::Nothing)
-    }
-
-    fn on_unsuback(&mut self, id: PacketId, codes: &[u8]) -> Result<Event, Violation> {
-        let Some(Question::Unsubscribe(filters, reply)) = self.questions.remove(&id) else {
-            return Err(violation("UNSUBACK for no UNSUBSCRIBE of ours"));
-        };
-        if self.limits.version != ProtocolVersion::V5 {
-            answer(&reply, Ok(vec![ReasonCode::Success; filters]));
-            return Ok(Event::Nothing);
-        }
-        let reasons: Option<Vec<_>> = codes.iter().map(|code| ReasonCode::from_u8(*code)).collect();
-        match reasons {
-            Some(reasons) if reasons.len() == filters => answer(&reply, Ok(reasons)),
-            _ => return Err(violation("UNSUBACK with codes that do not fit the filters")),
-        }
-        Ok(Event::Nothing)
     }
 
     /// Writes a PINGREQ.
@@ -381,7 +410,8 @@ impl Protocol {
         loop {
             self.id_last = self.id_last.wrapping_add(1);
             if let Some(id) = PacketId::new(self.id_last)
-                && !self.outgoing.contains_key(&id)
+                && !self.outgoing.contains(id)
+                && !self.again.iter().any(|(used, _)| *used == id)
                 && !self.questions.contains_key(&id)
             {
                 return id;

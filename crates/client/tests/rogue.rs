@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use motte_client::error::{EXIT_TIMEOUT, EXIT_TLS};
 use motte_client::{
     ConnectError, ConnectionLost, Message, MqttConfig, ProtocolVersion, Qos, Stage, SubscribeError, Subscription,
-    connect_mqtt_tls,
+    Transport, connect_mqtt_tls,
 };
 use motte_pki::{ServerTlsParams, server_config};
 use rustls::{ServerConnection, StreamOwned};
@@ -141,7 +141,7 @@ fn k43_each_lie_ends_the_connection_and_says_which() {
     check(&[0x90, 4, 0, 1, 0, 0], "SUBACK for no SUBSCRIBE of ours", 0x82);
     check(&[0xb0, 4, 0, 1, 0, 0], "UNSUBACK for no UNSUBSCRIBE of ours", 0x82);
     check(&ACCEPTED, "a second CONNACK", 0x82);
-    check(&[0x30, 7, 0, 1, b't', 3, 0x23, 0, 1], "a topic alias nobody asked for", 0x94);
+    check(&[0x30, 6, 0, 0, 3, 0x23, 0, 1], "a topic alias that stands for nothing", 0x94);
     // 256 MiB are announced; they are refused before they come.
     check(&[0x30, 0xff, 0xff, 0xff, 0x7f], "packet too large", 0x95);
 }
@@ -372,4 +372,33 @@ fn v311_a_refusal_has_the_code_of_its_version() {
     assert_eq!(error.to_string(), "the broker refused the connection: bad user name or password");
     assert_eq!(error.exit_code(), 4);
     broker.join().unwrap();
+}
+
+/// The request with which the client of a version opens a WebSocket.
+fn upgrade_request(version: ProtocolVersion) -> String {
+    let pki = Pki::new();
+    let (certificate, key) = pki.server(&["localhost"], 90, SystemTime::now());
+    let tls = server_config(&ServerTlsParams { certificate, key, ..ServerTlsParams::default() }).unwrap();
+    let (port, broker) = rogue_tcp(move |tcp| {
+        let mut stream = StreamOwned::new(ServerConnection::new(tls).unwrap(), tcp);
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.extend(support::read(&mut stream, 1));
+        }
+        String::from_utf8(request).unwrap().to_ascii_lowercase()
+    });
+    let transport = Transport::WebSocketTls { path: "/mqtt".into() };
+    let config = MqttConfig { transport, protocol_version: version, ..config(&pki, port) };
+    connect_mqtt_tls(&config).expect_err("nobody answers");
+    broker.join().unwrap()
+}
+
+#[test]
+fn v5_6_0_0_3_the_subprotocol_mqtt_is_offered() {
+    assert!(upgrade_request(ProtocolVersion::V5).contains("\r\nsec-websocket-protocol: mqtt\r\n"));
+}
+
+#[test]
+fn v311_6_0_0_3_the_subprotocol_mqtt_is_offered() {
+    assert!(upgrade_request(ProtocolVersion::V311).contains("\r\nsec-websocket-protocol: mqtt\r\n"));
 }

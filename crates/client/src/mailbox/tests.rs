@@ -50,7 +50,9 @@ fn a_full_mailbox_holds_the_pusher_until_the_loop_takes_one() {
         move || mailbox.push_blocking(3, 0)
     });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let taken = runtime.block_on(async { [mailbox.pop().await, mailbox.pop().await, mailbox.pop().await] });
+    let taken = runtime.block_on(async {
+        [mailbox.pop_wanted(|_| true).await, mailbox.pop_wanted(|_| true).await, mailbox.pop_wanted(|_| true).await]
+    });
     assert_eq!(taken, [Some(1), Some(2), Some(3)]);
     assert_eq!(pusher.join().unwrap(), Ok(()));
 }
