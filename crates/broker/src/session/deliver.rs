@@ -106,13 +106,26 @@ impl Session {
 
     fn enqueue(&mut self, owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
         let weight = owed.weight();
-        match self.queue.push(owed, turn.limits) {
+        let pushed = self.queue.push(owed, turn.limits).or_else(|owed| {
+            self.drop_expired(turn);
+            self.queue.push(owed, turn.limits)
+        });
+        match pushed {
             Ok(()) => turn.counters.wait(weight),
             Err(owed) => {
                 turn.counters.dropped += 1;
                 self.settle(&owed, turn);
                 self.miss(fx);
             }
+        }
+    }
+
+    /// Drops what has expired while it waited, so that it takes no room from what has not.
+    fn drop_expired(&mut self, turn: &mut Turn<'_>) {
+        for owed in self.queue.take_expired(turn.now) {
+            turn.counters.wait_no_more(owed.weight());
+            turn.counters.dropped += 1;
+            self.settle(&owed, turn);
         }
     }
 

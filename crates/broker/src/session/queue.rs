@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::routes::{Share, Target};
+use crate::shard::Millis;
 
 /// A message owed to one session, and how it is to be sent.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ impl Owed {
 pub(crate) struct Queue {
     waiting: VecDeque<Owed>,
     bytes: usize,
+    /// No message expires before this; earlier than the soonest one when that has left.
+    expires: Option<Millis>,
 }
 
 impl Queue {
@@ -59,6 +62,7 @@ impl Queue {
             return Err(owed);
         }
         self.bytes += weight_bytes;
+        self.expires = sooner(self.expires, owed.message.expires);
         self.waiting.push_back(owed);
         Ok(())
     }
@@ -71,6 +75,7 @@ impl Queue {
     /// Adds what another queue holds behind its own.
     pub(crate) fn append(&mut self, mut other: Self) {
         self.bytes += other.bytes;
+        self.expires = sooner(self.expires, other.expires);
         self.waiting.append(&mut other.waiting);
     }
 
@@ -84,14 +89,17 @@ impl Queue {
     /// Puts back what [`Queue::pop`] gave and could not be sent.
     pub(crate) fn push_front(&mut self, owed: Owed) {
         self.bytes += owed.message.weight_bytes();
+        self.expires = sooner(self.expires, owed.message.expires);
         self.waiting.push_front(owed);
     }
 
     /// Takes out what does not pass, in order.
     pub(crate) fn take_failing(&mut self, mut passes: impl FnMut(&mut Owed) -> bool) -> Vec<Owed> {
         let mut failing = Vec::new();
+        self.expires = None;
         for mut owed in std::mem::take(&mut self.waiting) {
             if passes(&mut owed) {
+                self.expires = sooner(self.expires, owed.message.expires);
                 self.waiting.push_back(owed);
             } else {
                 self.bytes -= owed.message.weight_bytes();
@@ -99,6 +107,14 @@ impl Queue {
             }
         }
         failing
+    }
+
+    /// Takes out what has expired. Looks through the queue only when there may be something.
+    pub(crate) fn take_expired(&mut self, now: Millis) -> Vec<Owed> {
+        if self.expires.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        self.take_failing(|owed| !owed.message.is_expired(now))
     }
 
     /// How many wait.
@@ -114,5 +130,13 @@ impl Queue {
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+}
+
+/// The sooner of two times, where `None` is never.
+fn sooner(one: Option<Millis>, other: Option<Millis>) -> Option<Millis> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

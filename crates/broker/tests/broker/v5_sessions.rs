@@ -319,3 +319,29 @@ fn the_end_of_a_session_is_reported_once_and_by_time_only() {
     leave(&mut world, client, ReasonCode::Success, Some(0));
     assert!(!world.events().contains(&EventKind::SessionExpired));
 }
+
+#[test]
+fn v5_3_3_2_5_what_expired_in_a_full_queue_makes_room() {
+    let mut world = World::with_limits(&Limits { queue_messages_max: 4, ..Limits::default() });
+    let (from, to) = (world.connect(&v5("from")), world.connect(&lasting("to")));
+    world.subscribe(to, &[("x", 1)]);
+    world.lose(to);
+    let publish = |world: &mut World, payload: &str, message_expiry_s| {
+        world.publish(from, Publish { delivery: qos1(1), message_expiry_s, ..message("x", payload) });
+        (world.counters().queued, world.counters().dropped)
+    };
+    publish(&mut world, "short 1", Some(10));
+    publish(&mut world, "kept 1", None);
+    publish(&mut world, "short 2", Some(20));
+    assert_eq!(publish(&mut world, "kept 2", Some(100)), (4, 0));
+    world.pass_ms(9_999);
+    assert_eq!(publish(&mut world, "too early", None), (4, 1));
+    world.pass_ms(1);
+    assert_eq!(publish(&mut world, "kept 3", None), (4, 2), "the first has expired");
+    assert_eq!(publish(&mut world, "too early", None), (4, 3));
+    world.pass_ms(10_000);
+    assert_eq!(publish(&mut world, "kept 4", None), (4, 4), "and the third");
+    let to = world.admit(&lasting("to"));
+    let kept = ["publish x=kept 1 q1 #1", "publish x=kept 2 q1 #2 expiry=80", "publish x=kept 3 q1 #3"];
+    world.expect(to, &[&["connack 00 present"], &kept[..], &["publish x=kept 4 q1 #4"]].concat());
+}
