@@ -48,6 +48,7 @@ pub struct Message {
     pub(crate) retain: bool,
     pub(crate) publisher: Publisher,
     pub(crate) properties: ForwardedPropertiesBuf,
+    pub(crate) accepted: Millis,
     pub(crate) expires: Option<Millis>,
     pub(crate) origin: Option<Origin>,
 }
@@ -111,6 +112,12 @@ impl Message {
     #[must_use]
     pub fn is_expired(&self, now: Millis) -> bool {
         self.expires.is_some_and(|at| at <= now)
+    }
+
+    /// Whether its Message Expiry Interval ran out since it was accepted. An interval of 0 has not at that very moment:
+    /// it reaches who can be given it at once, and waits for nobody.
+    pub(crate) fn is_too_late(&self, now: Millis) -> bool {
+        self.is_expired(now) && now > self.accepted
     }
 
     /// What is left of the Message Expiry Interval, less the whole seconds that have passed (MQTT-3.3.2-6).

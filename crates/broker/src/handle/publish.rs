@@ -57,6 +57,7 @@ impl<J: Journal> Shard<J> {
             retain: publish.retain,
             publisher: Publisher::Client(self.sessions[slot].facts.subject.clone()),
             properties: publish.properties.to_owned(),
+            accepted: now,
             expires: publish.message_expiry_s.map(|s| now.plus_s(s)),
             origin: None,
         };

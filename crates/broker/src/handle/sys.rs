@@ -55,6 +55,7 @@ impl<J: Journal> Shard<J> {
             retain: true,
             publisher: Publisher::Broker,
             properties: ForwardedProperties::EMPTY.to_owned(),
+            accepted: now,
             expires: None,
             origin: None,
         };

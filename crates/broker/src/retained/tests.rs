@@ -18,6 +18,7 @@ fn message(topic: &str, payload: &str, expires: Option<Millis>) -> Arc<Message> 
         retain: true,
         publisher: Publisher::Client(Subject { identity: Identity::Anonymous, client_id: ClientId("c".into()) }),
         properties: ForwardedPropertiesBuf::new(),
+        accepted: Millis(0),
         expires,
         origin: None,
     })

@@ -50,7 +50,7 @@ impl Session {
     /// Takes a message that is owed to this session.
     pub(crate) fn offer(&mut self, mut owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
         turn.counters.routed += 1;
-        if owed.message.is_expired(turn.now) {
+        if owed.message.is_too_late(turn.now) {
             // Its time ran out on the way from another shard (MQTT-3.3.2-5).
             turn.counters.dropped += 1;
             self.settle(&owed, turn);

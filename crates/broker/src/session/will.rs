@@ -25,6 +25,7 @@ impl WillMessage {
             retain: self.retain,
             publisher: Publisher::Client(publisher),
             properties: self.properties,
+            accepted: now,
             expires: self.message_expiry_s.map(|s| now.plus_s(s)),
             origin: None,
         }
