@@ -35,6 +35,22 @@ pub struct Letter {
     pub(crate) content: LetterContent,
 }
 
+/// Bytes of memory a letter takes beside topic, payload and properties of its message.
+const LETTER_BYTES: usize = 256;
+
+impl Letter {
+    /// Bytes that count against the bound of what may wait for a shard.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        let message = match &self.content {
+            LetterContent::Deliver { message, .. } => Some(&**message),
+            LetterContent::PassOn(passed) => Some(passed.message()),
+            LetterContent::Ask { .. } | LetterContent::Report { .. } => None,
+        };
+        LETTER_BYTES + message.map_or(0, Message::weight_bytes)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum LetterContent {
     /// A message for sessions of the receiving shard, judged under the policy of `epoch`.

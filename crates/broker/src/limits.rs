@@ -25,6 +25,8 @@ pub struct Limits {
     pub queue_bytes_max: usize,
     /// Bytes in a link's outbox above which QoS 0 is dropped and QoS 1 and 2 wait.
     pub outbox_bytes_max: usize,
+    /// Bytes of letters that may wait for one shard before the clients that write more of them are not read.
+    pub letter_bytes_max: usize,
     /// Retained messages in all. With 0 there are none: 5.0 clients are told, and who retains is refused.
     pub retained_messages_max: usize,
     /// Bytes of retained messages in all.
@@ -53,6 +55,7 @@ impl Default for Limits {
             queue_messages_max: 10_000,
             queue_bytes_max: 16 * 1024 * 1024,
             outbox_bytes_max: 1024 * 1024,
+            letter_bytes_max: 8 * 1024 * 1024,
             retained_messages_max: 1_000_000,
             retained_bytes_max: 256 * 1024 * 1024,
             session_expiry_s_max: 7 * 24 * 3600,

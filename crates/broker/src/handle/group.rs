@@ -35,6 +35,11 @@ impl PassedOn {
     pub(crate) fn new(target: &Target, owed: Owed) -> Self {
         Self { key: target.key, facts: Arc::clone(&target.facts), owed, times: 0 }
     }
+
+    /// The message.
+    pub(crate) fn message(&self) -> &Message {
+        &self.owed.message
+    }
 }
 
 /// The member a message leaves, and how well it could still take it.

@@ -271,6 +271,7 @@ pub(super) static BOUNDS: &[Bound] = &[
     bound!(shard.queue_messages_max: usize, 1..=100_000_000, "Messages waiting for one session."),
     bound!(shard.queue_bytes_max: usize, 1024..=64 * GIB, "Bytes waiting for one session."),
     bound!(shard.outbox_bytes_max: usize, 4096..=GIB, "Unsent bytes of a connection above which QoS 0 is dropped."),
+    bound!(shard.letter_bytes_max: usize, 4096..=GIB, "Bytes waiting for a shard above which its publishers wait."),
     bound!(shard.retained_messages_max: usize, 0..=100_000_000, "Retained messages in all; 0 for none."),
     bound!(shard.retained_bytes_max: usize, 0..=1024 * GIB, "Bytes of retained messages in all."),
     bound!(shard.session_expiry_s_max: u32, 0..=4_294_967_294, "Seconds a session may outlive its connection."),

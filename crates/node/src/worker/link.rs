@@ -133,6 +133,7 @@ impl Link {
         if !slot.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             slot.waker = Some(cx.waker().clone());
         }
+        let feeds = slot.feeds;
         let full = slot.outbox.len() + self.wire.unsent_bytes() > worker.outbox_bytes_max;
         if let Some(stall) = &mut self.stall {
             if self.socket.poll_write_ready(cx).is_ready() {
@@ -145,7 +146,7 @@ impl Link {
         if full && self.stall.is_some() {
             return Poll::Pending;
         }
-        if worker.outlets.is_congested() {
+        if worker.outlets.pressure.holds_up(feeds) {
             worker.paused.push(cx.waker().clone());
             return Poll::Pending;
         }
@@ -191,8 +192,11 @@ impl Link {
             self.rest.append(plain);
             &mut self.rest
         };
-        worker.outlets.turn_bytes = whole.len();
         let taken = worker.guarded(Some(id), |shard, now, outlets| shard.on_bytes(id, whole, now, outlets));
+        let fed = worker.outlets.pressure.fed();
+        if let Some(slot) = worker.outlets.slot(id).filter(|_| !fed.is_empty()) {
+            slot.feeds = fed;
+        }
         if self.rest.is_empty() {
             self.rest.extend_from_slice(&plain[taken..]);
         } else if taken == self.rest.len() {

@@ -65,7 +65,7 @@ pub(crate) enum Mail {
     /// A connection moves in.
     Arrival(Box<Arrival>),
     /// What another shard wrote in one turn.
-    Letters(Vec<Letter>),
+    Letters(Parcel),
     /// The shared policy was replaced.
     PolicyChanged,
     /// The snapshot was replaced: proofs are asked for again. Names the users whose line in the password file is gone
@@ -75,6 +75,14 @@ pub(crate) enum Mail {
     SysDue(Box<NodeFigures>),
     /// The node stops.
     Stop,
+}
+
+/// The letters of one turn for one shard.
+#[derive(Debug, Default)]
+pub(crate) struct Parcel {
+    pub(crate) letters: Vec<Letter>,
+    /// What they weigh.
+    pub(crate) bytes: usize,
 }
 
 /// The box of one shard.
@@ -97,14 +105,20 @@ impl Mailbox {
         }
     }
 
-    /// Puts in what one turn wrote, which came out of `bytes` bytes of clients; tells how many such bytes wait in all.
-    pub(crate) fn post_letters(&self, letters: Vec<Letter>, bytes: usize) -> usize {
+    /// Puts in what one turn wrote; tells how many bytes of letters wait in all.
+    pub(crate) fn post_parcel(&self, parcel: Parcel) -> usize {
+        let bytes = parcel.bytes;
         let waiting = self.parcel_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        self.post(Mail::Letters(letters));
+        self.post(Mail::Letters(parcel));
         waiting
     }
 
-    /// Bytes of clients behind the letters that wait.
+    /// The letters of a parcel that weighed so much have been read. Only the owning shard may say so.
+    pub(crate) fn on_read(&self, bytes: usize) {
+        self.parcel_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of letters that were not read yet.
     pub(crate) fn parcel_bytes(&self) -> usize {
         self.parcel_bytes.load(Ordering::Relaxed)
     }
@@ -115,7 +129,6 @@ impl Mailbox {
         loop {
             let mail = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
             if !mail.is_empty() {
-                self.parcel_bytes.store(0, Ordering::Relaxed);
                 return mail;
             }
             self.posted.notified().await;

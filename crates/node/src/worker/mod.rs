@@ -6,6 +6,7 @@
 mod link;
 pub(crate) mod mailbox;
 mod outbox;
+mod pressure;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -27,7 +28,7 @@ use tokio::sync::Notify;
 
 use self::link::Link;
 pub(crate) use self::link::{say_goodbye, write_out};
-use self::mailbox::{Arrival, Mail, Mailbox, Proof};
+use self::mailbox::{Arrival, Mail, Mailbox, Parcel, Proof};
 use self::outbox::Outlets;
 use crate::clock::Clock;
 use crate::log::{Entry, Reporter};
@@ -77,7 +78,7 @@ struct Worker {
     rearm: Rc<Notify>,
     /// A link task ended.
     left: Rc<Notify>,
-    /// Tasks of links that are not read while another shard is behind.
+    /// Tasks of links that are not read while a shard they feed is behind.
     paused: Vec<Waker>,
     /// Bytes from a socket, lent to one link for one turn.
     network: Box<[u8]>,
@@ -106,7 +107,7 @@ pub(crate) async fn run(seat: Seat) {
                     if matches!(mail, Mail::Stop) {
                         return stop(&worker).await;
                     }
-                    take(&worker, mail);
+                    take(&worker, mailbox, mail);
                 }
             }
             () = timer => worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_timer(now, outlets)),
@@ -116,15 +117,18 @@ pub(crate) async fn run(seat: Seat) {
     }
 }
 
-/// Handles one piece of mail.
-fn take(worker: &Rc<RefCell<Worker>>, mail: Mail) {
+/// Handles one piece of mail out of `mailbox`.
+fn take(worker: &Rc<RefCell<Worker>>, mailbox: &Mailbox, mail: Mail) {
     match mail {
         Mail::Arrival(arrival) => move_in(worker, *arrival),
-        Mail::Letters(letters) => worker.borrow_mut().guarded(None, |shard, now, outlets| {
-            for letter in letters {
-                shard.on_letter(letter, now, outlets);
-            }
-        }),
+        Mail::Letters(Parcel { letters, bytes }) => {
+            worker.borrow_mut().guarded(None, |shard, now, outlets| {
+                for letter in letters {
+                    shard.on_letter(letter, now, outlets);
+                }
+            });
+            mailbox.on_read(bytes);
+        }
         Mail::PolicyChanged => {
             worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_policy_changed(now, outlets));
         }
@@ -177,13 +181,13 @@ async fn stop(worker: &Rc<RefCell<Worker>>) {
 
 impl Worker {
     fn new(seat: Seat) -> Self {
-        let outbox_bytes_max = seat.limits.outbox_bytes_max;
+        let (outbox_bytes_max, letter_bytes_max) = (seat.limits.outbox_bytes_max, seat.limits.letter_bytes_max);
         let packet_bytes_max = usize::try_from(seat.limits.packet_size_bytes_max).unwrap_or(usize::MAX);
         let mut shard = Shard::new(seat.id, seat.shared, seat.limits, MemoryJournal::default());
         shard.set_hints(seat.hints);
         Self {
             shard,
-            outlets: Outlets::new(seat.mailboxes, seat.reporter.clone()),
+            outlets: Outlets::new(seat.mailboxes, letter_bytes_max, seat.reporter.clone()),
             clock: seat.clock,
             snapshot: seat.snapshot,
             reporter: seat.reporter,
@@ -203,7 +207,7 @@ impl Worker {
     fn turn<R>(&mut self, f: impl FnOnce(&mut Shard<MemoryJournal>, Millis, &mut Outlets) -> R) -> R {
         let result = f(&mut self.shard, self.clock.now(), &mut self.outlets);
         self.outlets.end_turn();
-        if self.outlets.is_congested() && !self.watching {
+        if self.outlets.pressure.is_on() && !self.watching {
             self.watching = true;
             self.rearm.notify_one();
         }
@@ -240,7 +244,7 @@ impl Worker {
     /// When the timer is due next, never less than a millisecond ahead so that a late timer cannot spin.
     fn arm(&mut self) -> Option<Instant> {
         let soonest = Millis(self.clock.now().0.saturating_add(1));
-        self.watching = self.outlets.is_congested();
+        self.watching = self.outlets.pressure.is_on();
         self.armed = if self.watching { Some(soonest) } else { self.shard.next_timer() };
         self.armed.and_then(|due| self.clock.instant(due.max(soonest)))
     }

@@ -11,7 +11,8 @@ use motte_audit::{Event, EventKind};
 use motte_broker::{Effects, Letter, LinkId, ShardId};
 use slab::Slab;
 
-use super::mailbox::{Mailbox, Proof};
+use super::mailbox::{Mailbox, Parcel, Proof};
+use super::pressure::{Pressure, ShardSet};
 use crate::log::{Entry, Reporter};
 
 /// What a shard thread keeps of one connection, beside its task.
@@ -28,6 +29,8 @@ pub(crate) struct Slot {
     pub(crate) closing: bool,
     /// How the identity was proved.
     pub(crate) proof: Proof,
+    /// The shards its client last published to.
+    pub(crate) feeds: ShardSet,
 }
 
 /// The outlets.
@@ -38,38 +41,34 @@ pub(crate) struct Outlets {
     stirred: Vec<LinkId>,
     /// Empty buffers that the next outboxes with something in them are made of.
     spare: Vec<Vec<u8>>,
-    letters: Vec<Vec<Letter>>,
+    /// What the present turn writes to each shard.
+    parcels: Vec<Parcel>,
     mailboxes: Arc<[Mailbox]>,
     reporter: Reporter,
     /// Address of the client that the present turn is about.
     pub(crate) peer: Option<SocketAddr>,
-    /// Bytes of a client that the present turn is made of.
-    pub(crate) turn_bytes: usize,
-    /// Whether another shard has fallen behind with what this one wrote: clients here are not read until it caught up.
-    congested: bool,
+    /// Which shards are behind.
+    pub(crate) pressure: Pressure,
 }
 
-/// Bytes of clients that may wait at another shard before their senders are not read any more.
-const PARCEL_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Empty buffers kept, and the greatest capacity of one that is kept.
 const SPARE_MAX: usize = 64;
 const SPARE_CAPACITY_BYTES_MAX: usize = 64 * 1024;
 
 impl Outlets {
-    /// Outlets of a shard among those with `mailboxes`.
-    pub(crate) fn new(mailboxes: Arc<[Mailbox]>, reporter: Reporter) -> Self {
-        let letters = mailboxes.iter().map(|_| Vec::new()).collect();
+    /// Outlets of a shard among those with `mailboxes`, for each of which so many bytes of letters may wait.
+    pub(crate) fn new(mailboxes: Arc<[Mailbox]>, letter_bytes_max: usize, reporter: Reporter) -> Self {
+        let parcels = mailboxes.iter().map(|_| Parcel::default()).collect();
         Self {
             slots: Slab::new(),
             generation: 0,
             stirred: Vec::new(),
             spare: Vec::new(),
-            letters,
+            parcels,
             mailboxes,
             reporter,
             peer: None,
-            turn_bytes: 0,
-            congested: false,
+            pressure: Pressure::new(letter_bytes_max),
         }
     }
 
@@ -79,8 +78,8 @@ impl Outlets {
         let entry = self.slots.vacant_entry();
         let index = u64::try_from(entry.key()).expect("an index in memory fits 64 bits");
         let link = LinkId(u64::from(self.generation) << 32 | index);
-        let outbox = Vec::new();
-        entry.insert(Slot { link, outbox, waker: None, stirred: false, closing: false, proof });
+        let (outbox, feeds) = (Vec::new(), ShardSet::default());
+        entry.insert(Slot { link, outbox, waker: None, stirred: false, closing: false, proof, feeds });
         link
     }
 
@@ -128,24 +127,18 @@ impl Outlets {
             }
         }
         self.stirred = stirred;
-        let bytes = std::mem::take(&mut self.turn_bytes);
-        for (letters, mailbox) in self.letters.iter_mut().zip(self.mailboxes.iter()) {
-            if !letters.is_empty() {
-                self.congested |= mailbox.post_letters(std::mem::take(letters), bytes) > PARCEL_BYTES_MAX;
+        self.pressure.on_turn();
+        for (shard, (parcel, mailbox)) in self.parcels.iter_mut().zip(self.mailboxes.iter()).enumerate() {
+            if !parcel.letters.is_empty() {
+                self.pressure.on_posted(shard, mailbox.post_parcel(std::mem::take(parcel)));
             }
         }
     }
 
-    /// Whether clients may be read.
-    pub(crate) fn is_congested(&self) -> bool {
-        self.congested
-    }
-
     /// Looks whether the other shards caught up; tells whether clients may be read again that could not be before.
     pub(crate) fn relieve(&mut self) -> bool {
-        let was_congested = self.congested;
-        self.congested &= self.mailboxes.iter().any(|mailbox| mailbox.parcel_bytes() > PARCEL_BYTES_MAX / 2);
-        was_congested && !self.congested
+        let mailboxes = &self.mailboxes;
+        self.pressure.relieve(mailboxes.len(), |shard| mailboxes[shard].parcel_bytes())
     }
 
     /// Closes a link that the shard can no longer speak for.
@@ -188,8 +181,9 @@ impl Effects for Outlets {
 
     fn post(&mut self, to: ShardId, letter: Letter) {
         // A letter to a shard that is not there has no reader; the broker addresses only shards it was told of.
-        if let Some(letters) = self.letters.get_mut(usize::from(to.0)) {
-            letters.push(letter);
+        if let Some(parcel) = self.parcels.get_mut(usize::from(to.0)) {
+            parcel.bytes += letter.weight_bytes();
+            parcel.letters.push(letter);
         }
     }
 }
@@ -201,13 +195,15 @@ mod tests {
 
     use motte_broker::Effects as _;
 
-    use super::{Outlets, PARCEL_BYTES_MAX};
+    use super::Outlets;
     use crate::log::Reporter;
-    use crate::worker::mailbox::{Mailbox, Proof};
+    use crate::worker::mailbox::{Mailbox, Parcel, Proof};
+
+    const BYTES_MAX: usize = 1_000;
 
     fn outlets() -> Outlets {
         let (reporter, _scribe) = Reporter::start().unwrap();
-        Outlets::new(Arc::from([Mailbox::default(), Mailbox::default()]), reporter)
+        Outlets::new(Arc::from([Mailbox::default(), Mailbox::default()]), BYTES_MAX, reporter)
     }
 
     #[test]
@@ -233,14 +229,15 @@ mod tests {
     }
 
     #[test]
-    fn clients_wait_while_another_shard_is_behind() {
+    fn clients_wait_until_the_letters_of_a_shard_were_read() {
         let mut outlets = outlets();
         let mailboxes = Arc::clone(&outlets.mailboxes);
-        assert!(mailboxes[1].post_letters(Vec::new(), PARCEL_BYTES_MAX + 1) > PARCEL_BYTES_MAX);
-        outlets.congested = true;
-        assert!(!outlets.relieve() && outlets.is_congested());
+        outlets.pressure.on_posted(1, mailboxes[1].post_parcel(Parcel { letters: Vec::new(), bytes: BYTES_MAX + 1 }));
+        assert!(!outlets.relieve() && outlets.pressure.is_on());
         let emptied = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(mailboxes[1].collect());
-        assert_eq!((emptied.len(), mailboxes[1].parcel_bytes()), (1, 0));
-        assert!(outlets.relieve() && !outlets.is_congested());
+        assert_eq!((emptied.len(), mailboxes[1].parcel_bytes()), (1, BYTES_MAX + 1));
+        assert!(!outlets.relieve(), "taken out of the box is not read");
+        mailboxes[1].on_read(BYTES_MAX + 1);
+        assert!(outlets.relieve() && !outlets.pressure.is_on());
     }
 }

@@ -6,6 +6,7 @@
 mod admission;
 mod gate;
 mod lifecycle;
+mod pressure;
 mod reload;
 mod renewal;
 mod rules;

@@ -260,8 +260,8 @@ impl Drop for Running {
     }
 }
 
-pub(crate) trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
+pub(crate) trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
 
 /// A client that says what it is told to and shows what it is sent.
 pub(crate) struct Client {
