@@ -46,6 +46,8 @@ pub enum RefusalReason {
     CertificateWithoutIdentity,
     /// An authentication method nobody here offers.
     AuthenticationMethod,
+    /// An exchange of authentication data broke off or broke the rules.
+    AuthenticationExchange,
     /// The client identifier is empty where it may not be, too long, or ill-formed.
     ClientId,
     /// The client identifier belongs to another identity.
@@ -80,6 +82,8 @@ pub enum CloseCause {
     SlowReader,
     /// The identity is no longer allowed.
     Revoked,
+    /// The client was to prove its identity again and did not.
+    NotProved,
     /// The node stops.
     ShuttingDown,
 }

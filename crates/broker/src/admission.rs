@@ -5,7 +5,7 @@
 use std::num::NonZeroU16;
 
 use motte_mqtt::{Connect, ForwardedPropertiesBuf, ProtocolVersion, Qos, Will};
-use motte_policy::{AdmitPermit, Subject};
+use motte_policy::{AdmitPermit, Reauthentication, Subject};
 
 use crate::mount::MountPoint;
 
@@ -30,6 +30,11 @@ pub struct Admission {
     pub(crate) will: Option<WillMessage>,
     pub(crate) assigned: bool,
     pub(crate) mount_point: MountPoint,
+    /// There when the client authenticated by an exchange: the CONNACK then names the method, and the client may
+    /// authenticate again.
+    pub(crate) reauthentication: Option<Box<Reauthentication>>,
+    /// The end of that exchange, for the CONNACK.
+    pub(crate) authentication_data: Box<[u8]>,
 }
 
 /// A will, owned.
@@ -62,7 +67,6 @@ impl Admission {
     /// An admission for the subject of `permit`. `assigned` tells that the gate chose the client identifier, which
     /// CONNACK then returns (MQTT-3.1.3-7).
     #[must_use]
-    #[expect(clippy::needless_pass_by_value, reason = "a permit admits once: it is used up here")]
     pub fn new(permit: AdmitPermit, connect: &Connect<'_>, assigned: bool) -> Self {
         let asked = &connect.properties;
         let is_v5 = connect.version == ProtocolVersion::V5;
@@ -71,8 +75,9 @@ impl Admission {
             ProtocolVersion::V31 | ProtocolVersion::V311 if connect.clean_start => 0,
             ProtocolVersion::V31 | ProtocolVersion::V311 => u32::MAX,
         };
+        let (subject, reauthentication) = permit.into_parts();
         Self {
-            subject: permit.subject().clone(),
+            subject,
             version: connect.version,
             clean_start: connect.clean_start,
             keep_alive_s: connect.keep_alive_s,
@@ -85,6 +90,8 @@ impl Admission {
             will: connect.will.as_ref().map(WillMessage::new),
             assigned,
             mount_point: MountPoint::default(),
+            reauthentication,
+            authentication_data: Box::default(),
         }
     }
 
@@ -97,6 +104,12 @@ impl Admission {
         }
         self.mount_point = mount_point.clone();
         self
+    }
+
+    /// The same with the last data of the exchange by which the client authenticated (MQTT 5.0 §4.12).
+    #[must_use]
+    pub fn with_authentication_data(self, data: &[u8]) -> Self {
+        Self { authentication_data: data.into(), ..self }
     }
 
     /// Who is admitted.

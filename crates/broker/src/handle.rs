@@ -4,6 +4,7 @@
 //! reason code and nothing more of it is read.
 
 mod ack;
+mod auth;
 mod connect;
 mod disconnect;
 mod group;
@@ -129,7 +130,7 @@ impl<J: Journal> Shard<J> {
             }
             Packet::Disconnect(disconnect) => self.on_disconnect(slot, &disconnect, now, fx),
             Packet::Connect(_) => Err(Stop::protocol(ReasonCode::ProtocolError, "second CONNECT")),
-            Packet::Auth(_) => Err(Stop::protocol(ReasonCode::ProtocolError, "AUTH without a method in CONNECT")),
+            Packet::Auth(auth) => self.on_auth(slot, &auth, now, fx),
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
                 Err(Stop::protocol(ReasonCode::ProtocolError, "packet that only a server sends"))
             }
@@ -237,6 +238,7 @@ impl<J: Journal> Shard<J> {
             TimerKind::WillDelay => self.publish_will(slot, now, fx),
             TimerKind::SessionExpiry => self.on_session_expired(slot, now, fx),
             TimerKind::Replay => self.pump(slot, now, fx),
+            TimerKind::Reauthentication => self.on_exchange_overdue(slot, now, fx),
         }
     }
 }

@@ -12,6 +12,8 @@ use motte_mqtt::{
     UnsubAck, UserProperties,
 };
 
+use motte_policy::Reauthentication;
+
 use crate::admission::Admission;
 use crate::alias::{InboundAliases, Naming, OutboundAliases};
 use crate::counters::Counters;
@@ -54,6 +56,8 @@ pub(crate) struct Link {
     pub(crate) expiry_was_zero: bool,
     /// Whether reason strings are wanted everywhere (MQTT-3.1.2-29).
     wants_problem_information: bool,
+    /// There when the connection began with an exchange of authentication data.
+    pub(crate) reauthentication: Option<Box<Reauthentication>>,
     pub(crate) cache: RouteCache,
     pending: VecDeque<PendingAck>,
     /// QoS 1 publishes among `pending`: they count against our Receive Maximum.
@@ -79,6 +83,7 @@ impl Link {
             window: usize::from(admission.receive_maximum.get().min(limits.inflight_max.max(1))),
             expiry_was_zero: admission.session_expiry_s == 0,
             wants_problem_information: admission.wants_problem_information,
+            reauthentication: None,
             cache: RouteCache::default(),
             pending: VecDeque::new(),
             pending_publishes: 0,

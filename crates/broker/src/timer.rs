@@ -18,10 +18,12 @@ pub(crate) enum TimerKind {
     SessionExpiry,
     /// When a replay of retained messages that used up its share of a turn goes on.
     Replay,
+    /// When an exchange of authentication data has lasted too long.
+    Reauthentication,
 }
 
 /// Number of kinds.
-const KINDS: usize = 4;
+const KINDS: usize = 5;
 
 /// When each kind is due for one session.
 pub(crate) type Armed = [Option<Millis>; KINDS];
@@ -45,8 +47,13 @@ impl Timers {
 
     /// Removes all timers of a session.
     pub(crate) fn clear(&mut self, armed: &mut Armed, key: SessionKey) {
-        let kinds = [TimerKind::KeepAlive, TimerKind::WillDelay, TimerKind::SessionExpiry, TimerKind::Replay];
-        for kind in kinds {
+        for kind in [
+            TimerKind::KeepAlive,
+            TimerKind::WillDelay,
+            TimerKind::SessionExpiry,
+            TimerKind::Replay,
+            TimerKind::Reauthentication,
+        ] {
             self.set(armed, key, kind, None);
         }
     }

@@ -24,14 +24,24 @@ pub const METHOD: &str = "SCRAM-SHA-256";
 
 /// Why an exchange fails. Holds no text of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{}", self.what())]
 pub enum ScramError {
     /// A message that breaks the grammar, or does not belong to this exchange.
-    #[error("{0}")]
     Message(&'static str),
     /// The user is unknown or the proof is wrong; the two are not told apart (K29).
-    #[error("the user is unknown or the proof is wrong")]
     Credentials,
     /// The exchange is for another name than the connection is.
-    #[error("the user name of the exchange is not that of the connection")]
     OtherUser,
+}
+
+impl ScramError {
+    /// What went wrong, for the operator.
+    #[must_use]
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::Message(what) => what,
+            Self::Credentials => "the user is unknown or the proof is wrong",
+            Self::OtherUser => "the user name of the exchange is not that of the connection",
+        }
+    }
 }

@@ -10,6 +10,7 @@ use motte_mqtt::{
     ConnAck, ConnAckProperties, Encoder, Packet, ProtocolVersion, Qos, ReasonCode, SubscriptionFilter, TopicName,
 };
 use motte_policy::SubscribeVerdict;
+use motte_policy::scram::METHOD;
 
 use super::Ending;
 use super::publish::says_its_format;
@@ -44,6 +45,9 @@ impl<J: Journal> Shard<J> {
         // A will that was still to come from an earlier connection is not (MQTT-3.1.3-9).
         self.clear_will(slot);
         self.sessions[slot].will = admission.will;
+        if let Some(link) = &mut self.sessions[slot].link {
+            link.reauthentication = admission.reauthentication;
+        }
         self.record_opened(slot);
         self.pump(slot, now, fx);
     }
@@ -214,6 +218,8 @@ fn told_at_connect<'a>(admission: &'a Admission, limits: &Limits) -> ConnAckProp
         assigned_client_id: admission.assigned.then_some(&*admission.subject.client_id.0),
         topic_alias_maximum: limits.topic_alias_maximum,
         server_keep_alive_s: (keep_alive_s != admission.keep_alive_s).then_some(keep_alive_s),
+        authentication_method: admission.reauthentication.is_some().then_some(METHOD),
+        authentication_data: admission.reauthentication.is_some().then_some(&*admission.authentication_data),
         ..ConnAckProperties::default()
     }
 }

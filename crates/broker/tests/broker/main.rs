@@ -21,6 +21,7 @@ mod subscribe;
 mod sys;
 mod v31;
 mod v311;
+mod v5_auth;
 mod v5_connack;
 mod v5_connect;
 mod v5_flows;

@@ -207,17 +207,24 @@ impl World {
 
     /// Admits a client.
     pub fn admit(&mut self, hello: &Hello<'_>) -> Client {
-        let shard = usize::from(self.shared.home(hello.client_id).0);
-        let link = LinkId(self.next_link);
-        self.next_link += 1;
-        self.sinks[shard].outboxes.insert(link, Vec::new());
         let who = match hello.user {
             NOBODY => Authenticated::anonymously(),
             user => Authenticated::by_certificate(UserName(user.into())),
         };
+        self.admit_as(hello, who, b"")
+    }
+
+    /// Admits a client that authenticated in a way of its own; `data` ended the exchange.
+    pub fn admit_as(&mut self, hello: &Hello<'_>, who: Authenticated, data: &[u8]) -> Client {
+        let shard = usize::from(self.shared.home(hello.client_id).0);
+        let link = LinkId(self.next_link);
+        self.next_link += 1;
+        self.sinks[shard].outboxes.insert(link, Vec::new());
         let permit = self.policy.admit(who, ClientId(hello.client_id.into()), None).unwrap();
         let mount_point = MountPoint::parse(hello.mount_point).unwrap();
-        let admission = Admission::new(permit, &connect_packet(hello), hello.assigned).behind(&mount_point);
+        let admission = Admission::new(permit, &connect_packet(hello), hello.assigned)
+            .behind(&mount_point)
+            .with_authentication_data(data);
         self.shards[shard].admit(link, admission, self.now, &mut self.sinks[shard]);
         self.settle();
         Client { link, shard, version: hello.version }

@@ -56,6 +56,10 @@ fn packet_line(packet: &Packet<'_>) -> String {
         Packet::UnsubAck(ack) => format!("unsuback {}{}", ack.id.value(), hex(ack.codes)),
         Packet::PingResp => "pingresp".into(),
         Packet::Disconnect(disconnect) => format!("disconnect {:02x}", disconnect.reason.as_u8()),
+        Packet::Auth(auth) => {
+            let data = String::from_utf8_lossy(auth.data.unwrap_or_default());
+            format!("auth {:02x} {} {data}", auth.reason.as_u8(), auth.method.unwrap_or_default())
+        }
         other => format!("{other:?}"),
     }
 }
@@ -79,6 +83,10 @@ fn connack_line(connack: &ConnAck<'_>) -> String {
     }
     if let Some(client_id) = properties.assigned_client_id {
         write!(line, " id={client_id}").unwrap();
+    }
+    if let Some(method) = properties.authentication_method {
+        let data = String::from_utf8_lossy(properties.authentication_data.unwrap_or_default());
+        write!(line, " {method} {data}").unwrap();
     }
     line
 }
