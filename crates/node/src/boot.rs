@@ -194,7 +194,7 @@ impl Node {
         };
         let runtime = gate_runtime(&settings)?;
         let mut node = Self { runtime, shards: Vec::new(), reloader };
-        let gate = Arc::new(Gate::new(Arc::clone(&snapshot), Arc::clone(&mailboxes), reporter.clone()));
+        let gate = Arc::new(Gate::new(Arc::clone(&snapshot), Arc::clone(&mailboxes), reporter.clone())?);
         let started = (0..settings.shards.get())
             .try_for_each(|id| {
                 node.shards.push(start_shard(seat(id), control.clone())?);

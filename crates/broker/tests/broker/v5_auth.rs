@@ -3,6 +3,8 @@
 #[path = "../../../policy/fixtures/scram_client.rs"]
 mod scram_client;
 
+use std::sync::LazyLock;
+
 use motte_audit::{CloseCause, EventKind};
 use motte_broker::mqtt::{
     Auth, Decoder, Packet, PacketId, ReasonCode, Sender, Subscribe, SubscribeFilters, UserProperties,
@@ -18,19 +20,19 @@ const CONTINUE: ReasonCode = ReasonCode::ContinueAuthentication;
 const SEED: [u8; 32] = [3; 32];
 
 /// The password file of `anna` and `berta`, whose passwords are `secret` and `geheim`.
-fn passwords() -> PasswordFile {
+static PASSWORDS: LazyLock<PasswordFile> = LazyLock::new(|| {
     let mut file = PasswordFile::default();
     for (user, password) in [("anna", "secret"), ("berta", "geheim")] {
         file.set_scram(user, ScramKeys::new(password.as_bytes(), *b"a salt of tests!").unwrap()).unwrap();
     }
     file
-}
+});
 
 /// Anna, by an exchange as the gate runs it, and the server's last message.
 fn anna_by_scram() -> (Authenticated, Vec<u8>) {
-    let (file, mut client) = (passwords(), ScramClient::new("anna", "secret"));
+    let mut client = ScramClient::new("anna", "secret");
     let mut exchange = Exchange::new(SEED);
-    let find = |user: &str| Ok(file.candidate(user, &SEED));
+    let find = |user: &str| Ok(PASSWORDS.candidate(user, &SEED));
     let Ok(Reply::Continue(server_first)) = exchange.step(Some(client.first().as_bytes()), find) else { panic!() };
     let last = client.last(&server_first);
     let Ok(Reply::Proved(proved)) = exchange.step(Some(last.as_bytes()), find) else { panic!() };

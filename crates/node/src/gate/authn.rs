@@ -1,7 +1,9 @@
 //! Who a CONNECT comes from: client certificate, user name and password, or nobody where that is allowed.
 //!
 //! Called by the gate. Password hashes are slow on purpose and run on the blocking pool, a bounded number at once and a
-//! bounded number waiting. The only caller of `Authenticated::by_certificate` and `Authenticated::anonymously`.
+//! bounded number waiting. Here and in `scram` alone an `Authenticated` is made.
+
+pub(super) mod scram;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,18 +58,7 @@ impl Hashes {
         certificates: Option<&[CertificateDer<'static>]>,
         connect: &Connect<'_>,
     ) -> Result<Authenticated, Refusal> {
-        let refused = |reason, code| Refusal::answered(reason, connect.version, code);
-        if let Some(field) = rules.certificate_identity
-            && let Some(leaf) = certificates.and_then(|chain| chain.first())
-        {
-            let name = tls::identity(leaf, field)
-                .ok_or_else(|| refused(RefusalReason::CertificateWithoutIdentity, ReasonCode::NotAuthorized))?;
-            if connect.user_name.is_some_and(|user| user != &*name) {
-                return Err(Refusal {
-                    detail: Some(String::from("the user name is not the name in the client certificate")),
-                    ..refused(RefusalReason::BadCredentials, ReasonCode::BadUserNameOrPassword)
-                });
-            }
+        if let Some(name) = certificate_name(rules, certificates, connect)? {
             return Ok(Authenticated::by_certificate(UserName(name)));
         }
         if let Some(user) = connect.user_name {
@@ -76,7 +67,7 @@ impl Hashes {
         if rules.allow_anonymous {
             return Ok(Authenticated::anonymously());
         }
-        Err(refused(RefusalReason::NoCredentials, ReasonCode::NotAuthorized))
+        Err(Refusal::answered(RefusalReason::NoCredentials, connect.version, ReasonCode::NotAuthorized))
     }
 
     /// A turn to compute a hash: at once, or after others; `None` when too many wait already.
@@ -112,4 +103,24 @@ impl Hashes {
         });
         check.await.map_err(|_| busy())?.ok_or_else(wrong)
     }
+}
+
+/// The name in the client certificate, where such a name is an identity here; a user name beside it has to be the same.
+fn certificate_name(
+    rules: &ListenerRules,
+    certificates: Option<&[CertificateDer<'static>]>,
+    connect: &Connect<'_>,
+) -> Result<Option<Arc<str>>, Refusal> {
+    let leaf = certificates.and_then(|chain| chain.first());
+    let (Some(field), Some(leaf)) = (rules.certificate_identity, leaf) else { return Ok(None) };
+    let refused = |reason, code| Refusal::answered(reason, connect.version, code);
+    let name = tls::identity(leaf, field)
+        .ok_or_else(|| refused(RefusalReason::CertificateWithoutIdentity, ReasonCode::NotAuthorized))?;
+    if connect.user_name.is_some_and(|user| user != &*name) {
+        return Err(Refusal {
+            detail: Some(String::from("the user name is not the name in the client certificate")),
+            ..refused(RefusalReason::BadCredentials, ReasonCode::BadUserNameOrPassword)
+        });
+    }
+    Ok(Some(name))
 }

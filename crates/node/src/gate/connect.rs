@@ -55,10 +55,6 @@ pub(super) fn parse(bytes: &[u8], bytes_max: u32) -> Result<Connect<'_>, Refusal
     let Some((connect, _)) = decode(bytes, bytes_max)? else {
         return Err(Refusal::silent(RefusalReason::BadConnect, None));
     };
-    if connect.properties.authentication_method.is_some() {
-        let code = ReasonCode::BadAuthenticationMethod;
-        return Err(Refusal::answered(RefusalReason::AuthenticationMethod, connect.version, code));
-    }
     Ok(connect)
 }
 

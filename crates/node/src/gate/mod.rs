@@ -12,6 +12,7 @@ pub(crate) mod tls;
 mod visitor;
 mod websocket;
 
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -21,11 +22,12 @@ use motte_audit::{Event, EventKind, RefusalReason};
 use motte_broker::Admission;
 use motte_cluster::{Home, SoloNode};
 use motte_mqtt::{Connect, ProtocolVersion, ReasonCode};
+use motte_policy::scram::SEED_BYTES;
 use motte_policy::{AdmitPermit, Authenticated, ClientId, Identity, Method, Refused};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use self::authn::Hashes;
+use self::authn::{Hashes, scram};
 use self::connect::FirstPacket;
 use self::exchange::Exchange;
 use self::limits::{ConnectionPlace, HandshakePlace, Places};
@@ -50,6 +52,8 @@ pub(crate) struct Gate {
     pub(crate) mailboxes: Arc<[Mailbox]>,
     /// Where each client identifier lives.
     placement: SoloNode,
+    /// What makes the questions to unknown users look like those to known ones.
+    decoy_secret: [u8; SEED_BYTES],
     /// The log.
     pub(crate) reporter: Reporter,
 }
@@ -104,11 +108,20 @@ pub(crate) struct Pass {
 
 impl Gate {
     /// A gate in front of the shards with `mailboxes`.
-    pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>, mailboxes: Arc<[Mailbox]>, reporter: Reporter) -> Self {
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub(crate) fn new(
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        mailboxes: Arc<[Mailbox]>,
+        reporter: Reporter,
+    ) -> io::Result<Self> {
         let hashes = Hashes::new(&snapshot.load().settings.gate);
         let shards = u16::try_from(mailboxes.len()).expect("the settings count shards in 16 bits");
         let (places, exchange, placement) = (Places::default(), Exchange::default(), SoloNode::new(shards));
-        Self { snapshot, places, exchange, hashes, mailboxes, placement, reporter }
+        let mut decoy_secret = [0; SEED_BYTES];
+        getrandom::fill(&mut decoy_secret).map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(Self { snapshot, places, exchange, hashes, mailboxes, placement, decoy_secret, reporter })
     }
 
     /// Leads one socket through the gate, within the deadline that began when it was accepted.
@@ -188,11 +201,19 @@ impl Gate {
         connect::check_version(&connect, rules)?;
         let characters_max = snapshot.settings.gate.client_id_31_characters_max;
         let (client_id, assigned) = connect::client_id(&connect, rules, characters_max)?;
-        let who = self.hashes.authenticate(snapshot, rules, visitor.certificates(), &connect).await?;
+        visitor.plain.extend_from_slice(&bytes[length..]);
+        let (who, last) = if connect.properties.authentication_method.is_some() {
+            let files = scram::Files { rules, passwords: snapshot.passwords.as_deref(), secret: &self.decoy_secret };
+            scram::prove(visitor, files, &connect, claim).await?
+        } else {
+            let certificates = visitor.certificates();
+            (self.hashes.authenticate(snapshot, rules, certificates, &connect).await?, Vec::new())
+        };
         let permit = judge(snapshot, rules, who, &connect, client_id)?;
         let proof = proof_of(&permit, entrance.index, visitor);
-        let early = bytes[length..].to_vec();
-        Ok((Admission::new(permit, &connect, assigned).behind(&rules.mount_point), proof, early))
+        let early = std::mem::take(&mut visitor.plain);
+        let admission = Admission::new(permit, &connect, assigned).behind(&rules.mount_point);
+        Ok((admission.with_authentication_data(&last), proof, early))
     }
 
     /// Sends an admitted connection to the shard where its client id lives.

@@ -127,15 +127,6 @@ fn v5_3_2_2_16_an_assigned_client_id_is_returned() {
 }
 
 #[test]
-fn an_authentication_method_nobody_offers_is_refused_0x8c() {
-    let house = House::new();
-    let node = house.start();
-    let mut connect = connect_as_alice("scram");
-    connect.properties.authentication_method = Some("SCRAM-SHA-256");
-    assert_eq!(answer(&house, &node, None, &connect), 0x8c);
-}
-
-#[test]
 fn k15_a_will_that_may_not_be_published_is_refused_at_connect() {
     let house = House::new();
     house.write("acl", "user alice\ntopic write allowed/#\n");

@@ -10,6 +10,7 @@ mod pressure;
 mod reload;
 mod renewal;
 mod rules;
+mod scram;
 mod support;
 mod v311_gate;
 mod v5_gate;
