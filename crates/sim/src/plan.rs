@@ -58,6 +58,7 @@ impl Plan {
             session_expiry_s_max: random.pick(&[40, 3_600]),
             keep_alive_s_max: random.pick(&[0, 0, 30]),
             topic_alias_maximum: random.pick(&[0, 3]),
+            topic_alias_outbound_max: random.pick(&[1, 16]),
             packet_size_bytes_max: 1_000,
             ..Limits::default()
         };

@@ -26,7 +26,9 @@ impl Ledger {
             return complain(Invariant::Protocol, "a message that was not accepted like this was written");
         }
         let now = self.now;
-        if message.expiry_s.is_some() && message.expires.iter().all(|at| *at <= now) {
+        // An interval of 0 is over at once, but not before whoever is there is given the message.
+        let is_over = |at: &Millis| *at < now || (*at == now && message.expiry_s != Some(0));
+        if message.expiry_s.is_some() && message.expires.iter().all(is_over) {
             return complain(Invariant::Protocol, "a message was written after it expired (MQTT-3.3.2-5)");
         }
         let left = |at: &Millis| u32::try_from(at.0.saturating_sub(now.0).div_ceil(1_000)).unwrap_or(u32::MAX);

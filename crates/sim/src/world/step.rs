@@ -119,7 +119,7 @@ impl World {
             qos: self.random.pick(&[Qos::AtMostOnce, Qos::AtLeastOnce, Qos::AtLeastOnce, Qos::ExactlyOnce]),
             retain,
             payload: if is_empty { String::new() } else { packet::payload(no, padding) },
-            expiry_s: if expires { Some(self.random.pick(&[1, 10, 1_000])) } else { None },
+            expiry_s: if expires { Some(self.random.pick(&[0, 1, 10, 1_000])) } else { None },
             expires: Vec::new(),
             accepted: Vec::new(),
             is_acknowledged: false,
