@@ -361,7 +361,7 @@ fn the_brokers_limits_are_kept_before_anything_is_sent() {
 }
 
 #[test]
-fn v311_a_refusal_has_the_code_of_its_version() {
+fn v311_noid_a_refusal_has_the_code_of_its_version() {
     let pki = Pki::new();
     let (config, broker) = rogue(&pki, |mut stream| {
         stream.write_all(&[0x20, 2, 0, 4]).unwrap();

@@ -28,7 +28,7 @@ fn v5_3_3_4_1_each_qos_is_answered_and_delivered() {
 }
 
 #[test]
-fn v311_messages_travel_between_versions() {
+fn v311_noid_messages_travel_between_versions() {
     let mut world = World::new();
     let (old, new) = (world.connect(&v311("old")), world.connect(&v5("new")));
     world.subscribe(old, &[("x", 1)]);

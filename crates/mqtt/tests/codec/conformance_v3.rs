@@ -156,7 +156,7 @@ fn v311_3_10_3_2_unsubscribe_has_a_filter() {
 }
 
 #[test]
-fn v311_3_11_unsuback_has_no_payload() {
+fn v311_noid_unsuback_has_no_payload() {
     let codes = [0x11];
     let packet = UnsubAck { id: id(), reason_string: Some("x"), user: UserProperties::EMPTY, codes: &codes };
     for version in V3 {

@@ -25,7 +25,7 @@ fn v311_3_10_3_1_filters_of_unsubscribe_that_are_no_utf_8_close() {
 }
 
 #[test]
-fn v311_3_8_4_1_2_4_5_3_9_3_1_one_suback_with_a_code_for_each_filter_in_order() {
+fn v311_3_8_4_1_2_4_5_one_suback_with_a_code_for_each_filter_in_order() {
     let mut world = World::new();
     let client = world.connect(&v311("c"));
     world.send_bytes(client, &subscribe(0x0A0B, &[("a", 2), ("secret/x", 1), ("b/#", 0), ("+", 1)]));
