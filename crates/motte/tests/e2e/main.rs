@@ -10,4 +10,5 @@ mod libraries;
 mod life;
 mod mosquitto;
 mod own;
+mod sys;
 mod tls;
