@@ -1,4 +1,4 @@
-//! Every type of packet in every state of a connection, against a table.
+//! Every type of packet in every state of a connection, against a table; lengths that lie; topics of the broker itself.
 
 use crate::kit::{Peer, Victim, connect, field, packet, publish, subscribe, unsubscribe};
 
@@ -111,4 +111,67 @@ fn k44_to_3_1_1_errors_are_told_by_closing_and_fields_of_5_0_are_none() {
     peer.send(&packet(0x62, &[0, 9]));
     assert_eq!(peer.packet(), Some((0x70, vec![0, 9])));
     peer.expect_alive();
+}
+
+#[test]
+fn k02_lengths_that_lie_end_the_connection_and_nothing_comes_out_of_a_payload() {
+    let victim = Victim::with("");
+    let mut watcher = victim.client("watcher");
+    assert_eq!(watcher.subscribe(&["#"], 0), [0]);
+    let inner = publish("inner", (0, 0), false, b"never");
+    // Topic length, against the nine bytes that follow it.
+    for length in [10_u16, 11, 0x7fff, 0x8000, 0xffff] {
+        let mut peer = victim.client("liar");
+        peer.send(&packet(0x30, &[&length.to_be_bytes()[..], b"t", &[0; 8]].concat()));
+        let told = peer.until_end();
+        assert_eq!(told.last().map(|(first, body)| (*first, body[0])), Some((0xe0, 0x81)), "{length}: {told:?}");
+    }
+    for (name, bytes) in [
+        ("a length of five bytes", [&[0x30, 0x80, 0x80, 0x80, 0x80, 0x01][..], &inner].concat()),
+        ("a length in more bytes than it takes", [&[0x30, 0x85, 0x00, 0, 1, b't', 0, b'x'][..], &inner].concat()),
+        ("a property length beyond the packet", packet(0x30, &[0, 1, b't', 0x7f, 0, 0])),
+        ("an identifier that is cut", packet(0x32, &[0, 1, b't', 1])),
+    ] {
+        let mut peer = victim.client("liar");
+        peer.send(&bytes);
+        let told = peer.until_end();
+        assert_eq!(told.last().map(|(first, body)| (*first, body[0])), Some((0xe0, 0x81)), "{name}: {told:?}");
+    }
+    let mut honest = victim.client("honest");
+    honest.send_well(&publish("outer", (0, 0), false, &inner));
+    honest.send_well(&publish("end", (0, 0), false, b""));
+    let mut topics = Vec::new();
+    while topics.last().is_none_or(|topic| topic != "end") {
+        let (first, body) = watcher.packet().expect("a message");
+        assert_eq!(first, 0x30);
+        let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
+        topics.push(String::from_utf8(body[2..2 + length].to_vec()).unwrap());
+    }
+    assert_eq!(topics, ["outer", "end"]);
+}
+
+#[test]
+fn k19_nobody_writes_the_topics_of_the_broker_whatever_the_rules_say() {
+    let mut victim = Victim::with("");
+    let mut client = victim.client("reader");
+    assert_eq!(client.subscribe(&["$SYS/#", "$SYS/broker/version", "$share/g/$SYS/#"], 0), [0x87; 3]);
+    victim.broker.reload_with("acl", "topic readwrite #\ntopic readwrite $SYS/#\n");
+    victim.broker.logged("reloaded: certificates, passwords and access rules");
+    let mut client = victim.client("writer");
+    for topic in ["$SYS", "$SYS/broker/version", "$SYS/mine"] {
+        client.send_well(&publish(topic, (1, 1), true, b"forged"));
+        let (first, body) = client.packet().expect("a PUBACK");
+        assert_eq!((first, body[2]), (0x40, 0x87), "{topic}");
+    }
+    let mut body = [&field(b"MQTT")[..], &[5, 0x26, 0, 60, 0], &field(b"dying"), &[0]].concat();
+    body.extend(field(b"$SYS/broker/version"));
+    body.extend(field(b"forged"));
+    let mut dying = victim.open();
+    dying.send(&packet(0x10, &body));
+    dying.expect_connack(0x87);
+    client.send_well(&subscribe(&["$SYS/broker/version"], 0));
+    assert_eq!(client.packet().expect("a SUBACK").0, 0x90);
+    let (first, body) = client.packet().expect("the version");
+    assert_eq!(first, 0x31, "retained");
+    assert!(body.ends_with(concat!("motte version ", env!("CARGO_PKG_VERSION")).as_bytes()), "{body:?}");
 }
