@@ -56,6 +56,10 @@ pub enum RefusalReason {
     WillDenied,
     /// A quota of sessions or memory is used up.
     Quota,
+    /// A client of 3.x asked for a longer keep alive than the maximum, or for none.
+    KeepAlive,
+    /// The user, or this client of the user, connects too often.
+    ConnectionRate,
     /// The password check queue is full.
     Overloaded,
     /// The node is stopping.

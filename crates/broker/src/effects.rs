@@ -10,13 +10,17 @@ use crate::counters::Counters;
 use crate::handle::PassedOn;
 use crate::message::Message;
 use crate::routes::Target;
-use crate::shard::{LinkId, ShardId};
+use crate::shard::{LinkId, Millis, ShardId};
 
 /// The sink.
 pub trait Effects {
     /// The buffer of bytes to be written to a link, to append to; `None` when the transport is already gone. The owner
     /// writes it out once at the end of the turn, then calls [`crate::Shard::on_drained`].
     fn outbox(&mut self, link: LinkId) -> Option<&mut Vec<u8>>;
+
+    /// The client publishes faster than it may: nothing more is read from it until then. What was read already may
+    /// still be handed over, and other connections are read as before.
+    fn pause(&mut self, link: LinkId, until: Millis);
 
     /// Ends a link after its outbox has been written. The shard has forgotten the link already; no further call for it
     /// comes or is expected.

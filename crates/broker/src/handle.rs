@@ -99,12 +99,18 @@ impl<J: Journal> Shard<J> {
         while self.links.contains_key(&link) {
             let Some(state) = &mut self.sessions[slot].link else { return bytes.len() };
             let stop = match state.decoder.decode(&bytes[taken..]) {
-                Ok(None) => return taken,
+                Ok(None) => break,
                 Ok(Some((packet, len))) => {
                     state.heard = now;
                     self.core.counters.incoming.count(bytes[taken], len);
                     taken += len;
-                    self.on_packet(slot, packet, now, fx).and_then(|()| self.check_outbox(slot, fx)).err()
+                    let is_publish = matches!(packet, Packet::Publish(_));
+                    if is_publish && !state.pace.count(len, &self.core.limits, now) {
+                        let detail = "publishes come faster than the server takes them";
+                        Some(Stop::limit(ReasonCode::MessageRateTooHigh, detail))
+                    } else {
+                        self.on_packet(slot, packet, now, fx).and_then(|()| self.check_outbox(slot, fx)).err()
+                    }
                 }
                 Err(error) => Some(Stop::from(error)),
             };
@@ -112,7 +118,20 @@ impl<J: Journal> Shard<J> {
                 self.end_link(slot, stop.into(), now, fx);
             }
         }
-        bytes.len()
+        if !self.links.contains_key(&link) {
+            return bytes.len();
+        }
+        self.pause(slot, fx);
+        taken
+    }
+
+    /// Lets a client that publishes too fast wait. It cannot be heard for that time, so silence begins after it.
+    fn pause(&mut self, slot: usize, fx: &mut impl Effects) {
+        let Some(link) = &mut self.sessions[slot].link else { return };
+        if let Some(until) = link.pace.settled_at(&self.core.limits) {
+            link.heard = link.heard.max(until);
+            fx.pause(link.id, until);
+        }
     }
 
     fn on_packet(&mut self, slot: usize, packet: Packet<'_>, now: Millis, fx: &mut impl Effects) -> Result<(), Stop> {

@@ -13,10 +13,14 @@ pub struct Limits {
     pub qos_max: Qos,
     /// Levels of a topic name or filter; by default 200 slashes and no more, which other brokers accept as well.
     pub topic_levels_max: usize,
+    /// Bytes of a topic name or filter; MQTT itself has 65,535 (MQTT-4.7.3-3).
+    pub topic_bytes_max: usize,
     /// Subscriptions of one session.
     pub subscriptions_max: usize,
     /// Unacknowledged QoS 1 and 2 messages towards a client (its own Receive Maximum applies as well).
     pub inflight_max: u16,
+    /// Bytes of unacknowledged QoS 1 and 2 messages towards a client; a single larger message may still be sent.
+    pub inflight_bytes_max: usize,
     /// Receive Maximum announced to clients: unacknowledged QoS 2 (and QoS 1) publishes from one client.
     pub receive_maximum: u16,
     /// Messages waiting for one session.
@@ -35,7 +39,24 @@ pub struct Limits {
     pub session_expiry_s_max: u32,
     /// Sessions of this shard.
     pub sessions_max: usize,
-    /// Seconds of keep alive; 0 from a client counts as more. 0 here: no maximum.
+    /// Sessions of one user, over all shards.
+    pub sessions_per_user_max: usize,
+    /// Connections of one user in a minute; 0 for any number.
+    pub connects_per_user_per_min_max: u32,
+    /// Connections of one user with the same client identifier in a minute; 0 for any number.
+    pub connects_per_client_per_min_max: u32,
+    /// PUBLISH packets of one connection in a second; above, the client is not read until it is within the rate again.
+    /// 0 for any number.
+    pub publishes_per_s_max: u32,
+    /// PUBLISH packets of one connection in a second above which a connection ends with 0x96; 0 for any number.
+    pub publishes_per_s_hard_max: u32,
+    /// Bytes of PUBLISH packets of one connection in a second, as [`Limits::publishes_per_s_max`].
+    pub publish_bytes_per_s_max: u32,
+    /// Bytes of PUBLISH packets of one connection in a second, as [`Limits::publishes_per_s_hard_max`]. No packet may
+    /// be larger.
+    pub publish_bytes_per_s_hard_max: u32,
+    /// Seconds of keep alive; 0 from a client counts as more. A 5.0 client is told the maximum, a 3.x client that asks
+    /// for more is refused. 0 here: no maximum.
     pub keep_alive_s_max: u16,
     /// Topic Alias Maximum announced to clients.
     pub topic_alias_maximum: u16,
@@ -49,8 +70,10 @@ impl Default for Limits {
             packet_size_bytes_max: 1024 * 1024,
             qos_max: Qos::ExactlyOnce,
             topic_levels_max: 201,
+            topic_bytes_max: 4_096,
             subscriptions_max: 1_000,
             inflight_max: 100,
+            inflight_bytes_max: 16 * 1024 * 1024,
             receive_maximum: 1_000,
             queue_messages_max: 10_000,
             queue_bytes_max: 16 * 1024 * 1024,
@@ -60,7 +83,14 @@ impl Default for Limits {
             retained_bytes_max: 256 * 1024 * 1024,
             session_expiry_s_max: 7 * 24 * 3600,
             sessions_max: 100_000,
-            keep_alive_s_max: 3_600,
+            sessions_per_user_max: 10_000,
+            connects_per_user_per_min_max: 60_000,
+            connects_per_client_per_min_max: 6_000,
+            publishes_per_s_max: 0,
+            publishes_per_s_hard_max: 0,
+            publish_bytes_per_s_max: 0,
+            publish_bytes_per_s_hard_max: 0,
+            keep_alive_s_max: 0,
             topic_alias_maximum: 32,
             topic_alias_outbound_max: 16,
         }
@@ -82,5 +112,15 @@ impl Limits {
         } else {
             None
         }
+    }
+
+    /// Whether a topic name or filter is short enough. Its levels are counted where it is parsed.
+    pub(crate) fn takes_topic(&self, text: &str) -> bool {
+        text.len() <= self.topic_bytes_max
+    }
+
+    /// Whether a client of 3.x asks for a longer keep alive than there is: it cannot be told another one.
+    pub(crate) fn refuses_keep_alive(&self, asked_s: u16) -> bool {
+        self.keep_alive_s_max > 0 && (asked_s == 0 || asked_s > self.keep_alive_s_max)
     }
 }

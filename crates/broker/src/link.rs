@@ -20,6 +20,7 @@ use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::journal::Position;
 use crate::limits::Limits;
+use crate::pace::Pace;
 use crate::routes::RouteCache;
 use crate::shard::{LinkId, Millis};
 use crate::words;
@@ -50,6 +51,7 @@ pub(crate) struct Link {
     /// Silence after which the connection ends: one and a half times the keep alive. `None` for never.
     pub(crate) silence_ms_max: Option<u64>,
     pub(crate) heard: Millis,
+    pub(crate) pace: Pace,
     /// Unacknowledged QoS 1 and 2 messages the client takes at once.
     pub(crate) window: usize,
     /// Whether the CONNECT asked for a session that ends with the connection; a DISCONNECT may not change that.
@@ -80,6 +82,7 @@ impl Link {
             encoder: Encoder::new(version, admission.packet_size_max),
             silence_ms_max: NonZeroU16::new(keep_alive_s).map(|s| u64::from(s.get()) * 1_500),
             heard: now,
+            pace: Pace::new(limits, now),
             window: usize::from(admission.receive_maximum.get().min(limits.inflight_max.max(1))),
             expiry_was_zero: admission.session_expiry_s == 0,
             wants_problem_information: admission.wants_problem_information,

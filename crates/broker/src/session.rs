@@ -56,6 +56,8 @@ pub(crate) struct Session {
     /// Sent and not finished, in the order of first sending; the first `sent` of them went out on this connection.
     in_flight: VecDeque<InFlight>,
     sent: usize,
+    /// Bytes of the messages in `in_flight` that have not arrived for all we know.
+    in_flight_bytes: usize,
     /// Identifiers of `in_flight`.
     ids_used: IdSet,
     last_id: u16,
@@ -89,6 +91,7 @@ impl Session {
             is_recorded: false,
             in_flight: VecDeque::new(),
             sent: 0,
+            in_flight_bytes: 0,
             ids_used: IdSet::default(),
             last_id: 0,
             queue: Queue::default(),

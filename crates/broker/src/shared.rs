@@ -1,4 +1,4 @@
-//! What all shards of a node share: the route map, the retained messages and the policy in force.
+//! What all shards of a node share: the route map, the retained messages, the policy in force, and counts by user.
 //!
 //! The only locks a shard may take are the stripes in here.
 
@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use motte_policy::Policy;
 
 use crate::lock::Lock;
+use crate::owners::Owners;
+use crate::rates::ConnectRates;
 use crate::retained::Retained;
 use crate::routes::Routes;
 use crate::shard::{ShardId, home};
@@ -18,6 +20,8 @@ pub struct Shared {
     shards: u16,
     pub(crate) routes: Routes,
     pub(crate) retained: Retained,
+    pub(crate) owners: Owners,
+    pub(crate) connects: ConnectRates,
     policy: Lock<Arc<Policy>>,
     epoch: AtomicU64,
 }
@@ -30,6 +34,8 @@ impl Shared {
             shards,
             routes: Routes::new(),
             retained: Retained::new(),
+            owners: Owners::new(),
+            connects: ConnectRates::new(),
             policy: Lock::new(policy),
             epoch: AtomicU64::new(0),
         })

@@ -51,6 +51,7 @@ pub(crate) fn of_connect(reason: ReasonCode) -> Option<&'static str> {
         ReasonCode::QosNotSupported => "the QoS of the will is not available here",
         ReasonCode::RetainNotSupported => "nothing is retained here, and no will",
         ReasonCode::PayloadFormatInvalid => "the will is not the UTF-8 it is said to be",
+        ReasonCode::ConnectionRateExceeded => "this client or its user connects too often; wait for a minute",
         ReasonCode::TopicNameInvalid => "the will topic has too many levels or bytes",
         _ => return None,
     })

@@ -38,6 +38,10 @@ impl Effects for Sink {
         self.outboxes.get_mut(&link)
     }
 
+    fn pause(&mut self, _link: LinkId, _until: Millis) {
+        unreachable!("the simulation sets no rate");
+    }
+
     fn close(&mut self, link: LinkId) {
         self.closed.insert(link);
     }

@@ -14,11 +14,12 @@ use motte_policy::scram::METHOD;
 
 use super::Ending;
 use super::publish::says_its_format;
-use crate::admission::{Admission, WillMessage};
+use crate::admission::Admission;
 use crate::effects::Effects;
 use crate::journal::{Journal, Record};
 use crate::limits::Limits;
 use crate::link::{Link, write_counted};
+use crate::rates::Rate;
 use crate::routes::SessionKey;
 use crate::session::{Session, event_about};
 use crate::shard::{LinkId, Millis, Shard};
@@ -28,12 +29,18 @@ use crate::words;
 impl<J: Journal> Shard<J> {
     pub(crate) fn on_admission(&mut self, link: LinkId, admission: Admission, now: Millis, fx: &mut impl Effects) {
         let known = self.clients.get(&admission.subject.client_id.0).copied();
-        if let Err((reason, why)) = self.check_admission(&admission, known) {
+        if let Err((reason, why)) = self.check_admission(&admission, known, now) {
             return self.refuse_admission(link, &admission, (reason, why), fx);
         }
         let resumed = known.and_then(|slot| self.take_over(slot, &admission, now, fx));
         let session_present = resumed.is_some();
-        let slot = resumed.unwrap_or_else(|| self.open(&admission));
+        let slot = resumed.unwrap_or_else(|| {
+            if known.is_some() {
+                // In the place of one that has just ended: its owner has room for it, whoever was quicker elsewhere.
+                self.core.shared.owners.enter(&admission.subject.identity, usize::MAX);
+            }
+            self.open(&admission)
+        });
         self.attach(slot, link, &admission, now);
         self.write_connack(slot, &admission, session_present, fx);
         let protocol_level = match admission.version {
@@ -52,34 +59,48 @@ impl<J: Journal> Shard<J> {
         self.pump(slot, now, fx);
     }
 
-    /// Whether the session may be had: by its owner only, and within limits.
-    fn check_admission(&self, admission: &Admission, known: Option<usize>) -> Result<(), (ReasonCode, RefusalReason)> {
+    /// Whether the session may be had: by its owner only, and within limits. A session that is new counts as one of its
+    /// owner from here on.
+    fn check_admission(
+        &self,
+        admission: &Admission,
+        known: Option<usize>,
+        now: Millis,
+    ) -> Result<(), (ReasonCode, RefusalReason)> {
+        let (limits, shared) = (&self.core.limits, &self.core.shared);
+        let identity = &admission.subject.identity;
         let owner = known.map(|slot| &self.sessions[slot].facts.subject.identity);
-        if owner.is_some_and(|owner| *owner != admission.subject.identity) {
+        if owner.is_some_and(|owner| owner != identity) {
             return Err((ReasonCode::ClientIdNotValid, RefusalReason::ClientIdOwnedByAnother));
         }
-        if known.is_none() && self.sessions.len() >= self.core.limits.sessions_max {
-            let busy = admission.version != ProtocolVersion::V5;
-            let reason = if busy { ReasonCode::ServerBusy } else { ReasonCode::QuotaExceeded };
+        self.check_rates(admission, now)?;
+        let is_v5 = admission.version == ProtocolVersion::V5;
+        if !is_v5 && limits.refuses_keep_alive(admission.keep_alive_s) {
+            return Err((ReasonCode::ClientIdNotValid, RefusalReason::KeepAlive));
+        }
+        self.check_will(admission)?;
+        self.check_connack(admission)?;
+        let has_room = self.sessions.len() < limits.sessions_max;
+        if known.is_none() && !(has_room && shared.owners.enter(identity, limits.sessions_per_user_max)) {
+            let reason = if is_v5 { ReasonCode::QuotaExceeded } else { ReasonCode::ServerBusy };
             return Err((reason, RefusalReason::Quota));
         }
-        if let Some(refused) = admission.will.as_ref().and_then(|will| self.refuses_will(admission, will)) {
-            return Err(refused);
-        }
-        self.check_connack(admission)
+        Ok(())
     }
 
-    /// Why a will could not be published as it is.
-    fn refuses_will(&self, admission: &Admission, will: &WillMessage) -> Option<(ReasonCode, RefusalReason)> {
+    fn check_will(&self, admission: &Admission) -> Result<(), (ReasonCode, RefusalReason)> {
+        let Some(will) = &admission.will else { return Ok(()) };
         let limits = &self.core.limits;
-        if TopicName::parse(&will.topic, limits.topic_levels_max).is_err() {
-            Some((ReasonCode::TopicNameInvalid, RefusalReason::BadConnect))
+        let fits = limits.takes_topic(&will.topic) && TopicName::parse(&will.topic, limits.topic_levels_max).is_ok();
+        if !fits {
+            Err((ReasonCode::TopicNameInvalid, RefusalReason::BadConnect))
         } else if admission.mount_point.seen(&will.topic).is_none() {
-            Some((ReasonCode::NotAuthorized, RefusalReason::WillDenied))
+            Err((ReasonCode::NotAuthorized, RefusalReason::WillDenied))
         } else if !says_its_format(will.properties.as_ref(), &will.payload) {
-            Some((ReasonCode::PayloadFormatInvalid, RefusalReason::BadConnect))
+            Err((ReasonCode::PayloadFormatInvalid, RefusalReason::BadConnect))
         } else {
-            limits.forbids(will.qos, will.retain).map(|reason| (reason, RefusalReason::BadConnect))
+            let forbidden = limits.forbids(will.qos, will.retain);
+            forbidden.map_or(Ok(()), |reason| Err((reason, RefusalReason::BadConnect)))
         }
     }
 
@@ -110,6 +131,20 @@ impl<J: Journal> Shard<J> {
         }
         fx.event(event_about(&admission.subject, EventKind::Refused { reason: why }));
         fx.close(link);
+    }
+
+    /// Whether user and client connect no more often than they may. The client identifier counts for its user alone:
+    /// nobody uses up what another may.
+    fn check_rates(&self, admission: &Admission, now: Millis) -> Result<(), (ReasonCode, RefusalReason)> {
+        let (limits, connects) = (&self.core.limits, &self.core.shared.connects);
+        let user = admission.subject.identity.user_name();
+        let of_user = Rate::per_minute(limits.connects_per_user_per_min_max);
+        let of_client = Rate::per_minute(limits.connects_per_client_per_min_max);
+        // No name holds the character between the two.
+        let client = format!("{}\0{}", user.unwrap_or_default(), admission.subject.client_id.0);
+        let is_within =
+            user.is_none_or(|user| connects.allows(user, of_user, now)) && connects.allows(&client, of_client, now);
+        if is_within { Ok(()) } else { Err((ReasonCode::ConnectionRateExceeded, RefusalReason::ConnectionRate)) }
     }
 
     /// Ends the connection that stands for the session, and the session itself on a clean start. Gives the slot when

@@ -122,6 +122,7 @@ impl<J: Journal> Shard<J> {
         self.leave_groups(&mut session, now, fx);
         session.discard(&mut self.core.turn(now));
         self.clients.remove(session.client_id());
+        self.core.shared.owners.leave(&session.facts.subject.identity);
         self.core.counters.sessions -= 1;
         if session.is_recorded {
             self.journal.append(&Record::SessionClosed { client_id: session.client_id() });

@@ -107,8 +107,10 @@ impl<J: Journal> Shard<J> {
         let cached = match link.cache.find(text, self.core.epoch, generations) {
             Some(cached) => cached.clone(),
             None => {
-                if TopicName::parse(text, self.core.limits.topic_levels_max).is_err() {
-                    return Err(Stop::protocol(ReasonCode::TopicNameInvalid, "topic name empty or of too many levels"));
+                let limits = &self.core.limits;
+                if !limits.takes_topic(text) || TopicName::parse(text, limits.topic_levels_max).is_err() {
+                    let detail = "topic name empty, or of too many levels or bytes";
+                    return Err(Stop::protocol(ReasonCode::TopicNameInvalid, detail));
                 }
                 let policy = &self.core.policy;
                 let is_allowed = mount_point.seen(text).is_some() && policy.allows(subject, Action::Publish, text);

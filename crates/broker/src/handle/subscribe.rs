@@ -55,8 +55,9 @@ impl<J: Journal> Shard<J> {
         };
         let mount_point = self.sessions[slot].facts.mount_point.clone();
         let full = mount_point.mounted_filter(text, written.filter.as_str());
-        let text = &*full;
-        let Ok(filter) = SubscriptionFilter::parse(text, self.core.limits.topic_levels_max) else {
+        let (text, limits) = (&*full, &self.core.limits);
+        let filter = SubscriptionFilter::parse(text, limits.topic_levels_max).ok();
+        let Some(filter) = filter.filter(|_| limits.takes_topic(text)) else {
             return self.refuse(slot, ReasonCode::TopicFilterInvalid);
         };
         if filter.share.is_some() && asked.options.no_local {

@@ -10,7 +10,6 @@ use motte_mqtt::{Delivery, PacketId, Publish, Qos, SubscriptionIds};
 use motte_policy::Policy;
 
 use super::Session;
-use super::flight::InFlight;
 use super::queue::{Owed, Queue};
 use crate::counters::Counters;
 use crate::effects::Effects;
@@ -58,7 +57,7 @@ impl Session {
             self.withhold(&owed, turn);
         } else if owed.qos == Qos::AtMostOnce {
             self.offer_at_most_once(&owed, turn, fx);
-        } else if self.must_wait() {
+        } else if self.must_wait(owed.message.weight_bytes(), turn.limits) {
             self.enqueue(owed, turn, fx);
         } else {
             self.send_first(owed, turn, fx);
@@ -72,7 +71,7 @@ impl Session {
             return;
         }
         let (online, queue) = (self.link.is_some(), self.queue.has_room(1, turn.limits));
-        self.facts.room.tell(online, self.has_room(turn, fx), !self.must_wait(), queue);
+        self.facts.room.tell(online, self.has_room(turn, fx), !self.must_wait(1, turn.limits), queue);
     }
 
     /// How well this session can take a message now.
@@ -86,10 +85,9 @@ impl Session {
         readiness
     }
 
-    /// Whether a new message has to go behind others, or the window is full.
-    fn must_wait(&self) -> bool {
-        let window = self.link.as_ref().map_or(0, |link| link.window);
-        self.sent < self.in_flight.len() || !self.queue.is_empty() || self.in_flight.len() >= window
+    /// Whether a new message of this weight has to go behind others, or the window is full.
+    fn must_wait(&self, weight_bytes: usize, limits: &Limits) -> bool {
+        self.sent < self.in_flight.len() || !self.queue.is_empty() || !self.window_takes(weight_bytes, limits)
     }
 
     fn offer_at_most_once(&mut self, owed: &Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
@@ -135,10 +133,7 @@ impl Session {
         match self.write(&owed, delivery(&owed, id, false), turn, fx) {
             Written::Sent => {
                 turn.counters.sent += 1;
-                self.ids_used.insert(id);
-                self.last_id = id.value();
-                self.in_flight.push_back(InFlight::new(id, owed));
-                self.sent = self.in_flight.len();
+                self.begin_flight(id, owed);
             }
             Written::NotForClient => {
                 turn.counters.sent += 1;
@@ -206,7 +201,7 @@ impl Session {
         if !self.resend(turn, fx) {
             return false;
         }
-        while let Some(mut owed) = self.next_waiting() {
+        while let Some(mut owed) = self.next_waiting(turn.limits) {
             turn.counters.wait_no_more(owed.weight());
             if owed.message.is_expired(turn.now) {
                 turn.counters.dropped += 1;
@@ -224,9 +219,9 @@ impl Session {
         self.replay(turn, fx)
     }
 
-    fn next_waiting(&mut self) -> Option<Owed> {
-        let window = self.link.as_ref()?.window;
-        if self.in_flight.len() >= window { None } else { self.queue.pop() }
+    fn next_waiting(&mut self, limits: &Limits) -> Option<Owed> {
+        let weight_bytes = self.queue.next_weight_bytes()?;
+        if self.window_takes(weight_bytes, limits) { self.queue.pop() } else { None }
     }
 
     pub(super) fn has_room(&self, turn: &Turn<'_>, fx: &mut impl Effects) -> bool {

@@ -1,6 +1,7 @@
 //! Messages sent at QoS 1 and 2 and not finished: their acknowledgements, and sending them again after a resume.
 //!
-//! Called by `handle/ack` and `session/deliver`. The window is counted in entries, from PUBLISH to PUBACK or PUBCOMP.
+//! Called by `handle/ack` and `session/deliver`. The window is counted in entries, from PUBLISH to PUBACK or PUBCOMP,
+//! and in bytes, from PUBLISH to PUBACK or PUBREC.
 
 use motte_mqtt::{Ack, Packet, PacketId, Qos, ReasonCode};
 
@@ -8,6 +9,7 @@ use super::Session;
 use super::deliver::{Turn, Written, delivery};
 use super::queue::Owed;
 use crate::effects::Effects;
+use crate::limits::Limits;
 
 /// A message sent at QoS 1 or 2 and not finished.
 #[derive(Debug)]
@@ -22,13 +24,6 @@ enum Stage {
     Published(Owed),
     /// PUBREC came and PUBREL was sent; PUBCOMP is awaited (MQTT-4.3.3-5).
     Released,
-}
-
-impl InFlight {
-    /// A message whose PUBLISH was just sent.
-    pub(super) fn new(id: PacketId, owed: Owed) -> Self {
-        Self { id, stage: Stage::Published(owed) }
-    }
 }
 
 /// What an acknowledgement of the client meant.
@@ -66,6 +61,7 @@ impl Session {
             }
             Stage::Published(owed) => {
                 self.settle(owed, turn);
+                self.in_flight_bytes -= owed.message.weight_bytes();
                 self.in_flight[at].stage = Stage::Released;
                 Acked::Fits
             }
@@ -88,6 +84,7 @@ impl Session {
     /// The session ends: takes out the unacknowledged QoS 1 messages of groups. A QoS 2 delivery that was begun is not
     /// begun with anybody else (MQTT-4.8.2-5).
     pub(crate) fn take_unacknowledged(&mut self) -> Vec<Owed> {
+        self.in_flight_bytes = 0;
         let in_flight = std::mem::take(&mut self.in_flight).into_iter();
         let unacknowledged = in_flight.filter_map(|entry| match entry.stage {
             Stage::Published(owed) if owed.qos == Qos::AtLeastOnce && owed.share.is_some() => Some(owed),
@@ -110,7 +107,25 @@ impl Session {
         self.sent -= usize::from(at < self.sent);
         if let Stage::Published(owed) = &entry.stage {
             self.settle(owed, turn);
+            self.in_flight_bytes -= owed.message.weight_bytes();
         }
+    }
+
+    /// A message was sent for the first time.
+    pub(super) fn begin_flight(&mut self, id: PacketId, owed: Owed) {
+        self.ids_used.insert(id);
+        self.last_id = id.value();
+        self.in_flight_bytes += owed.message.weight_bytes();
+        self.in_flight.push_back(InFlight { id, stage: Stage::Published(owed) });
+        self.sent = self.in_flight.len();
+    }
+
+    /// Whether a message of this weight may be sent beside those in flight: by the number the client takes
+    /// (MQTT-3.3.4-9) and by our own bound in bytes, above which a message has to be alone.
+    pub(super) fn window_takes(&self, weight_bytes: usize, limits: &Limits) -> bool {
+        let window = self.link.as_ref().map_or(0, |link| link.window);
+        let bytes = self.in_flight_bytes.saturating_add(weight_bytes);
+        self.in_flight.len() < window && (self.in_flight_bytes == 0 || bytes <= limits.inflight_bytes_max)
     }
 
     /// Sends again what an earlier connection left unfinished, in the first order and with the first identifiers

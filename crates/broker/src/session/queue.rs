@@ -79,6 +79,11 @@ impl Queue {
         self.waiting.append(&mut other.waiting);
     }
 
+    /// Bytes of the oldest.
+    pub(crate) fn next_weight_bytes(&self) -> Option<usize> {
+        self.waiting.front().map(|owed| owed.message.weight_bytes())
+    }
+
     /// Takes the oldest.
     pub(crate) fn pop(&mut self) -> Option<Owed> {
         let owed = self.waiting.pop_front()?;

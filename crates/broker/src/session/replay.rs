@@ -43,13 +43,13 @@ impl Session {
     pub(super) fn replay(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) -> bool {
         for _ in 0..PAGES_PER_TURN {
             let Some(replay) = self.replays.front() else { return false };
-            if !self.may_replay(turn, fx) {
+            if !self.may_replay(1, turn, fx) {
                 return false;
             }
             let (qos, id) = (replay.qos, replay.id);
             let page = turn.retained.page(&replay.filter, replay.after.as_deref(), PAGE_MESSAGES, turn.now);
             for message in page.messages {
-                if !self.may_replay(turn, fx) {
+                if !self.may_replay(message.weight_bytes(), turn, fx) {
                     return false;
                 }
                 self.replayed_up_to(Some(Arc::clone(&message.topic)));
@@ -73,9 +73,8 @@ impl Session {
         }
     }
 
-    /// Whether the next message would go out at once.
-    fn may_replay(&self, turn: &Turn<'_>, fx: &mut impl Effects) -> bool {
-        let window = self.link.as_ref().map_or(0, |link| link.window);
-        self.queue.is_empty() && self.in_flight.len() < window && self.has_room(turn, fx)
+    /// Whether a message of this weight would go out at once.
+    fn may_replay(&self, weight_bytes: usize, turn: &Turn<'_>, fx: &mut impl Effects) -> bool {
+        self.queue.is_empty() && self.window_takes(weight_bytes, turn.limits) && self.has_room(turn, fx)
     }
 }

@@ -58,16 +58,6 @@ fn v5_3_1_2_22_silence_ends_the_connection_after_one_and_a_half_keep_alives() {
 }
 
 #[test]
-fn k07_a_client_without_keep_alive_is_held_to_our_maximum() {
-    let mut world = World::with_limits(&Limits { keep_alive_s_max: 20, ..Limits::default() });
-    let old = world.connect(&Hello { keep_alive_s: 0, ..v311("old") });
-    world.pass_ms(29_999);
-    world.expect(old, &[]);
-    world.pass_ms(1);
-    world.expect(old, &["closed"]);
-}
-
-#[test]
 fn v5_3_1_4_3_the_same_identity_takes_its_session_over() {
     let mut world = World::new();
     let from = world.connect(&v5("from"));

@@ -185,7 +185,7 @@ fn the_limit_of_levels_holds_for_the_full_name() {
 
 #[test]
 fn the_limit_of_length_holds_for_the_full_name() {
-    let mut world = World::new();
+    let mut world = World::with_limits(&Limits { topic_bytes_max: 65_535, ..Limits::default() });
     let inside = world.connect(&on_site("inside"));
     let (most, more) = ("x".repeat(65_530), "x".repeat(65_531));
     world.subscribe_with(inside, None, &[(&more, options(0)), (&most, options(0))]);

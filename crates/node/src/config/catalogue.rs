@@ -265,8 +265,10 @@ pub(super) static BOUNDS: &[Bound] = &[
         },
     },
     bound!(shard.topic_levels_max: usize, 1..=65_535, "Levels of a topic."),
+    bound!(shard.topic_bytes_max: usize, 16..=65_535, "Bytes of a topic."),
     bound!(shard.subscriptions_max: usize, 1..=1_000_000, "Subscriptions of one session."),
     bound!(shard.inflight_max: u16, 1..=65_535, "Unacknowledged QoS 1 and 2 messages towards a client."),
+    bound!(shard.inflight_bytes_max: usize, 1..=64 * GIB, "Bytes of such messages; a single larger one is still sent."),
     bound!(shard.receive_maximum: u16, 1..=65_535, "Unacknowledged QoS 1 and 2 messages from a client."),
     bound!(shard.queue_messages_max: usize, 1..=100_000_000, "Messages waiting for one session."),
     bound!(shard.queue_bytes_max: usize, 1024..=64 * GIB, "Bytes waiting for one session."),
@@ -276,7 +278,43 @@ pub(super) static BOUNDS: &[Bound] = &[
     bound!(shard.retained_bytes_max: usize, 0..=1024 * GIB, "Bytes of retained messages in all."),
     bound!(shard.session_expiry_s_max: u32, 0..=4_294_967_294, "Seconds a session may outlive its connection."),
     bound!(shard.sessions_max: usize, 1..=10_000_000, "Sessions of one shard."),
-    bound!(shard.keep_alive_s_max: u16, 5..=65_535, "Seconds of keep alive."),
+    bound!(shard.sessions_per_user_max: usize, 1..=10_000_000, "Sessions of one user."),
+    bound!(
+        shard.connects_per_user_per_min_max: u32,
+        0..=4_294_967_295,
+        "Connections of one user in a minute; 0 for any number."
+    ),
+    bound!(
+        shard.connects_per_client_per_min_max: u32,
+        0..=4_294_967_295,
+        "Connections of one user under the same client identifier in a minute; 0 for any number."
+    ),
+    bound!(
+        shard.publishes_per_s_max: u32,
+        0..=4_294_967_295,
+        "PUBLISH packets of a connection in a second; above, it is not read for a while. 0 for any number."
+    ),
+    bound!(
+        shard.publishes_per_s_hard_max: u32,
+        0..=4_294_967_295,
+        "PUBLISH packets of a connection in a second; above, it ends. 0 for any number."
+    ),
+    bound!(
+        shard.publish_bytes_per_s_max: u32,
+        0..=4_294_967_295,
+        "Bytes of PUBLISH packets of a connection in a second; above, it is not read for a while. 0 for any number."
+    ),
+    bound!(
+        shard.publish_bytes_per_s_hard_max: u32,
+        0..=4_294_967_295,
+        "Bytes of PUBLISH packets of a connection in a second; above, it ends. 0 for any number."
+    ),
+    bound!(
+        shard.keep_alive_s_max: u16,
+        0..=65_535,
+        "Seconds of keep alive; 0 for no maximum. MQTT 5.0 clients that ask for more, or for no keep alive at all, are\n\
+         told this one; MQTT 3.x clients cannot be told and are refused."
+    ),
     bound!(shard.topic_alias_maximum: u16, 0..=65_535, "Topic aliases a client may set."),
     bound!(shard.topic_alias_outbound_max: u16, 0..=65_535, "Topic aliases used towards a client; 0 for none."),
 ];

@@ -130,6 +130,12 @@ impl World {
     pub(super) fn connect(&mut self, at: usize, manners: Manners) -> Step {
         let profile = self.plan.clients[at].clone();
         let (shard, link) = (self.shard_of(at), self.new_link());
+        // A client of 3.x that asks for more than there is, or for none, is refused: these know what they may ask for.
+        let keep_alive_s_max = self.plan.limits.keep_alive_s_max;
+        let is_bound = profile.version != ProtocolVersion::V5 && keep_alive_s_max > 0;
+        let too_long = is_bound && !(1..=keep_alive_s_max).contains(&manners.keep_alive_s);
+        let keep_alive_s = if too_long { keep_alive_s_max } else { manners.keep_alive_s };
+        let manners = Manners { keep_alive_s, ..manners };
         let will_message = manners.will.map(|will| self.ledger.history.messages[will.message].clone());
         let who = Authenticated::by_certificate(UserName(user_name(profile.user).as_str().into()));
         let will_topic = will_message.as_ref().map(|message| message.topic);

@@ -30,11 +30,16 @@ pub struct Sink {
     closed: BTreeSet<LinkId>,
     events: Vec<Event>,
     letters: Vec<(ShardId, Letter)>,
+    pub paused: BTreeMap<LinkId, Millis>,
 }
 
 impl Effects for Sink {
     fn outbox(&mut self, link: LinkId) -> Option<&mut Vec<u8>> {
         self.outboxes.get_mut(&link)
+    }
+
+    fn pause(&mut self, link: LinkId, until: Millis) {
+        self.paused.insert(link, until);
     }
 
     fn close(&mut self, link: LinkId) {
@@ -314,6 +319,12 @@ impl World {
     #[track_caller]
     pub fn expect(&mut self, client: Client, expected: &[&str]) {
         assert_eq!(self.take(client), expected);
+    }
+
+    /// For how many milliseconds from now a client is not read.
+    pub fn paused_ms(&self, client: Client) -> u64 {
+        let until = self.sinks[client.shard].paused.get(&client.link);
+        until.map_or(0, |until| until.0.saturating_sub(self.now.0))
     }
 
     /// Bytes a client has not read.
