@@ -43,8 +43,13 @@ impl Stop {
     }
 
     /// The client went past a limit.
-    fn limit(reason: ReasonCode, detail: &'static str) -> Self {
+    pub(crate) fn limit(reason: ReasonCode, detail: &'static str) -> Self {
         Self { reason, cause: CloseCause::Limit, detail }
+    }
+
+    /// The client does not read.
+    pub(crate) fn slow_reader(detail: &'static str) -> Self {
+        Self { reason: ReasonCode::QuotaExceeded, cause: CloseCause::SlowReader, detail }
     }
 }
 
@@ -166,8 +171,7 @@ impl<J: Journal> Shard<J> {
         if waiting <= limits.outbox_bytes_max.saturating_mul(2).saturating_add(largest) {
             return Ok(());
         }
-        let (reason, cause) = (ReasonCode::QuotaExceeded, CloseCause::SlowReader);
-        Err(Stop { reason, cause, detail: "answers are not read" })
+        Err(Stop::slow_reader("answers are not read"))
     }
 
     /// Writes a packet to the link of a session, if it has one.

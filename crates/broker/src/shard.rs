@@ -14,7 +14,7 @@ use slab::Slab;
 use crate::admission::Admission;
 use crate::counters::Counters;
 use crate::effects::{Effects, Letter, LetterContent};
-use crate::handle::Ending;
+use crate::handle::{Ending, Stop};
 use crate::hints::Hints;
 use crate::journal::{Journal, Position, Record};
 use crate::limits::Limits;
@@ -242,13 +242,35 @@ impl<J: Journal> Shard<J> {
         self.finish();
     }
 
-    /// Ends a link on somebody's order (a user was removed): DISCONNECT with 0x87 or 0x98 for 5.0.
+    /// The client has taken none of the bytes that wait for it for as long as it may: DISCONNECT 0x97 for 5.0, behind
+    /// what waits.
+    pub fn on_stalled(&mut self, link: LinkId, now: Millis, fx: &mut impl Effects) {
+        self.give_up(link, Stop::slow_reader("the client does not read what it is sent"), now, fx);
+    }
+
+    /// A packet of the client has been coming in for longer than it may: DISCONNECT 0x97 for 5.0.
+    pub fn on_dripped(&mut self, link: LinkId, now: Millis, fx: &mut impl Effects) {
+        let stop = Stop::limit(ReasonCode::QuotaExceeded, "a packet did not arrive in the time it has");
+        self.give_up(link, stop, now, fx);
+    }
+
+    fn give_up(&mut self, link: LinkId, stop: Stop, now: Millis, fx: &mut impl Effects) {
+        self.begin();
+        if let Some(&slot) = self.links.get(&link) {
+            self.end_link(slot, stop.into(), now, fx);
+        }
+        self.finish();
+    }
+
+    /// Ends a link on somebody's order (a user was removed): DISCONNECT with 0x87 or 0x98 for 5.0, or with 0x80 when it
+    /// is for a defect of ours.
     pub fn disconnect(&mut self, link: LinkId, cause: CloseCause, now: Millis, fx: &mut impl Effects) {
         self.begin();
         if let Some(&slot) = self.links.get(&link) {
             let reason = match cause {
                 CloseCause::Revoked => ReasonCode::NotAuthorized,
                 CloseCause::ShuttingDown => ReasonCode::ServerShuttingDown,
+                CloseCause::Protocol => ReasonCode::UnspecifiedError,
                 _ => ReasonCode::AdministrativeAction,
             };
             self.end_link(slot, Ending::told(reason, cause), now, fx);

@@ -186,6 +186,7 @@ impl Node {
             id: ShardId(id),
             shared: Arc::clone(&shared),
             limits: settings.limits.clone(),
+            links: settings.links,
             hints: settings.hints.clone(),
             mailboxes: Arc::clone(&mailboxes),
             snapshot: Arc::clone(&snapshot),

@@ -36,6 +36,8 @@ pub struct Settings {
     pub gate: GateLimits,
     /// Limits of each shard.
     pub limits: Limits,
+    /// Limits of the transport of an admitted connection.
+    pub links: LinkLimits,
     /// What clients are told beside the answers to their packets.
     pub hints: Hints,
     /// The log.
@@ -143,6 +145,21 @@ impl Default for GateLimits {
             hashes_at_once_max: 2,
             hashes_waiting_max: 256,
         }
+    }
+}
+
+/// Limits of the transport of an admitted connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkLimits {
+    /// From the first byte of a packet to its last, while the connection is read.
+    pub packet_deadline: Duration,
+    /// How long a client may take no byte of what waits for it.
+    pub write_timeout: Duration,
+}
+
+impl Default for LinkLimits {
+    fn default() -> Self {
+        Self { packet_deadline: Duration::from_secs(120), write_timeout: Duration::from_secs(60) }
     }
 }
 

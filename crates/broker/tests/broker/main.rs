@@ -7,6 +7,7 @@
 
 mod alias;
 mod connect;
+mod endings;
 mod errors;
 mod faults;
 mod journal;

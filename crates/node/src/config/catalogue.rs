@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use motte_broker::Limits;
 
-use crate::settings::GateLimits;
+use crate::settings::{GateLimits, LinkLimits};
 
 /// A section of the file.
 #[derive(Debug)]
@@ -197,11 +197,12 @@ pub(super) fn known(name: &str) -> Vec<&'static str> {
     names
 }
 
-/// Both kinds of limits, which share one section.
+/// All kinds of limits, which share one section.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bounds {
     pub(super) gate: GateLimits,
     pub(super) shard: Limits,
+    pub(super) links: LinkLimits,
 }
 
 /// One bound.
@@ -253,6 +254,20 @@ pub(super) static BOUNDS: &[Bound] = &[
     bound!(gate.connections_per_address_max: usize, 1..=10_000_000, "Connections per address (IPv6: per /64)."),
     bound!(gate.hashes_at_once_max: usize, 1..=256, "Password hashes computed at once."),
     bound!(gate.hashes_waiting_max: usize, 1..=65_536, "Password checks that may wait."),
+    Bound {
+        name: "packet_deadline_s",
+        doc: "Seconds from the first byte of a packet to its last.",
+        range: 1..=3_600,
+        read: |bounds| bounds.links.packet_deadline.as_secs(),
+        write: |bounds, value| bounds.links.packet_deadline = std::time::Duration::from_secs(value),
+    },
+    Bound {
+        name: "write_timeout_s",
+        doc: "Seconds for which a client may take nothing of what waits for it.",
+        range: 1..=3_600,
+        read: |bounds| bounds.links.write_timeout.as_secs(),
+        write: |bounds, value| bounds.links.write_timeout = std::time::Duration::from_secs(value),
+    },
     bound!(shard.packet_size_bytes_max: u32, 1024..=268_435_460, "Bytes of a whole packet from a client."),
     Bound {
         name: "qos_max",
@@ -268,7 +283,7 @@ pub(super) static BOUNDS: &[Bound] = &[
     bound!(shard.topic_bytes_max: usize, 16..=65_535, "Bytes of a topic."),
     bound!(shard.subscriptions_max: usize, 1..=1_000_000, "Subscriptions of one session."),
     bound!(shard.inflight_max: u16, 1..=65_535, "Unacknowledged QoS 1 and 2 messages towards a client."),
-    bound!(shard.inflight_bytes_max: usize, 1..=64 * GIB, "Bytes of such messages; a single larger one is still sent."),
+    bound!(shard.inflight_bytes_max: usize, 1..=64 * GIB, "Bytes of such messages; a larger one goes alone."),
     bound!(shard.receive_maximum: u16, 1..=65_535, "Unacknowledged QoS 1 and 2 messages from a client."),
     bound!(shard.queue_messages_max: usize, 1..=100_000_000, "Messages waiting for one session."),
     bound!(shard.queue_bytes_max: usize, 1024..=64 * GIB, "Bytes waiting for one session."),
@@ -312,7 +327,7 @@ pub(super) static BOUNDS: &[Bound] = &[
     bound!(
         shard.keep_alive_s_max: u16,
         0..=65_535,
-        "Seconds of keep alive; 0 for no maximum. MQTT 5.0 clients that ask for more, or for no keep alive at all, are\n\
+        "Seconds of keep alive; 0 for no maximum. MQTT 5.0 clients that ask for more, or for no keep alive, are\n\
          told this one; MQTT 3.x clients cannot be told and are refused."
     ),
     bound!(shard.topic_alias_maximum: u16, 0..=65_535, "Topic aliases a client may set."),

@@ -147,6 +147,7 @@ impl Draft {
             acl_file: self.acl_file.expect(present).value,
             gate: self.bounds.gate,
             limits: self.bounds.shard,
+            links: self.bounds.links,
             hints: self.hints,
             log: self.log,
             dangers: self.dangers,

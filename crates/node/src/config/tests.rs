@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use super::catalogue::Bounds;
 use super::{ConfigFile, SampleListener, sample};
 use crate::settings::{
-    CertificateFiles, ClientCertificates, ListenerRules, ListenerSettings, LogSettings, ProtocolVersions, Transport,
+    CertificateFiles, ClientCertificates, LinkLimits, ListenerRules, ListenerSettings, LogSettings, ProtocolVersions,
+    Transport,
 };
 
 /// A password of nobody: salt and hash are of the right form.
@@ -499,6 +500,7 @@ fn the_sample_is_right_and_shows_the_defaults() {
     assert_eq!(format!("{:?}", spelled.limits), format!("{:?}", chosen.limits));
     assert_eq!(format!("{:?}", spelled.limits), format!("{:?}", Bounds::default().shard));
     assert_eq!((&spelled.gate, &spelled.gate), (&chosen.gate, &Bounds::default().gate));
+    assert_eq!((spelled.links, chosen.links), (LinkLimits::default(), LinkLimits::default()));
     assert_eq!((spelled.log, chosen.log), (LogSettings::default(), LogSettings::default()));
     // The files of a listener are examples: without them those of [tls] count.
     let mut listeners = spelled.listeners.clone();

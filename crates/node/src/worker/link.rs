@@ -12,16 +12,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use motte_audit::CloseCause;
-use motte_broker::LinkId;
+use motte_broker::{LinkId, Millis, Shard};
+use motte_store::MemoryJournal;
 use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use super::outbox::Outlets;
 use super::{READ_BUDGET_BYTES, Worker};
+use crate::settings::LinkLimits;
 use crate::wire::{Flushed, Wire};
 
-/// A client that takes no byte for this long is not reading any more.
-const STALL_MAX: Duration = Duration::from_secs(60);
 /// Time for a closed link to take its last bytes.
 const FAREWELL_MAX: Duration = Duration::from_secs(5);
 /// Time a closed socket stays open for reading, so that the last packet is not lost to a reset.
@@ -39,6 +40,8 @@ enum Wake {
     Writable,
     /// It took none for too long.
     Stalled,
+    /// A packet has been coming in for too long.
+    Dripped,
     /// It failed or ended.
     Lost,
 }
@@ -53,6 +56,11 @@ pub(super) struct Link {
     rest: Vec<u8>,
     /// Runs while the socket takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
+    /// Runs while there is a rest and the socket is read.
+    drip: Option<Pin<Box<Sleep>>>,
+    /// Runs while the shard wants nothing read.
+    pause: Option<Pin<Box<Sleep>>>,
+    limits: LinkLimits,
 }
 
 impl Link {
@@ -60,7 +68,8 @@ impl Link {
         if let Some(websocket) = wire.websocket_mut() {
             websocket.allow(worker.borrow().message_bytes_max);
         }
-        Self { worker, id, socket, wire, rest: Vec::new(), stall: None }
+        let limits = worker.borrow().links;
+        Self { worker, id, socket, wire, rest: Vec::new(), stall: None, drip: None, pause: None, limits }
     }
 
     /// Lives until the connection is over. `early` came behind the CONNECT.
@@ -115,10 +124,17 @@ impl Link {
                         tokio::task::yield_now().await;
                     }
                 }
-                Wake::Stalled => return Err(CloseCause::SlowReader),
+                Wake::Stalled => self.give_up(Shard::on_stalled),
+                Wake::Dripped => self.give_up(Shard::on_dripped),
                 Wake::Lost => return Err(CloseCause::ConnectionLost),
             }
         }
+    }
+
+    /// Lets the shard end the link, for the reason it is told of.
+    fn give_up(&self, fact: impl FnOnce(&mut Shard<MemoryJournal>, LinkId, Millis, &mut Outlets)) {
+        let id = self.id;
+        self.worker.borrow_mut().guarded(Some(id), |shard, now, outlets| fact(shard, id, now, outlets));
     }
 
     /// Waits for whatever comes first. A link with a full outbox is not read from: who sends without reading has to
@@ -133,7 +149,7 @@ impl Link {
         if !slot.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             slot.waker = Some(cx.waker().clone());
         }
-        let feeds = slot.feeds;
+        let (feeds, paused_until) = (slot.feeds, slot.paused_until.take());
         let full = slot.outbox.len() + self.wire.unsent_bytes() > worker.outbox_bytes_max;
         if let Some(stall) = &mut self.stall {
             if self.socket.poll_write_ready(cx).is_ready() {
@@ -143,11 +159,29 @@ impl Link {
                 return Poll::Ready(Wake::Stalled);
             }
         }
-        if full && self.stall.is_some() {
-            return Poll::Pending;
+        if let Some(until) = paused_until.and_then(|until| worker.clock.instant(until)) {
+            self.pause = Some(Box::pin(tokio::time::sleep_until(until.into())));
         }
-        if worker.outlets.pressure.holds_up(feeds) {
+        if self.pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_ready()) {
+            self.pause = None;
+        }
+        let is_held = if full && self.stall.is_some() || self.pause.is_some() {
+            true
+        } else if worker.outlets.pressure.holds_up(feeds) {
             worker.paused.push(cx.waker().clone());
+            true
+        } else {
+            false
+        };
+        if let Some(drip) = &mut self.drip {
+            if is_held {
+                // A packet that is not read cannot become whole: its time begins anew.
+                drip.as_mut().reset(Instant::now() + self.limits.packet_deadline);
+            } else if drip.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Wake::Dripped);
+            }
+        }
+        if is_held {
             return Poll::Pending;
         }
         let mut buffer = ReadBuf::new(&mut worker.network);
@@ -204,6 +238,12 @@ impl Link {
         } else {
             self.rest.drain(..taken);
         }
+        // Each packet has its own time, from its first byte on.
+        if self.rest.is_empty() {
+            self.drip = None;
+        } else if taken > 0 || self.drip.is_none() {
+            self.drip = Some(Box::pin(tokio::time::sleep(self.limits.packet_deadline)));
+        }
     }
 
     fn is_closing(&self) -> bool {
@@ -224,7 +264,7 @@ impl Link {
         let closing = slot.closing;
         worker.outlets.reclaim(id);
         match flushed.map_err(|_| CloseCause::ConnectionLost)? {
-            Flushed::Blocked => self.stall = Some(Box::pin(tokio::time::sleep(STALL_MAX))),
+            Flushed::Blocked => self.stall = Some(Box::pin(tokio::time::sleep(self.limits.write_timeout))),
             Flushed::All if had_bytes && !closing => {
                 worker.guarded(Some(id), |shard, now, outlets| shard.on_drained(id, now, outlets));
             }

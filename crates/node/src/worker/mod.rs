@@ -32,6 +32,7 @@ use self::mailbox::{Arrival, Mail, Mailbox, Parcel, Proof};
 use self::outbox::Outlets;
 use crate::clock::Clock;
 use crate::log::{Entry, Reporter};
+use crate::settings::LinkLimits;
 use crate::snapshot::Snapshot;
 
 /// Time for connections to take their last bytes when the node stops.
@@ -49,6 +50,8 @@ pub(crate) struct Seat {
     pub(crate) shared: Arc<Shared>,
     /// The shard's limits.
     pub(crate) limits: Limits,
+    /// The limits of its connections' transports.
+    pub(crate) links: LinkLimits,
     /// What its clients are told.
     pub(crate) hints: Hints,
     /// The boxes of all shards, this one's included.
@@ -71,6 +74,7 @@ struct Worker {
     reporter: Reporter,
     outbox_bytes_max: usize,
     message_bytes_max: usize,
+    links: LinkLimits,
     /// When the timer task wakes; a turn that needs it sooner rings `rearm`.
     armed: Option<Millis>,
     /// Whether the timer task knows that another shard is behind.
@@ -192,6 +196,7 @@ impl Worker {
             snapshot: seat.snapshot,
             reporter: seat.reporter,
             outbox_bytes_max,
+            links: seat.links,
             message_bytes_max: packet_bytes_max.saturating_add(READ_BUDGET_BYTES),
             armed: None,
             watching: false,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use motte_audit::{Event, EventKind};
-use motte_broker::{Effects, Letter, LinkId, ShardId};
+use motte_broker::{Effects, Letter, LinkId, Millis, ShardId};
 use slab::Slab;
 
 use super::mailbox::{Mailbox, Parcel, Proof};
@@ -27,6 +27,8 @@ pub(crate) struct Slot {
     pub(crate) stirred: bool,
     /// Whether the shard has closed the link.
     pub(crate) closing: bool,
+    /// Until when the shard wants nothing read; taken by the link's task.
+    pub(crate) paused_until: Option<Millis>,
     /// How the identity was proved.
     pub(crate) proof: Proof,
     /// The shards its client last published to.
@@ -78,8 +80,16 @@ impl Outlets {
         let entry = self.slots.vacant_entry();
         let index = u64::try_from(entry.key()).expect("an index in memory fits 64 bits");
         let link = LinkId(u64::from(self.generation) << 32 | index);
-        let (outbox, feeds) = (Vec::new(), ShardSet::default());
-        entry.insert(Slot { link, outbox, waker: None, stirred: false, closing: false, proof, feeds });
+        entry.insert(Slot {
+            link,
+            outbox: Vec::new(),
+            waker: None,
+            stirred: false,
+            closing: false,
+            paused_until: None,
+            proof,
+            feeds: ShardSet::default(),
+        });
         link
     }
 
@@ -165,6 +175,13 @@ impl Effects for Outlets {
             self.slot(link)?.outbox = buffer;
         }
         self.slot(link).map(|slot| &mut slot.outbox)
+    }
+
+    fn pause(&mut self, link: LinkId, until: Millis) {
+        // The client's own task is the one that works now, so it sees this before it reads again.
+        if let Some(slot) = self.slot(link) {
+            slot.paused_until = Some(until);
+        }
     }
 
     fn close(&mut self, link: LinkId) {

@@ -6,6 +6,7 @@
 mod admission;
 mod gate;
 mod lifecycle;
+mod pace;
 mod pressure;
 mod reload;
 mod renewal;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use motte_mqtt::{Connect, ConnectProperties, Decoder, Encoder, Packet, ProtocolVersion, Sender};
 use motte_node::settings::{
-    ClientCertificates, GateLimits, IdentitySettings, ListenerRules, ListenerSettings, LogSettings, Speech,
+    ClientCertificates, GateLimits, IdentitySettings, LinkLimits, ListenerRules, ListenerSettings, LogSettings, Speech,
     TlsSettings, Transport, WebSocketSettings,
 };
 use motte_node::{Control, Handle, Ready, Settings, StartError, serve_with};
@@ -60,6 +60,7 @@ impl House {
             acl_file: path("acl"),
             gate: GateLimits::default(),
             limits: motte_broker::Limits::default(),
+            links: LinkLimits::default(),
             hints: motte_broker::Hints::default(),
             log: LogSettings::default(),
             dangers: Vec::new(),
@@ -409,6 +410,12 @@ pub(crate) fn logged(test: impl Fn(&Value) -> bool) -> Value {
         let left = deadline.checked_duration_since(Instant::now()).unwrap_or_else(|| panic!("no such line in\n{text}"));
         bytes = LOG.grew.wait_timeout(bytes, left).unwrap().0;
     }
+}
+
+/// A line of the log so far that `test` accepts.
+pub(crate) fn find_logged(test: impl Fn(&Value) -> bool) -> Option<Value> {
+    let text = String::from_utf8_lossy(&LOG.bytes.lock().unwrap()).into_owned();
+    text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find(|line| test(line))
 }
 
 /// Whether a line of the log so far holds `text`.
