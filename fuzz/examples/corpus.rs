@@ -40,6 +40,13 @@ fn main() -> io::Result<()> {
     for (at, text) in ["plain", "\u{feff}é\u{301}", "\u{10ffff}\u{fffe}\u{1}", "+/#"].iter().enumerate() {
         put(&folder, "text", &format!("{at}"), text.as_bytes())?;
     }
+    for seed in 0..64_u8 {
+        // Any bytes are a conversation; these are far apart.
+        let choices: Vec<u8> = (0..1_500_u32)
+            .map(|at| seed.wrapping_add(u8::try_from(at * at / 7 % 251).expect("below 256").wrapping_mul(seed)))
+            .collect();
+        put(&folder, "session", &format!("{seed:02}"), &choices)?;
+    }
     for (at, block) in blocks().iter().enumerate() {
         put(&folder, "property", &format!("{at:02}"), block)?;
     }

@@ -4,5 +4,6 @@
 
 pub mod codec;
 pub mod property;
+pub mod session;
 pub mod text;
 pub mod topic;

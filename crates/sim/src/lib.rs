@@ -20,4 +20,4 @@ mod world;
 
 pub use fault::Fault;
 pub use history::Invariant;
-pub use report::{Failure, Outcome, run, run_with};
+pub use report::{Failure, Outcome, run, run_choices, run_with};

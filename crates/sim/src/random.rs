@@ -1,4 +1,4 @@
-//! Numbers from a seed (SplitMix64), the same in every run and on every machine.
+//! Numbers from a seed (SplitMix64), the same in every run and on every machine, or from a list of choices.
 //!
 //! Used by the plan and the world for every choice they make.
 
@@ -6,11 +6,18 @@
 #[derive(Clone, Debug)]
 pub(crate) struct Random {
     state: u64,
+    /// Taken first, a byte for each choice among at most 256; a fuzzer writes them.
+    choices: std::vec::IntoIter<u8>,
 }
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { state: seed }
+        Self { state: seed, choices: Vec::new().into_iter() }
+    }
+
+    /// These choices, and when they are used up those of seed 0.
+    pub(crate) fn choices(bytes: &[u8]) -> Self {
+        Self { state: 0, choices: Vec::from(bytes).into_iter() }
     }
 
     fn next(&mut self) -> u64 {
@@ -23,6 +30,10 @@ impl Random {
 
     /// A number from 0 to `end - 1`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
+        if let Some(first) = self.choices.next() {
+            let second = if end > 256 { self.choices.next().unwrap_or(0) } else { 0 };
+            return usize::from(u16::from_be_bytes([second, first])) % end;
+        }
         usize::try_from(self.next() % end as u64).expect("less than a number that fits")
     }
 

@@ -9,6 +9,7 @@ use motte_broker::Counters;
 use crate::check;
 use crate::fault::Fault;
 use crate::history::{Fact, History, Invariant, Violation};
+use crate::random::Random;
 use crate::world::World;
 
 /// Facts shown with a failure.
@@ -76,7 +77,18 @@ pub fn run(seed: u64) -> Result<Outcome, Box<Failure>> {
 /// When a promise is broken.
 pub fn run_with(seed: u64, fault: Option<Fault>) -> Result<Outcome, Box<Failure>> {
     let _said = SayOnPanic(seed);
-    let mut world = World::new(seed, fault);
+    judge(World::new(Random::new(seed), fault), seed)
+}
+
+/// Runs the simulation with each choice taken from `bytes`, as long as they last. A fuzzer finds its way with it.
+///
+/// # Errors
+/// When the broker breaks a promise; the seed told is 0, the bytes are what to keep.
+pub fn run_choices(bytes: &[u8]) -> Result<Outcome, Box<Failure>> {
+    judge(World::new(Random::choices(bytes), None), 0)
+}
+
+fn judge(mut world: World, seed: u64) -> Result<Outcome, Box<Failure>> {
     let verdict = world.run().and_then(|()| check::all(&world.ledger.history));
     let history = &world.ledger.history;
     match verdict {

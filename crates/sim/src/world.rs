@@ -89,8 +89,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, fault: Option<Fault>) -> Self {
-        let mut random = Random::new(seed);
+    pub(crate) fn new(mut random: Random, fault: Option<Fault>) -> Self {
         let plan = Plan::new(&mut random);
         let rights = if plan.has_policies { Rights::some(&mut random) } else { Rights::open() };
         let policy = Arc::new(Policy::parse(&rights.text()).expect("the rules are valid"));
