@@ -26,6 +26,8 @@ pub enum RefusalReason {
     TooManyConnections,
     /// TCP, TLS, WebSocket and CONNECT together took too long.
     Deadline,
+    /// The PROXY header is missing or wrong, or comes from an address that is no trusted proxy.
+    ProxyHeader,
     /// The TLS handshake failed.
     TlsHandshake,
     /// Plain bytes where TLS was expected.

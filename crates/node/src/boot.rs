@@ -4,7 +4,6 @@
 //! that a node either stands as configured or does not start.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,11 +17,12 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::clock::Clock;
 use crate::config::ConfigError;
 use crate::control::{Command, Control};
-use crate::gate::{Entrance, Gate, listener};
+use crate::gate::listener::{self, Bound};
+use crate::gate::{Entrance, Gate};
 use crate::log::{self, Reporter};
 use crate::reload::Reloader;
 use crate::renewal::{self, RenewalError};
-use crate::settings::{ListenerSettings, Settings, Speech};
+use crate::settings::{ListenAddress, ListenerSettings, Settings, Speech};
 use crate::snapshot::Snapshot;
 use crate::supervise;
 use crate::sys;
@@ -48,7 +48,7 @@ pub enum StartError {
         /// Name of the listener.
         name: String,
         /// Its address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// What the system said.
         source: io::Error,
     },
@@ -68,12 +68,13 @@ pub enum StartError {
 pub struct Listening {
     /// Its name in the configuration.
     pub name: String,
-    /// What it speaks, as the scheme of a URL: `mqtts`, `wss`, `mqtt` or `ws`; that of MQTT where it speaks both.
+    /// What it speaks, as the scheme of a URL: `mqtts`, `wss`, `mqtt` or `ws`, that of MQTT where it speaks both.
+    /// `unix` is MQTT on a unix socket.
     pub scheme: &'static str,
     /// Path of the upgrade request of a `wss` or `ws` listener, else empty.
     pub path: String,
-    /// Address and port, the port that was really given.
-    pub address: SocketAddr,
+    /// Address and port, the port that was really given; or the path of a unix socket.
+    pub address: ListenAddress,
 }
 
 /// What is told once all listeners are bound.
@@ -122,14 +123,15 @@ pub fn serve_with(settings: Settings, control: Control, ready: impl FnOnce(&Read
 }
 
 /// Binds every listener, or none.
-fn bind_all(listeners: &[ListenerSettings]) -> Result<(Vec<Listening>, Vec<TcpListener>), StartError> {
+fn bind_all(listeners: &[ListenerSettings]) -> Result<(Vec<Listening>, Vec<Bound>), StartError> {
     let mut listening = Vec::new();
     let mut sockets = Vec::new();
     for settings in listeners {
-        let failed = |source| StartError::Bind { name: settings.name.clone(), address: settings.address, source };
-        let socket = listener::bind(settings.address).map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
-        let scheme = settings.transport.scheme();
+        let failed =
+            |source| StartError::Bind { name: settings.name.clone(), address: settings.address.clone(), source };
+        let socket = listener::bind(&settings.address).map_err(failed)?;
+        let address = socket.address(&settings.address).map_err(failed)?;
+        let scheme = if address.ip().is_some() { settings.transport.scheme() } else { "unix" };
         let path = match &settings.transport.speech {
             Speech::WebSocket(websocket) => websocket.path.clone(),
             Speech::Mqtt | Speech::Either(_) => String::new(),
@@ -168,7 +170,7 @@ struct Node {
 impl Node {
     fn start(
         snapshot: Snapshot,
-        sockets: Vec<TcpListener>,
+        sockets: Vec<Bound>,
         reporter: &Reporter,
         control: &UnboundedSender<Command>,
     ) -> Result<Self, StartError> {
@@ -262,14 +264,13 @@ fn open_doors(
     runtime: &Runtime,
     gate: &Arc<Gate>,
     listeners: &[ListenerSettings],
-    sockets: Vec<TcpListener>,
+    sockets: Vec<Bound>,
 ) -> io::Result<()> {
     let _entered = runtime.enter();
     for (index, (socket, listener)) in sockets.into_iter().zip(listeners).enumerate() {
-        let socket = tokio::net::TcpListener::from_std(socket)?;
         let name = Arc::from(listener.name.as_str());
         let entrance = Arc::new(Entrance { index, name, transport: listener.transport.clone() });
-        runtime.spawn(listener::accept_all(Arc::clone(gate), entrance, socket));
+        runtime.spawn(listener::accept_all(Arc::clone(gate), entrance, socket.open()?));
     }
     Ok(())
 }

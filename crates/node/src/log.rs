@@ -5,7 +5,6 @@
 //! payload.
 
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -16,6 +15,7 @@ use serde::Serialize;
 use tracing::level_filters::LevelFilter;
 
 use crate::settings::{LogFormat, LogLevel, LogSettings};
+use crate::socket::Peer;
 
 /// Events that may wait to be written; beyond that they are counted and the count is written.
 const WAITING_MAX: usize = 8192;
@@ -59,8 +59,8 @@ pub(crate) fn take_over_panics() {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) event: Event,
-    /// Address of the client, where one connection is meant.
-    pub(crate) peer: Option<SocketAddr>,
+    /// Where the client comes from, where one connection is meant.
+    pub(crate) peer: Option<Peer>,
     /// Name of the listener it came in through.
     pub(crate) listener: Option<Arc<str>>,
     /// A sentence for the operator. May hold text of the peer; it is escaped.
@@ -69,7 +69,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// An event and nothing else.
-    pub(crate) fn of(event: Event, peer: Option<SocketAddr>) -> Self {
+    pub(crate) fn of(event: Event, peer: Option<Peer>) -> Self {
         Self { event, peer, listener: None, detail: None }
     }
 }
@@ -137,14 +137,15 @@ fn write(entry: &Entry) {
     let client_id = entry.event.client_id.as_deref().map(|text| tracing::field::display(Escaped(text)));
     let user = entry.event.user_name.as_deref().map(|text| tracing::field::display(Escaped(text)));
     let address = entry.peer.map(tracing::field::display);
+    let proxy = entry.peer.and_then(Peer::proxy).map(tracing::field::display);
     let listener = entry.listener.as_deref();
     let detail = entry.detail.as_deref().map(|text| tracing::field::display(Escaped(text)));
     match &entry.event.kind {
         EventKind::Admitted { session_present, protocol_level } => {
-            tracing::info!(client_id, user, address, protocol_level, session_present, "admitted");
+            tracing::info!(client_id, user, address, proxy, protocol_level, session_present, "admitted");
         }
         EventKind::Refused { reason } => {
-            tracing::warn!(reason = word(reason), client_id, user, address, listener, detail, "refused");
+            tracing::warn!(reason = word(reason), client_id, user, address, proxy, listener, detail, "refused");
         }
         EventKind::Closed { cause, detail } => {
             tracing::info!(cause = word(cause), client_id, user, detail, "closed");

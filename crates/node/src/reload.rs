@@ -3,7 +3,6 @@
 //! Called by the control loop on SIGHUP or by a [`crate::Handle`]. A bad set changes nothing and is an alarm; a good
 //! one takes effect at once for new connections, and connected clients are judged again.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -11,7 +10,7 @@ use motte_broker::Shared;
 use thiserror::Error;
 
 use crate::config::{ConfigError, ConfigFile};
-use crate::settings::{ListenerRules, ListenerSettings, Settings, Transport};
+use crate::settings::{ListenAddress, ListenerRules, ListenerSettings, Settings, Transport};
 use crate::snapshot::Snapshot;
 use crate::worker::mailbox::{Mail, Mailbox};
 
@@ -104,8 +103,8 @@ fn read_again(old: &Settings) -> Result<Settings, Vec<ConfigError>> {
 }
 
 /// What of the listeners takes effect at a start only: they, their sockets and what is spoken there.
-fn doors(settings: &Settings) -> Vec<(&str, SocketAddr, &Transport)> {
-    settings.listeners.iter().map(|listener| (&*listener.name, listener.address, &listener.transport)).collect()
+fn doors(settings: &Settings) -> Vec<(&str, &ListenAddress, &Transport)> {
+    settings.listeners.iter().map(|listener| (&*listener.name, &listener.address, &listener.transport)).collect()
 }
 
 /// A listener that stands, with what its section now asks of clients. One whose section is gone goes on, but what was
@@ -115,7 +114,8 @@ fn with_new_rules(standing: &ListenerSettings, next: &[ListenerSettings]) -> Lis
         let rules = ListenerRules { allow_anonymous: false, ..standing.rules.clone() };
         return ListenerSettings { rules, ..standing.clone() };
     };
-    ListenerSettings { address: standing.address, transport: standing.transport.clone(), ..next.clone() }
+    let (address, transport) = (standing.address.clone(), standing.transport.clone());
+    ListenerSettings { address, transport, ..next.clone() }
 }
 
 fn hash_bounds(settings: &Settings) -> (usize, usize) {

@@ -2,6 +2,7 @@
 //!
 //! Made by `config`, read by boot, gate, workers and reload. Defaults are the secure ones.
 
+mod address;
 mod rules;
 mod transport;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use motte_broker::{Hints, Limits};
 
+pub use address::{ListenAddress, Network, NetworkError};
 pub use rules::{CertificateFiles, ListenerRules, ProtocolVersions};
 pub use transport::{Speech, Transport, WebSocketSettings};
 
@@ -54,14 +56,32 @@ pub const SYS_INTERVAL: Duration = Duration::from_secs(10);
 pub struct ListenerSettings {
     /// Its name in the configuration and in logs.
     pub name: String,
-    /// Address and port; port 0 lets the system choose (tests).
-    pub address: SocketAddr,
+    /// Where it listens.
+    pub address: ListenAddress,
     /// What is spoken.
     pub transport: Transport,
     /// Whether client certificates are asked for.
     pub client_certificates: ClientCertificates,
     /// What it asks of its clients beside that.
     pub rules: ListenerRules,
+    /// How many connections it may have, admitted and on their way in together; `None`: as many as the node.
+    pub connections_max: Option<usize>,
+    /// Proxies that begin each connection with a PROXY header. When there is one, nobody else may connect; empty: no
+    /// proxy is expected and a header is not understood.
+    pub trusted_proxies: Vec<Network>,
+}
+
+impl ListenerSettings {
+    /// Whether every connection comes through a proxy that says for whom.
+    pub(crate) fn expects_proxy(&self) -> bool {
+        !self.trusted_proxies.is_empty()
+    }
+
+    /// Whether the listener takes a connection from there; a unix socket has no address.
+    pub(crate) fn trusts(&self, peer: Option<SocketAddr>) -> bool {
+        let trusted = |peer: SocketAddr| self.trusted_proxies.iter().any(|network| network.contains(peer.ip()));
+        !self.expects_proxy() || peer.is_some_and(trusted)
+    }
 }
 
 /// Whether client certificates are asked for.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use motte_node::config::{ConfigFile, SampleListener};
-use motte_node::settings::ListenerSettings;
+use motte_node::settings::{ListenAddress, ListenerSettings};
 use motte_node::{Ready, Settings};
 use motte_pki::{CertificateFacts, HostName};
 
@@ -96,19 +96,20 @@ fn everywhere_or_here(args: &Args, here: Ipv4Addr) -> IpAddr {
 
 /// On a later start: ports and hosts of the command line hold for this run; the file is the user's and is not changed.
 fn override_addresses(settings: &mut Settings, args: &Args) {
-    let before: Vec<SocketAddr> = settings.listeners.iter().map(|listener| listener.address).collect();
+    let before: Vec<_> = settings.listeners.iter().map(|listener| listener.address.clone()).collect();
     for (name, port) in [("mqtts", args.port), ("wss", args.wss_port)] {
         let same_kind = |listener: &&mut ListenerSettings| listener.name.starts_with(name) && listener.transport.tls;
         for listener in settings.listeners.iter_mut().filter(same_kind) {
+            let ListenAddress::Ip(address) = &mut listener.address else { continue };
             if let Some(port) = port {
-                listener.address.set_port(port);
+                address.set_port(port);
             }
-            if !args.hosts.is_empty() && listener.address.ip().is_loopback() {
-                listener.address.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            if !args.hosts.is_empty() && address.ip().is_loopback() {
+                address.set_ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
             }
         }
     }
-    if settings.listeners.iter().map(|listener| listener.address).ne(before) {
+    if settings.listeners.iter().map(|listener| &listener.address).ne(&before) {
         let file = settings.source.display();
         note(format_args!("addresses of the command line hold for this run; to keep them, change {file}"));
     }
@@ -144,13 +145,14 @@ fn cover_names(settings: &Settings, hosts: &[HostName], now: SystemTime) -> Resu
 
 /// Starts the device whose readings are those of this machine.
 fn start_demo(dir: &Path, ready: &Ready) {
-    let Some(listener) = ready.listeners.iter().find(|listener| listener.scheme == "mqtts") else {
+    let tls = ready.listeners.iter().find(|listener| listener.scheme == "mqtts");
+    let Some(address) = tls.and_then(|listener| listener.address.ip()) else {
         return warning("--demo needs a listener for MQTT over TLS; there is none");
     };
-    let address = match listener.address.ip() {
+    let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    demo::start(&dir.join("pki"), SocketAddr::new(address, listener.address.port()));
+    demo::start(&dir.join("pki"), SocketAddr::new(ip, address.port()));
 }

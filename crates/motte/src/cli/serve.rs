@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use motte_node::config::{ConfigError, ConfigFile};
+use motte_node::settings::ListenAddress;
 use motte_node::{Ready, Settings, StartError};
 
 use crate::ui::{Failure, SUCCESS, USAGE, Ui, note};
@@ -55,9 +56,7 @@ pub(crate) fn refused(errors: &[ConfigError]) -> Failure {
 fn explain(error: &StartError) -> Failure {
     match error {
         StartError::Files(errors) => refused(errors),
-        StartError::Bind { source, address, .. } => {
-            Failure::new(error.to_string(), bind_hint(source.kind(), address.port()))
-        }
+        StartError::Bind { source, address, .. } => Failure::new(error.to_string(), bind_hint(source.kind(), address)),
         StartError::System(_) => Failure::new(error.to_string(), "check the limits of the system (`ulimit -a`)"),
         StartError::Renewal(_) => Failure::new(error.to_string(), "check the files under [tls] and [tls.renewal]"),
         StartError::ShardEnded(_) => Failure::new(error.to_string(), "this is a defect: please report it with the log"),
@@ -65,7 +64,13 @@ fn explain(error: &StartError) -> Failure {
 }
 
 /// What to do when an address cannot be listened on.
-fn bind_hint(kind: ErrorKind, port: u16) -> String {
+fn bind_hint(kind: ErrorKind, address: &ListenAddress) -> String {
+    let Some(port) = address.ip().map(|address| address.port()) else {
+        return match kind {
+            ErrorKind::AddrInUse => String::from("another program listens there: stop it, or choose another path"),
+            _ => String::from("choose a path in a folder that exists and is yours"),
+        };
+    };
     match kind {
         ErrorKind::AddrInUse => format!(
             "another program uses port {port} (`ss -ltnp 'sport = :{port}'` shows which): stop it, or choose another \

@@ -67,13 +67,19 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
         doc: "Where clients come in. Repeat the section for each address.",
         keys: &[
             key("name", "\"mqtts\"", "Its name in the log. Default: listener-1, listener-2, …"),
-            key("address", "\"127.0.0.1:8883\"", "IP address and port; 0.0.0.0 or [::] for all networks."),
+            key(
+                "address",
+                "\"127.0.0.1:8883\"",
+                "IP address and port; 0.0.0.0 or [::] for all networks. For \"unix\" the file of the socket;\n\
+                 mode = \"0660\" lets its group connect beside its owner.",
+            ),
             key(
                 "transport",
                 "\"tls\"",
                 "\"tls\": MQTT and WebSocket over TLS, as the client begins. Only one of them: \"mqtts\", \"wss\".\n\
-                 Without TLS, on loopback only: \"tcp\" (MQTT) and \"ws\" (WebSocket).",
+                 Without TLS, on loopback only: \"tcp\" (MQTT), \"ws\" (WebSocket). MQTT on a unix socket: \"unix\".",
             ),
+            key("mode", "\"0600\"", "Only for \"unix\": who may connect, as the mode of the socket's file."),
             key("path", "\"/mqtt\"", "The path of the WebSocket."),
             key("origins", "[]", "Web origins that may connect by WebSocket. Default: the broker's own."),
             key(
@@ -101,6 +107,14 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
             ),
             key("assign_client_ids", "true", "Whether a client without an identifier is given one, or refused."),
             key("protocol_versions", "[\"3.1\", \"3.1.1\", \"5.0\"]", "Versions of MQTT; others are refused."),
+            key("connections_max", "0", "Connections through this listener; 0: no bound of its own."),
+            key(
+                "proxy_protocol",
+                "false",
+                "Whether each connection comes through a proxy (HAProxy and others) and begins with its PROXY header,\n\
+                 version 1 or 2. Such a listener takes connections of trusted_proxies and of nobody else.",
+            ),
+            key("trusted_proxies", "[]", "Addresses and networks of those proxies, such as \"10.0.0.0/8\"."),
         ],
     },
     SectionEntry {

@@ -2,14 +2,16 @@
 //!
 //! Called by `parse`. Without TLS a listener stands on loopback only, unless `[danger]` names its address.
 
-use std::net::SocketAddr;
-
+use super::address;
 use super::catalogue::known;
 use super::reader::{Located, Problems, Section};
 use super::rules::{self, Defaults, OwnFiles};
-use crate::settings::{ClientCertificates, ListenerRules, ListenerSettings, Speech, Transport, WebSocketSettings};
+use crate::settings::{
+    ClientCertificates, ListenAddress, ListenerRules, ListenerSettings, Speech, Transport, WebSocketSettings,
+};
 
 const NAME_CHARS_MAX: usize = 32;
+const CONNECTIONS_RANGE: std::ops::RangeInclusive<u64> = 0..=10_000_000;
 
 /// The words of `transport`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +21,17 @@ enum Kind {
     Wss,
     Tcp,
     Ws,
+    Unix,
 }
 
-const KINDS: [(&str, Kind); 5] =
-    [("tls", Kind::Tls), ("mqtts", Kind::Mqtts), ("wss", Kind::Wss), ("tcp", Kind::Tcp), ("ws", Kind::Ws)];
+const KINDS: [(&str, Kind); 6] = [
+    ("tls", Kind::Tls),
+    ("mqtts", Kind::Mqtts),
+    ("wss", Kind::Wss),
+    ("tcp", Kind::Tcp),
+    ("ws", Kind::Ws),
+    ("unix", Kind::Unix),
+];
 
 /// All listeners, and the files of their own that they name. What weakens security among them is named in `dangers`.
 pub(super) fn all(
@@ -41,8 +50,8 @@ pub(super) fn all(
         let has_client_ca = rules.client_ca.is_some() || defaults.has_client_ca;
         let Some(listener) = listener(section, number, (rules, has_client_ca), problems) else { continue };
         let line = section.line_of("address", problems);
-        if listener.address.port() != 0 && listeners.iter().any(|other| other.address == listener.address) {
-            problems.at(line, format!("two listeners have the address {}", listener.address), "give each its own port");
+        if listeners.iter().any(|other| other.address.collides(&listener.address)) {
+            problems.at(line, format!("two listeners have the address {}", listener.address), "give each its own");
         }
         if listeners.iter().any(|other| other.name == listener.name) {
             let line = section.line_of("name", problems);
@@ -52,8 +61,8 @@ pub(super) fn all(
             let named = open.iter().position(|address| address.value == listener.address);
             if let Some(named) = named {
                 open.remove(named);
-                name_danger(listener.address, dangers);
-            } else if !listener.address.ip().is_loopback() {
+                name_danger(&listener.address, dangers);
+            } else if !listener.address.is_local() {
                 let hint = "use \"tls\"; or name the address in [danger] plaintext_listeners as well";
                 problems.at(line, "a listener without TLS cannot stand beyond loopback", hint);
             }
@@ -61,34 +70,36 @@ pub(super) fn all(
         listeners.push(listener);
     }
     for (number, address) in open.into_iter().enumerate() {
-        if address.value.port() != 0 && listeners.iter().any(|other| other.address == address.value) {
+        if listeners.iter().any(|other| other.address.collides(&address.value)) {
             let what = format!("two listeners have the address {}", address.value);
-            problems.at(address.line, what, "give each its own port");
+            problems.at(address.line, what, "give each its own");
         }
-        name_danger(address.value, dangers);
+        name_danger(&address.value, dangers);
         listeners.push(ListenerSettings {
             name: format!("plaintext-{}", number + 1),
             address: address.value,
             transport: Transport::PLAINTEXT,
             client_certificates: ClientCertificates::None,
             rules: ListenerRules::default(),
+            connections_max: None,
+            trusted_proxies: Vec::new(),
         });
     }
     (listeners, files)
 }
 
 /// Addresses where MQTT may be spoken without TLS.
-fn open_addresses(danger: &Section<'_>, problems: &mut Problems) -> Vec<Located<SocketAddr>> {
+fn open_addresses(danger: &Section<'_>, problems: &mut Problems) -> Vec<Located<ListenAddress>> {
     let texts = danger.texts("plaintext_listeners", problems).unwrap_or_default();
     let address = |text: Located<String>| {
-        let value = socket_address(&text, problems)?;
+        let value = ListenAddress::Ip(address::socket_address(&text, problems)?);
         Some(Located { value, line: text.line })
     };
     texts.into_iter().filter_map(address).collect()
 }
 
-fn name_danger(address: SocketAddr, dangers: &mut Vec<&'static str>) {
-    let danger = if address.ip().is_loopback() {
+fn name_danger(address: &ListenAddress, dangers: &mut Vec<&'static str>) {
+    let danger = if address.is_local() {
         "plaintext_listeners: MQTT without TLS on this machine"
     } else {
         "plaintext_listeners: MQTT without TLS on the network; all on the way can read and change it"
@@ -111,12 +122,14 @@ fn listener(
         rules::refuse_tls_keys(section, problems);
     }
     let client_certificates = client_certificates(section, transport.tls, has_client_ca, problems);
-    if !section.has("address") {
-        section.missing("address", "write address = \"127.0.0.1:8883\"", problems);
-    }
-    let address = section.text("address", problems)?;
-    let address = socket_address(&address, problems)?;
-    Some(ListenerSettings { name, address, transport, client_certificates, rules })
+    let connections_max = section.number("connections_max", CONNECTIONS_RANGE, problems);
+    let connections_max = connections_max.and_then(|most| usize::try_from(most).ok()).filter(|most| *most > 0);
+    let unix = kind == Kind::Unix;
+    let trusted_proxies = address::trusted_proxies(section, unix, problems);
+    let address = address::listen_address(section, unix, problems)?;
+    let settings =
+        ListenerSettings { name, address, transport, client_certificates, rules, connections_max, trusted_proxies };
+    Some(settings)
 }
 
 fn name(section: &Section<'_>, problems: &mut Problems) -> Option<String> {
@@ -154,7 +167,7 @@ fn client_certificates(
 
 fn transport(section: &Section<'_>, kind: Kind, problems: &mut Problems) -> Transport {
     let tls = matches!(kind, Kind::Tls | Kind::Mqtts | Kind::Wss);
-    if matches!(kind, Kind::Mqtts | Kind::Tcp) {
+    if matches!(kind, Kind::Mqtts | Kind::Tcp | Kind::Unix) {
         for key in ["path", "origins"].into_iter().filter(|key| section.has(key)) {
             let line = section.line_of(key, problems);
             let hint = format!("set transport = {:?}, or remove the line", if tls { "tls" } else { "ws" });
@@ -193,13 +206,4 @@ fn is_origin(text: &str) -> bool {
     host.is_some_and(|host| {
         !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
     })
-}
-
-fn socket_address(text: &Located<String>, problems: &mut Problems) -> Option<SocketAddr> {
-    let address = text.value.parse().ok();
-    if address.is_none() {
-        let hint = "write IP address and port, such as \"127.0.0.1:8883\", \"0.0.0.0:8883\" or \"[::]:8883\"";
-        problems.at(text.line, format!("{:?} is not an address with a port", text.value), hint);
-    }
-    address
 }

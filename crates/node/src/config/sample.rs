@@ -63,6 +63,8 @@ fn listener_section(text: &mut String, section: &SectionEntry, listener: &Sample
             "address" => Some(format!("\"{}\"", listener.address)),
             "transport" => Some(String::from(if listener.websocket { "\"wss\"" } else { "\"tls\"" })),
             "path" if listener.websocket => Some(String::from(key.value)),
+            // Wrong on every other listener.
+            "mode" => continue,
             _ => None,
         };
         // Each key is explained where it stands first.

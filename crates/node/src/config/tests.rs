@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use super::catalogue::Bounds;
 use super::{ConfigFile, SampleListener, sample};
 use crate::settings::{
-    CertificateFiles, ClientCertificates, LinkLimits, ListenerRules, ListenerSettings, LogSettings, ProtocolVersions,
-    Transport,
+    CertificateFiles, ClientCertificates, LinkLimits, ListenAddress, ListenerRules, ListenerSettings, LogSettings,
+    ProtocolVersions, Transport,
 };
 
 /// A password of nobody: salt and hash are of the right form.
@@ -189,6 +189,69 @@ fn a_listener_without_tls_stands_on_loopback_and_elsewhere_only_under_danger() {
             ],
         );
     }
+}
+
+/// `GOOD` with a unix socket beside its listener.
+fn with_unix(lines: &str) -> String {
+    with("[tls]", &format!("[[listener]]\ntransport = \"unix\"\n{lines}\n[tls]"))
+}
+
+#[test]
+fn a_unix_socket_is_a_path_and_its_owners_unless_told_otherwise() {
+    let dir = folder();
+    let path = dir.path().join("motte.toml");
+    for (mode, bits) in [("", 0o600), ("mode = \"0660\"", 0o660), ("mode = \"666\"", 0o666)] {
+        fs::write(&path, with_unix(&format!("address = \"mqtt.sock\"\n{mode}"))).unwrap();
+        let settings = ConfigFile::load(&path).unwrap();
+        let expected = ListenAddress::Unix { path: dir.path().join("mqtt.sock"), mode: bits };
+        assert_eq!(settings.listeners[1].address, expected);
+        assert_eq!(settings.listeners[1].transport, Transport::PLAINTEXT);
+        assert!(settings.dangers.is_empty());
+    }
+    check(&with_unix(""), &["motte.toml:4: address is missing in [[listener]]"]);
+    let socket = "address = \"mqtt.sock\"\n";
+    for mode in ["0777", "0400", "rw", "0o600", "00600", "", "-600"] {
+        let what = format!("motte.toml:7: {mode:?} cannot be the mode of a socket");
+        check(&with_unix(&format!("{socket}mode = {mode:?}")), &[&what]);
+    }
+    check(
+        &with_unix(&format!("{socket}path = \"/mqtt\"\nproxy_protocol = true\ntrusted_proxies = [\"::1\"]")),
+        &[
+            "motte.toml:7: path is only for WebSocket",
+            "motte.toml:8: a unix socket has no addresses of proxies to trust",
+        ],
+    );
+    let twice = format!("{socket}[[listener]]\ntransport = \"unix\"\n{socket}");
+    let found = errors(dir.path(), with_unix(&twice).as_bytes(), SystemTime::now());
+    assert_eq!(found, ["motte.toml:9: two listeners have the address mqtt.sock"]);
+    let long =
+        errors(dir.path(), with_unix(&format!("address = \"/{}\"", "x".repeat(103))).as_bytes(), SystemTime::now());
+    assert_eq!(long, ["motte.toml:6: the path of a unix socket has at most 103 bytes, this one has 104"]);
+    let tls = with("address = \"127.0.0.1:0\"\n", "address = \"127.0.0.1:0\"\nmode = \"0600\"\n");
+    check(&tls, &["motte.toml:3: mode is only for a unix socket"]);
+}
+
+#[test]
+fn k38_a_proxy_protocol_needs_proxies_that_are_trusted() {
+    let proxy = |lines: &str| with("address = \"127.0.0.1:0\"\n", &format!("address = \"127.0.0.1:0\"\n{lines}\n"));
+    check(&proxy("proxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/8\", \"2001:db8::1\"]"), &[]);
+    check(&proxy("proxy_protocol = false"), &[]);
+    for none in ["", "trusted_proxies = []"] {
+        let what = "motte.toml:3: proxy_protocol without trusted_proxies would believe everybody";
+        check(&proxy(&format!("proxy_protocol = true\n{none}")), &[what]);
+    }
+    check(
+        &proxy("trusted_proxies = [\"10.0.0.0/8\"]"),
+        &["motte.toml:3: trusted_proxies is set without proxy_protocol"],
+    );
+    check(
+        &proxy("proxy_protocol = true\ntrusted_proxies = [\"0.0.0.0/0\",\n\"lan\",\n\"10.1.0.0/8\"]"),
+        &[
+            "motte.toml:4: \"0.0.0.0/0\" is every address, so everybody would be believed",
+            "motte.toml:5: \"lan\" is no network",
+            "motte.toml:6: \"10.1.0.0/8\" has bits beyond its prefix",
+        ],
+    );
 }
 
 #[test]

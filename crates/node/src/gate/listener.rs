@@ -4,16 +4,19 @@
 //! before a byte of it is read.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use motte_audit::RefusalReason;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::TcpStream;
+use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::limits::Taken;
-use super::{Claim, Entrance, Gate, Pass};
+use super::unix_socket::{self, SocketFile};
+use super::visitor::Visitor;
+use super::{Claim, Entrance, Gate};
+use crate::settings::ListenAddress;
+use crate::socket::{Peer, Socket};
 
 /// Connections the operating system holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -26,9 +29,38 @@ const PROBES: u32 = 6;
 /// Of failures in a row the first is told, and then each that completes this many: one line a minute.
 const FAILURES_TOLD: u32 = 600;
 
+/// A listening socket before a runtime has it.
+#[derive(Debug)]
+pub(crate) enum Bound {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// A unix socket and its file, which goes with it.
+    Unix(std::os::unix::net::UnixListener, SocketFile),
+}
+
+/// A listening socket on the runtime of the gate.
+#[derive(Debug)]
+pub(crate) enum Door {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A unix socket.
+    Unix {
+        listener: UnixListener,
+        /// Goes with it.
+        _file: SocketFile,
+    },
+}
+
 /// Binds a listening socket. An IPv6 address takes IPv6 only, so that an IPv4 address has to be asked for.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+pub(crate) fn bind(address: &ListenAddress) -> io::Result<Bound> {
+    let address = match address {
+        ListenAddress::Ip(address) => *address,
+        ListenAddress::Unix { path, mode } => {
+            let (listener, file) = unix_socket::bind(path, *mode, BACKLOG)?;
+            return Ok(Bound::Unix(listener, file));
+        }
+    };
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -36,14 +68,47 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    Ok(Bound::Tcp(socket.into()))
+}
+
+impl Bound {
+    /// The address with the port that was really given.
+    pub(crate) fn address(&self, asked: &ListenAddress) -> io::Result<ListenAddress> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().map(ListenAddress::Ip),
+            Self::Unix(..) => Ok(asked.clone()),
+        }
+    }
+
+    /// Puts it on the runtime of the caller.
+    pub(crate) fn open(self) -> io::Result<Door> {
+        match self {
+            Self::Tcp(socket) => TcpListener::from_std(socket).map(Door::Tcp),
+            Self::Unix(socket, file) => {
+                UnixListener::from_std(socket).map(|listener| Door::Unix { listener, _file: file })
+            }
+        }
+    }
+}
+
+impl Door {
+    async fn accept(&self) -> io::Result<(Socket, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                listener.accept().await.map(|(socket, peer)| (Socket::Tcp(socket), Peer::Address(peer)))
+            }
+            Self::Unix { listener, .. } => {
+                listener.accept().await.map(|(socket, _)| (Socket::Unix(socket), Peer::Unix))
+            }
+        }
+    }
 }
 
 /// Accepts connections for ever; each goes through the gate in a task of its own.
-pub(crate) async fn accept_all(gate: Arc<Gate>, entrance: Arc<Entrance>, listener: tokio::net::TcpListener) {
+pub(crate) async fn accept_all(gate: Arc<Gate>, entrance: Arc<Entrance>, door: Door) {
     let mut failures: u32 = 0;
     loop {
-        match listener.accept().await {
+        match door.accept().await {
             Ok((socket, peer)) => {
                 failures = 0;
                 open(&gate, &entrance, socket, peer);
@@ -60,23 +125,29 @@ pub(crate) async fn accept_all(gate: Arc<Gate>, entrance: Arc<Entrance>, listene
     }
 }
 
-fn open(gate: &Arc<Gate>, entrance: &Arc<Entrance>, socket: TcpStream, peer: SocketAddr) {
-    let snapshot = gate.snapshot.load();
-    let refused = |peer| gate.report(entrance, peer, &Claim::default(), RefusalReason::TooManyConnections, None);
-    let Some(Taken { handshake, connection, displaced }) = gate.places.take(peer, &snapshot.settings.gate) else {
+fn open(gate: &Arc<Gate>, entrance: &Arc<Entrance>, socket: Socket, peer: Peer) {
+    let snapshot = gate.snapshot.load_full();
+    let (settings, limits) = (&snapshot.settings.listeners[entrance.index], &snapshot.settings.gate);
+    if !settings.trusts(peer.client()) {
+        let detail = String::from("the connection comes from none of the trusted_proxies");
+        return gate.report(entrance, &Claim::of(peer), RefusalReason::ProxyHeader, Some(detail));
+    }
+    let refused = |peer| gate.report(entrance, &Claim::of(peer), RefusalReason::TooManyConnections, None);
+    let Some(Taken { pass, displaced }) = gate.places.take(peer, (entrance.index, settings), limits) else {
         return refused(peer);
     };
     if let Some(oldest) = displaced {
         refused(oldest);
     }
-    // Without it a small packet may wait for an acknowledgement; the connection works all the same.
-    let _ = socket.set_nodelay(true);
-    // Without it a peer that vanished is noticed by its MQTT keep alive, if it has one.
-    let _ = probe_when_silent(&socket);
-    let visit = handshake.visit;
+    socket.set_nodelay();
+    if let Socket::Tcp(socket) = &socket {
+        // Without it a peer that vanished is noticed by its MQTT keep alive, if it has one.
+        let _ = probe_when_silent(socket);
+    }
+    let visit = pass.handshake.visit;
     let (host, entrance) = (Arc::clone(gate), Arc::clone(entrance));
-    let pass = Pass { handshake, connection };
-    let task = tokio::spawn(async move { host.welcome(&entrance, socket, peer, pass).await });
+    let visitor = Visitor::new(socket, peer);
+    let task = tokio::spawn(async move { host.welcome(&entrance, snapshot, visitor, pass).await });
     gate.places.on_started(visit, task.abort_handle());
 }
 

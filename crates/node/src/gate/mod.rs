@@ -8,12 +8,13 @@ mod connect;
 pub(crate) mod exchange;
 pub(crate) mod limits;
 pub(crate) mod listener;
+mod proxy;
 pub(crate) mod tls;
+mod unix_socket;
 mod visitor;
 mod websocket;
 
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -24,17 +25,17 @@ use motte_cluster::{Home, SoloNode};
 use motte_mqtt::{Connect, ProtocolVersion, ReasonCode};
 use motte_policy::scram::SEED_BYTES;
 use motte_policy::{AdmitPermit, Authenticated, ClientId, Identity, Method, Refused};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use self::authn::{Hashes, scram};
 use self::connect::FirstPacket;
 use self::exchange::Exchange;
-use self::limits::{ConnectionPlace, HandshakePlace, Places};
+use self::limits::{Pass, Places};
 use self::visitor::Visitor;
 use crate::log::{Entry, Reporter};
 use crate::settings::{ListenerRules, Speech, Transport};
 use crate::snapshot::Snapshot;
+use crate::socket::Peer;
 use crate::worker::mailbox::{Arrival, Mail, Mailbox, Proof};
 
 /// What all connections on their way in share.
@@ -91,19 +92,20 @@ impl Refusal {
 }
 
 /// Whom a refusal is about, as far as they said so.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Claim {
+    peer: Peer,
     client_id: Option<Arc<str>>,
     user_name: Option<Arc<str>>,
     /// Whether it is decided and told.
     judged: bool,
 }
 
-/// The places a connection holds while it is on its way in.
-#[derive(Debug)]
-pub(crate) struct Pass {
-    pub(crate) handshake: HandshakePlace,
-    pub(crate) connection: ConnectionPlace,
+impl Claim {
+    /// Somebody who has said nothing so far.
+    fn of(peer: Peer) -> Self {
+        Self { peer, client_id: None, user_name: None, judged: false }
+    }
 }
 
 impl Gate {
@@ -125,16 +127,13 @@ impl Gate {
     }
 
     /// Leads one socket through the gate, within the deadline that began when it was accepted.
-    async fn welcome(&self, entrance: &Entrance, socket: TcpStream, peer: SocketAddr, pass: Pass) {
-        let snapshot = self.snapshot.load_full();
+    async fn welcome(&self, entrance: &Entrance, snapshot: Arc<Snapshot>, visitor: Visitor, pass: Pass) {
         let deadline = Instant::now() + snapshot.settings.gate.admission_deadline;
-        let Pass { handshake, connection } = pass;
-        let mut claim = Claim::default();
-        let way = self.lead(entrance, &snapshot, Visitor::new(socket, peer), connection, &mut claim);
+        let mut claim = Claim::of(visitor.peer);
+        let way = self.lead(entrance, &snapshot, visitor, pass, &mut claim);
         let outcome = tokio::time::timeout_at(deadline, way).await;
-        drop(handshake);
         if outcome.is_err() && !claim.judged {
-            self.report(entrance, peer, &claim, RefusalReason::Deadline, None);
+            self.report(entrance, &claim, RefusalReason::Deadline, None);
         }
     }
 
@@ -144,13 +143,19 @@ impl Gate {
         entrance: &Entrance,
         snapshot: &Arc<Snapshot>,
         mut visitor: Visitor,
-        place: ConnectionPlace,
+        mut pass: Pass,
         claim: &mut Claim,
     ) {
-        let peer = visitor.peer;
-        let refusal = match self.admit(entrance, snapshot, &mut visitor, claim).await {
+        let announced = self.hear_proxy(entrance, snapshot, &mut visitor, &mut pass).await;
+        claim.peer = visitor.peer;
+        let admitted = match announced {
+            Ok(()) => self.admit(entrance, snapshot, &mut visitor, claim).await,
+            Err(refusal) => Err(refusal),
+        };
+        let refusal = match admitted {
             Ok((admission, proof, early)) => {
                 claim.judged = true;
+                let (peer, place) = (visitor.peer, pass.connection);
                 return match visitor.leave() {
                     Ok((socket, wire)) => {
                         let snapshot = Arc::clone(snapshot);
@@ -158,7 +163,7 @@ impl Gate {
                         self.send_home(arrival);
                     }
                     Err(error) => {
-                        self.report(entrance, peer, claim, RefusalReason::Overloaded, Some(error.to_string()));
+                        self.report(entrance, claim, RefusalReason::Overloaded, Some(error.to_string()));
                     }
                 };
             }
@@ -167,9 +172,27 @@ impl Gate {
         // The verdict stands from here on; what follows is only how the peer is told.
         claim.judged = true;
         if !visitor.was_answered_in_http() {
-            self.report(entrance, peer, claim, refusal.reason, refusal.detail);
+            self.report(entrance, claim, refusal.reason, refusal.detail);
         }
         visitor.refuse(refusal.answer, &self.exchange).await;
+    }
+
+    /// Where a proxy is expected: whom it speaks for, and whether that address may have another connection.
+    async fn hear_proxy(
+        &self,
+        entrance: &Entrance,
+        snapshot: &Arc<Snapshot>,
+        visitor: &mut Visitor,
+        pass: &mut Pass,
+    ) -> Result<(), Refusal> {
+        if !snapshot.settings.listeners[entrance.index].expects_proxy() {
+            return Ok(());
+        }
+        proxy::accept(visitor).await?;
+        match self.places.attribute(pass, visitor.peer, &snapshot.settings.gate) {
+            true => Ok(()),
+            false => Err(Refusal::silent(RefusalReason::TooManyConnections, None)),
+        }
     }
 
     /// Transport, CONNECT, identity, policy: each step needs the one before.
@@ -222,18 +245,11 @@ impl Gate {
         self.mailboxes[usize::from(shard.0)].post(Mail::Arrival(Box::new(arrival)));
     }
 
-    fn report(
-        &self,
-        entrance: &Entrance,
-        peer: SocketAddr,
-        claim: &Claim,
-        reason: RefusalReason,
-        detail: Option<String>,
-    ) {
+    fn report(&self, entrance: &Entrance, claim: &Claim, reason: RefusalReason, detail: Option<String>) {
         let kind = EventKind::Refused { reason };
         let event = Event { client_id: claim.client_id.clone(), user_name: claim.user_name.clone(), kind };
         let listener = Some(Arc::clone(&entrance.name));
-        self.reporter.report(Entry { event, peer: Some(peer), listener, detail });
+        self.reporter.report(Entry { event, peer: Some(claim.peer), listener, detail });
     }
 }
 

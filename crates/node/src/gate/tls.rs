@@ -9,7 +9,6 @@ use motte_pki::{IdentityField, ServerTlsParams, TlsFileError, TlsVersion};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{AlertDescription, ServerConfig, ServerConnection};
 use rustls_pki_types::CertificateDer;
-use tokio::net::TcpStream;
 
 use super::Refusal;
 use super::visitor::Visitor;
@@ -24,29 +23,20 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 /// Does the handshake; afterwards the visitor's bytes are what TLS carries.
 pub(super) async fn accept(visitor: &mut Visitor, config: Arc<ServerConfig>) -> Result<(), Refusal> {
     let failed = |detail: String| Refusal::silent(RefusalReason::TlsHandshake, detail);
-    let mut first = [0];
-    let count = visitor.socket.peek(&mut first).await.map_err(|error| failed(error.to_string()))?;
-    if count == 1 && first[0] != HANDSHAKE_RECORD {
+    while visitor.network.is_empty() {
+        visitor.read_unopened().await.map_err(|error| failed(error.to_string()))?;
+    }
+    if visitor.network[0] != HANDSHAKE_RECORD {
         return Err(Refusal::silent(RefusalReason::Plaintext, None));
     }
     visitor.wire = Wire::tls(ServerConnection::new(config).map_err(|error| failed(error.to_string()))?);
     while visitor.wire.is_handshaking() {
         visitor.read_more().await.map_err(|error| failed(explain(&error)))?;
     }
-    acknowledge_at_once(&visitor.socket);
+    // Where no session ticket is sent nothing else acknowledges the client's last flight, and a client that leaves
+    // Nagle's algorithm on holds its CONNECT back for the 40 ms of a delayed acknowledgement.
+    visitor.socket.acknowledge_at_once();
     Ok(())
-}
-
-/// Acknowledges the client's last flight without delay. Where no session ticket is sent nothing else would, and a
-/// client that leaves Nagle's algorithm on holds its CONNECT back for the 40 ms of a delayed acknowledgement.
-fn acknowledge_at_once(socket: &TcpStream) {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        // Without it the connection is merely slower.
-        let _ = socket2::SockRef::from(socket).set_tcp_quickack(true);
-    }
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let _ = socket;
 }
 
 /// The TLS configuration of a listener; `None` for one without TLS.

@@ -3,14 +3,13 @@
 //! Used by the steps of the gate. Holds no more than one CONNECT and one read; every wait is under the gate's deadline.
 
 use std::io;
-use std::net::SocketAddr;
 
 use motte_console::Response;
 use motte_mqtt::{ConnAck, ConnAckProperties, Encoder, Packet, ProtocolVersion, ReasonCode};
 use rustls_pki_types::CertificateDer;
-use tokio::net::TcpStream;
 
 use super::exchange::Exchange;
+use crate::socket::{MovedSocket, Peer, Socket};
 use crate::wire::{Wire, WireError};
 use crate::worker::{say_goodbye, write_out};
 
@@ -20,9 +19,11 @@ const READ_BYTES: usize = 4096;
 /// An unauthenticated connection.
 #[derive(Debug)]
 pub(super) struct Visitor {
-    pub(super) socket: TcpStream,
+    pub(super) socket: Socket,
     pub(super) wire: Wire,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Peer,
+    /// Bytes as they came, which no layer has opened.
+    pub(super) network: Vec<u8>,
     /// Opened bytes that no step has taken.
     pub(super) plain: Vec<u8>,
     /// Maximum Packet Size of the peer's CONNECT: a longer CONNACK is not sent (MQTT-3.1.2-24).
@@ -32,11 +33,12 @@ pub(super) struct Visitor {
 }
 
 impl Visitor {
-    pub(super) fn new(socket: TcpStream, peer: SocketAddr) -> Self {
+    pub(super) fn new(socket: Socket, peer: Peer) -> Self {
         Self {
             socket,
             wire: Wire::plaintext(),
             peer,
+            network: Vec::new(),
             plain: Vec::new(),
             answer_bytes_max: u32::MAX,
             answered_in_http: false,
@@ -47,20 +49,30 @@ impl Visitor {
     /// Waits for more bytes and opens them into `plain`; an end of the stream is an error. What the layers answer by
     /// themselves is written at once: who does not read is not read from (K14).
     pub(super) async fn read_more(&mut self) -> Result<(), WireError> {
+        if self.wire.peer_finished() {
+            return Err(WireError::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+        if self.network.is_empty() {
+            self.read_unopened().await?;
+        }
+        let network = std::mem::take(&mut self.network);
+        self.wire.open(&network, &mut self.plain)?;
+        Ok(write_out(&self.socket, &mut self.wire, &mut Vec::new()).await?)
+    }
+
+    /// Waits for more bytes and appends them to `network` as they are; an end of the stream is an error.
+    pub(super) async fn read_unopened(&mut self) -> io::Result<()> {
         loop {
-            if self.wire.peer_finished() {
-                return Err(WireError::Io(io::ErrorKind::UnexpectedEof.into()));
-            }
             self.socket.readable().await?;
             let mut buffer = [0; READ_BYTES];
             match self.socket.try_read(&mut buffer) {
-                Ok(0) => return Err(WireError::Io(io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
-                    self.wire.open(&buffer[..count], &mut self.plain)?;
-                    return Ok(write_out(&self.socket, &mut self.wire, &mut Vec::new()).await?);
+                    self.network.extend_from_slice(&buffer[..count]);
+                    return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -111,8 +123,8 @@ impl Visitor {
     }
 
     /// Takes the socket off this runtime, with its layers.
-    pub(super) fn leave(self) -> io::Result<(std::net::TcpStream, Wire)> {
-        Ok((self.socket.into_std()?, self.wire))
+    pub(super) fn leave(self) -> io::Result<(MovedSocket, Wire)> {
+        Ok((self.socket.leave()?, self.wire))
     }
 
     async fn goodbye(&mut self, mut bytes: Vec<u8>) {

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io::{self, Write};
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -14,13 +14,13 @@ use std::time::Duration;
 use motte_audit::CloseCause;
 use motte_broker::{LinkId, Millis, Shard};
 use motte_store::MemoryJournal;
-use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
 use super::outbox::Outlets;
 use super::{READ_BUDGET_BYTES, Worker};
 use crate::settings::LinkLimits;
+use crate::socket::Socket;
 use crate::wire::{Flushed, Wire};
 
 /// Time for a closed link to take its last bytes.
@@ -50,7 +50,7 @@ enum Wake {
 pub(super) struct Link {
     worker: Rc<RefCell<Worker>>,
     id: LinkId,
-    socket: TcpStream,
+    socket: Socket,
     wire: Wire,
     /// The beginning of a packet whose end has not come.
     rest: Vec<u8>,
@@ -64,7 +64,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(worker: Rc<RefCell<Worker>>, id: LinkId, socket: TcpStream, mut wire: Wire) -> Self {
+    pub(super) fn new(worker: Rc<RefCell<Worker>>, id: LinkId, socket: Socket, mut wire: Wire) -> Self {
         if let Some(websocket) = wire.websocket_mut() {
             websocket.allow(worker.borrow().message_bytes_max);
         }
@@ -82,7 +82,7 @@ impl Link {
                     // An alert or a close frame tells the peer what it did wrong, or that its own was seen.
                     self.farewell().await;
                 } else {
-                    let _ = self.wire.flush(&mut Socket(&self.socket), &mut Vec::new());
+                    let _ = self.wire.flush(&mut &self.socket, &mut Vec::new());
                 }
             }
         }
@@ -185,7 +185,7 @@ impl Link {
             return Poll::Pending;
         }
         let mut buffer = ReadBuf::new(&mut worker.network);
-        match Pin::new(&mut self.socket).poll_read(cx, &mut buffer) {
+        match self.socket.poll_read(cx, &mut buffer) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(_)) => Poll::Ready(Wake::Lost),
             Poll::Ready(Ok(())) => Poll::Ready(match buffer.filled().len() {
@@ -260,7 +260,7 @@ impl Link {
         let mut worker = self.worker.borrow_mut();
         let Some(slot) = worker.outlets.slot(id) else { return Err(CloseCause::ConnectionLost) };
         let had_bytes = !slot.outbox.is_empty();
-        let flushed = self.wire.flush(&mut Socket(&self.socket), &mut slot.outbox);
+        let flushed = self.wire.flush(&mut &self.socket, &mut slot.outbox);
         let closing = slot.closing;
         worker.outlets.reclaim(id);
         match flushed.map_err(|_| CloseCause::ConnectionLost)? {
@@ -284,7 +284,7 @@ impl Link {
 }
 
 /// Writes `outbox`, closes each layer, and lingers for a moment. Used for admitted and refused connections alike.
-pub(crate) async fn say_goodbye(socket: &mut TcpStream, wire: &mut Wire, outbox: &mut Vec<u8>) {
+pub(crate) async fn say_goodbye(socket: &mut Socket, wire: &mut Wire, outbox: &mut Vec<u8>) {
     let last_bytes = async {
         write_out(socket, wire, outbox).await?;
         wire.finish();
@@ -311,26 +311,9 @@ pub(crate) async fn say_goodbye(socket: &mut TcpStream, wire: &mut Wire, outbox:
 }
 
 /// Writes all of `outbox` and whatever the layers hold.
-pub(crate) async fn write_out(socket: &TcpStream, wire: &mut Wire, outbox: &mut Vec<u8>) -> io::Result<()> {
-    while wire.flush(&mut Socket(socket), outbox)? == Flushed::Blocked {
+pub(crate) async fn write_out(socket: &Socket, wire: &mut Wire, outbox: &mut Vec<u8>) -> io::Result<()> {
+    while wire.flush(&mut &*socket, outbox)? == Flushed::Blocked {
         socket.writable().await?;
     }
     Ok(())
-}
-
-/// A socket as a writer that would rather fail than wait.
-struct Socket<'a>(&'a TcpStream);
-
-impl Write for Socket<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(pieces)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -4,7 +4,6 @@
 //! held for a push or a swap and for nothing else.
 
 use std::collections::HashSet;
-use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,13 +14,14 @@ use tokio::sync::Notify;
 
 use crate::gate::limits::ConnectionPlace;
 use crate::snapshot::Snapshot;
+use crate::socket::{MovedSocket, Peer};
 use crate::wire::Wire;
 
 /// An admitted connection on its way to its shard.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     /// The socket, taken off the gate's runtime.
-    pub(crate) socket: TcpStream,
+    pub(crate) socket: MovedSocket,
     /// Its layers.
     pub(crate) wire: Wire,
     /// Bytes the client sent behind its CONNECT.
@@ -32,8 +32,8 @@ pub(crate) struct Arrival {
     pub(crate) proof: Proof,
     /// What the identity was proved against.
     pub(crate) snapshot: Arc<Snapshot>,
-    /// The client's address.
-    pub(crate) peer: SocketAddr,
+    /// Where the client comes from.
+    pub(crate) peer: Peer,
     /// Its place among all connections.
     pub(crate) place: ConnectionPlace,
 }

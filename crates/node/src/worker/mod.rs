@@ -10,7 +10,6 @@ mod pressure;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,7 +22,6 @@ use motte_broker::{Hints, Limits, LinkId, Millis, Shard, ShardId, Shared};
 use motte_policy::{Subject, UserName};
 use motte_store::MemoryJournal;
 use rustls_pki_types::UnixTime;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use self::link::Link;
@@ -34,6 +32,7 @@ use crate::clock::Clock;
 use crate::log::{Entry, Reporter};
 use crate::settings::LinkLimits;
 use crate::snapshot::Snapshot;
+use crate::socket::{Peer, Socket};
 
 /// Time for connections to take their last bytes when the node stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
@@ -153,7 +152,7 @@ fn move_in(worker: &Rc<RefCell<Worker>>, arrival: Arrival) {
         return state.refuse(admission.subject(), peer);
     }
     // The runtime refuses a socket only when it is out of resources: the client sees its connection close.
-    let Ok(socket) = TcpStream::from_std(socket) else { return };
+    let Ok(socket) = Socket::arrive(socket) else { return };
     let id = state.outlets.open(proof);
     state.guarded(Some(id), |shard, now, outlets| {
         outlets.peer = Some(peer);
@@ -274,7 +273,7 @@ impl Worker {
     }
 
     /// Tells of a connection whose credentials ceased to hold between their check and its arrival.
-    fn refuse(&self, subject: &Subject, peer: SocketAddr) {
+    fn refuse(&self, subject: &Subject, peer: Peer) {
         let event = Event {
             client_id: Some(Arc::clone(&subject.client_id.0)),
             user_name: subject.identity.user_name().map(Arc::from),

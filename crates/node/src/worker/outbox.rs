@@ -3,7 +3,6 @@
 //! The shard writes into them during a turn; at the end of the turn the link tasks with something to write are woken,
 //! each once, and the letters are posted, one parcel for each shard. Writes no socket itself.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -14,6 +13,7 @@ use slab::Slab;
 use super::mailbox::{Mailbox, Parcel, Proof};
 use super::pressure::{Pressure, ShardSet};
 use crate::log::{Entry, Reporter};
+use crate::socket::Peer;
 
 /// What a shard thread keeps of one connection, beside its task.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub(crate) struct Outlets {
     mailboxes: Arc<[Mailbox]>,
     reporter: Reporter,
     /// Address of the client that the present turn is about.
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) peer: Option<Peer>,
     /// Which shards are behind.
     pub(crate) pressure: Pressure,
 }

@@ -1,7 +1,7 @@
 //! Start and stop.
 
 use motte_mqtt::{Packet, ProtocolVersion, ReasonCode};
-use motte_node::settings::Transport;
+use motte_node::settings::{ListenAddress, Transport};
 use motte_node::{Control, StartError, serve_with};
 
 use crate::support::{House, connect_as_alice, listener, logged, tcp, websocket};
@@ -14,7 +14,7 @@ fn all_listeners_are_told_once_they_are_bound() {
     let told: Vec<_> = node.ready.listeners.iter().map(|l| (l.name.as_str(), l.scheme, l.path.as_str())).collect();
     assert_eq!(told, [("main", "mqtts", ""), ("web", "wss", "/mqtt")]);
     for listening in &node.ready.listeners {
-        tcp(listening.address);
+        tcp(listening.address.ip().unwrap());
         logged(|line| line["message"] == "listening" && line["address"] == listening.address.to_string());
     }
     let start = logged(|line| line["message"] == "starting");
@@ -118,10 +118,12 @@ fn an_address_in_use_is_named() {
     let house = House::new();
     let node = house.start();
     let mut second = House::new();
-    second.settings.listeners[0].address = node.address();
+    second.settings.listeners[0].address = ListenAddress::Ip(node.address());
     let (_handle, control) = Control::new();
     match serve_with(second.settings.clone(), control, |_| panic!("the address is taken")) {
-        Err(StartError::Bind { name, address, .. }) => assert_eq!((name.as_str(), address), ("main", node.address())),
+        Err(StartError::Bind { name, address, .. }) => {
+            assert_eq!((name.as_str(), address), ("main", ListenAddress::Ip(node.address())))
+        }
         outcome => panic!("{outcome:?}"),
     }
 }

@@ -4,15 +4,18 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod admission;
+mod doors;
 mod gate;
 mod lifecycle;
 mod pace;
 mod pressure;
+mod proxy;
 mod reload;
 mod renewal;
 mod rules;
 mod scram;
 mod support;
+mod transports;
 mod v311_gate;
 mod v5_gate;
 mod websocket;

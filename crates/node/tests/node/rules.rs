@@ -13,7 +13,7 @@ const ALL: [ProtocolVersion; 3] = [ProtocolVersion::V31, ProtocolVersion::V311, 
 
 /// The reason code that a CONNECT to one of the listeners gets.
 fn answer(house: &House, node: &Running, at: usize, certificate: Option<&str>, connect: &Connect<'_>) -> u8 {
-    house.open(node.ready.listeners[at].address, certificate, b"mqtt").connect(connect)
+    house.open(node.address_of(at), certificate, b"mqtt").connect(connect)
 }
 
 /// A house with a second listener, which has other rules.
@@ -55,7 +55,7 @@ fn v5_noid_a_version_the_listener_does_not_speak_is_refused_in_that_version() {
     }
     let house = only(&ALL[1..2]);
     let node = house.start();
-    let mut client = house.open(node.ready.listeners[1].address, None, b"mqtt");
+    let mut client = house.open(node.address_of(1), None, b"mqtt");
     client.send(b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03old");
     assert_eq!(client.until_closed(), [0x20, 3, 0, 0x84, 0], "and the connection ends");
     assert_eq!(refused("protocol_version")["listener"], "other");
@@ -175,7 +175,7 @@ fn k31_certificates_that_do_not_count_end_in_the_handshake_whether_asked_for_or_
     let node = house.start();
     for name in ["expired", "not-yet", "a-server", "stranger", "twin", "own", "sha1", "ca"] {
         for (listening, alpn) in node.ready.listeners.iter().flat_map(|l| [(l, &b"mqtt"[..]), (l, b"http/1.1")]) {
-            assert!(is_refused(&house, listening.address, Some(name), alpn), "{name} {}", listening.name);
+            assert!(is_refused(&house, listening.address.ip().unwrap(), Some(name), alpn), "{name} {}", listening.name);
         }
     }
     for at in [0, 1] {
@@ -190,7 +190,7 @@ fn k25_a_client_identifier_belongs_to_its_user_on_every_listener() {
     house.write("acl", "topic readwrite #\nuser alice\ntopic readwrite #\nuser bob\ntopic readwrite #\n");
     let node = house.start();
     let open = |at: usize, certificate, connect: &Connect<'_>| {
-        let mut client = house.open(node.ready.listeners[at].address, certificate, b"mqtt");
+        let mut client = house.open(node.address_of(at), certificate, b"mqtt");
         (client.connect(connect), client)
     };
     let bob = Connect { user_name: Some("bob"), password: Some(b"builder"), ..connect_as_nobody("c") };
@@ -227,7 +227,7 @@ fn k16_a_will_is_not_fired_by_another_user_from_another_listener() {
     house.write("acl", "topic readwrite #\nuser alice\ntopic readwrite #\n");
     let node = house.start();
     let open = |at: usize, connect: &Connect<'_>| {
-        let mut client = house.open(node.ready.listeners[at].address, None, b"mqtt");
+        let mut client = house.open(node.address_of(at), None, b"mqtt");
         (client.connect(connect), client)
     };
     let (_, mut watcher) = open(0, &connect_as_alice("watcher"));
@@ -254,7 +254,7 @@ fn k31_each_listener_trusts_the_ca_of_its_own() {
     assert_eq!(answer(&house, &node, 0, Some("alice"), &connect_as_nobody("a")), 0);
     assert_eq!(answer(&house, &node, 1, Some("stranger"), &connect_as_nobody("b")), 0);
     for (at, certificate) in [(0, Some("stranger")), (1, Some("alice")), (1, None)] {
-        let address = node.ready.listeners[at].address;
+        let address = node.address_of(at);
         assert!(is_refused(&house, address, certificate, b"mqtt"), "{at} {certificate:?}");
     }
     refused("tls_handshake");
@@ -295,7 +295,7 @@ fn v31_noid_flags_of_credentials_without_the_fields_are_no_credentials() {
         [&[0x10, u8::try_from(body.len()).unwrap()][..], &body].concat()
     };
     let answer = |at: usize, bytes: &[u8]| {
-        let mut client = house.open(node.ready.listeners[at].address, None, b"mqtt");
+        let mut client = house.open(node.address_of(at), None, b"mqtt");
         client.version = ProtocolVersion::V31;
         client.send(bytes);
         client.receive(|packet| match packet {
@@ -317,7 +317,7 @@ fn clients_of_one_listener_see_its_mount_point_only() {
     house.write("acl", "user alice\ntopic readwrite site/mine/#\n");
     let node = house.start();
     let open = |at: usize, connect: &Connect<'_>| {
-        let mut client = house.open(node.ready.listeners[at].address, None, b"mqtt");
+        let mut client = house.open(node.address_of(at), None, b"mqtt");
         (client.connect(connect), client)
     };
     let with_will = |topic| Connect { will: Some(will(topic)), ..connect_as_alice("willful") };
@@ -359,7 +359,7 @@ fn clients_are_shown_the_certificate_for_the_name_they_ask_for() {
     let rules = ListenerRules { certificate, certificates: by_name, sni_strict: true, ..ListenerRules::default() };
     house.settings.listeners[1].rules = rules;
     let node = house.start();
-    let shown = |at: usize, name: &str| house.certificate_for(node.ready.listeners[at].address, name);
+    let shown = |at: usize, name: &str| house.certificate_for(node.address_of(at), name);
     for (at, name, certificate) in [
         (0, "localhost", "server"),
         (0, "127.0.0.1", "server"),
@@ -419,7 +419,7 @@ fn k24_a_client_whose_certificate_names_nobody_any_more_is_disconnected_by_a_rel
     house.write("motte.toml", &text("common-name", "[\"main\"]"));
     let node = house.start_as(&motte_node::ConfigFile::load(&house.path("motte.toml")).unwrap());
     let open = |at: usize, certificate, connect: &Connect<'_>| {
-        let mut client = house.open(node.ready.listeners[at].address, certificate, b"mqtt");
+        let mut client = house.open(node.address_of(at), certificate, b"mqtt");
         assert_eq!(client.connect(connect), 0);
         client
     };

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use motte_mqtt::{Connect, ConnectProperties, Decoder, Encoder, Packet, ProtocolVersion, Sender};
 use motte_node::settings::{
-    ClientCertificates, GateLimits, IdentitySettings, LinkLimits, ListenerRules, ListenerSettings, LogSettings, Speech,
-    TlsSettings, Transport, WebSocketSettings,
+    ClientCertificates, GateLimits, IdentitySettings, LinkLimits, ListenAddress, ListenerRules, ListenerSettings,
+    LogSettings, Speech, TlsSettings, Transport, WebSocketSettings,
 };
 use motte_node::{Control, Handle, Ready, Settings, StartError, serve_with};
 use motte_pki::{Authority, ClientTlsParams, LeafRequest, Role, Roots, client_config, write_private};
@@ -169,19 +169,25 @@ impl House {
 
     /// The fingerprint of the certificate that is shown to a client that asks for `name`.
     pub(crate) fn certificate_for(&self, address: SocketAddr, name: &str) -> io::Result<String> {
-        let (connection, _) = self.handshake(address, name, None, b"mqtt")?;
+        let (connection, _) = self.handshake(tcp(address), name, None, b"mqtt")?;
         let leaf = &connection.peer_certificates().unwrap()[0];
         Ok(motte_pki::CertificateFacts::from_der(leaf).unwrap().sha256)
     }
 
     pub(crate) fn try_open(&self, address: SocketAddr, certificate: Option<&str>, alpn: &[u8]) -> io::Result<Client> {
-        let (connection, socket) = self.handshake(address, "localhost", certificate, alpn)?;
+        let (connection, socket) = self.handshake(tcp(address), "localhost", certificate, alpn)?;
         Ok(Client::over(Box::new(StreamOwned::new(connection, socket)), ProtocolVersion::V5))
+    }
+
+    /// Opens TLS on a connection that stands.
+    pub(crate) fn open_over(&self, socket: TcpStream, alpn: &[u8]) -> Client {
+        let (connection, socket) = self.handshake(socket, "localhost", None, alpn).unwrap();
+        Client::over(Box::new(StreamOwned::new(connection, socket)), ProtocolVersion::V5)
     }
 
     fn handshake(
         &self,
-        address: SocketAddr,
+        mut socket: TcpStream,
         name: &str,
         certificate: Option<&str>,
         alpn: &[u8],
@@ -195,7 +201,6 @@ impl House {
         };
         let name = name.to_owned().try_into().unwrap();
         let mut connection = ClientConnection::new(client_config(&params).unwrap(), name).unwrap();
-        let mut socket = tcp(address);
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }
@@ -207,10 +212,12 @@ impl House {
 pub(crate) fn listener(name: &str, transport: Transport) -> ListenerSettings {
     ListenerSettings {
         name: name.to_owned(),
-        address: "127.0.0.1:0".parse().unwrap(),
+        address: ListenAddress::Ip("127.0.0.1:0".parse().unwrap()),
         transport,
         client_certificates: ClientCertificates::Optional,
         rules: ListenerRules::default(),
+        connections_max: None,
+        trusted_proxies: Vec::new(),
     }
 }
 
@@ -236,7 +243,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn address(&self) -> SocketAddr {
-        self.ready.listeners[0].address
+        self.address_of(0)
+    }
+
+    /// The address of the listener at that place.
+    pub(crate) fn address_of(&self, place: usize) -> SocketAddr {
+        self.ready.listeners[place].address.ip().unwrap()
     }
 
     /// Waits until it has stopped by itself.

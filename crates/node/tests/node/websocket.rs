@@ -24,7 +24,18 @@ fn upgrade(
     headers: &[(&'static str, &str)],
 ) -> Result<WebSocket<Box<dyn Stream>>, u16> {
     let stream = house.open(address, None, b"http/1.1").stream;
-    let mut request = format!("wss://localhost:{}{path}", address.port()).into_client_request().unwrap();
+    upgrade_over(stream, &format!("localhost:{}", address.port()), path, headers)
+}
+
+/// The same over a stream that stands.
+pub(crate) fn upgrade_over(
+    stream: Box<dyn Stream>,
+    host: &str,
+    path: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<WebSocket<Box<dyn Stream>>, u16> {
+    // The stream is chosen already; the scheme of the URL is not looked at.
+    let mut request = format!("wss://{host}{path}").into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
     }
@@ -43,12 +54,18 @@ fn upgrade(
     }
 }
 
-const MQTT: (&str, &str) = ("sec-websocket-protocol", "mqtt");
+pub(crate) const MQTT: (&str, &str) = ("sec-websocket-protocol", "mqtt");
 
 /// A WebSocket as a byte stream; each write is one binary message.
-struct Framed {
+pub(crate) struct Framed {
     socket: WebSocket<Box<dyn Stream>>,
     rest: Vec<u8>,
+}
+
+impl Framed {
+    pub(crate) fn new(socket: WebSocket<Box<dyn Stream>>) -> Self {
+        Self { socket, rest: Vec::new() }
+    }
 }
 
 impl Read for Framed {
@@ -94,7 +111,7 @@ fn message<'a>(topic: &'a str, payload: &'a str) -> Publish<'a> {
 }
 
 fn mqtt_over(socket: WebSocket<Box<dyn Stream>>) -> Client {
-    Client::over(Box::new(Framed { socket, rest: Vec::new() }), ProtocolVersion::V5)
+    Client::over(Box::new(Framed::new(socket)), ProtocolVersion::V5)
 }
 
 #[test]

@@ -29,10 +29,14 @@ pub(super) fn show(
         let kind = match listener.scheme {
             "mqtts" => "MQTT over TLS",
             "wss" => "MQTT over secure WebSocket",
+            "unix" => "MQTT on this machine",
             _ => "MQTT without TLS (danger)",
         };
-        let reach = if listener.address.ip().is_loopback() { "this machine only" } else { "all networks" };
-        let url = format!("{}://{}:{}{}", listener.scheme, in_url(&host), listener.address.port(), listener.path);
+        let reach = if listener.address.is_local() { "this machine only" } else { "all networks" };
+        let url = match listener.address.ip() {
+            Some(address) => format!("{}://{}:{}{}", listener.scheme, in_url(&host), address.port(), listener.path),
+            None => format!("--unix {}", listener.address),
+        };
         ui.line(format_args!("  {kind:<27} {url}  {}", ui.dim(&format!("({}, {reach})", listener.address))))?;
     }
     match logins {
@@ -50,7 +54,12 @@ pub(super) fn show(
             quoted(&dir.join("passwords").to_string_lossy())
         ))?,
     }
-    let port = ready.listeners.iter().find(|listener| listener.scheme == "mqtts").map(|one| one.address.port());
+    let port = ready
+        .listeners
+        .iter()
+        .find(|listener| listener.scheme == "mqtts")
+        .and_then(|one| one.address.ip())
+        .map(|one| one.port());
     let Some(port) = port else { return Ok(()) };
     ui.line("\n  To try it, paste into another terminal:")?;
     for (what, command) in commands(dir, &host, port) {
