@@ -101,3 +101,50 @@ fn a_broken_file_is_told_and_not_touched() {
     let missing = motte(dir.path(), &["passwd", "-f", "none", "list"]);
     assert!(missing.code == 1 && missing.err.contains("cannot read none"), "{missing:?}");
 }
+
+#[test]
+fn scram_is_a_second_line_that_follows_every_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| motte(dir.path(), &[&["passwd", "-f", "passwords"], args].concat());
+    let file = || fs::read_to_string(dir.path().join("passwords")).unwrap();
+    let scram = || file().lines().find(|line| line.contains("$scram-sha-256$")).map(str::to_owned);
+    assert_eq!(run(&["add", "anna"]).code, 0);
+    assert_eq!(scram(), None, "only for whom it is asked");
+    let set = run(&["set", "anna", "--scram"]);
+    assert_eq!(set.code, 0, "{set:?}");
+    let first = scram().unwrap();
+    assert!(first.starts_with("anna:$scram-sha-256$20000$") && !file().contains(set.out.trim_end()), "{first}");
+    let list = "USER  SCHEME\nanna  argon2id\nanna  scram-sha-256\n";
+    assert_eq!(run(&["list"]).out, list);
+    // The old password must not go on to open the other way in.
+    let again = run(&["set", "anna"]);
+    assert_eq!(again.code, 0);
+    assert_ne!(scram().unwrap(), first);
+    assert_eq!(run(&["list"]).out, list);
+    // Who never sends the password goes on so.
+    let only = file().lines().filter(|line| line.contains("$scram")).collect::<String>();
+    fs::write(dir.path().join("passwords"), only).unwrap();
+    let check = |password: &str| {
+        motte_with_input(dir.path(), &["passwd", "-f", "passwords", "check", "anna", "--password-file", "-"], password)
+    };
+    assert_eq!((check(again.out.trim_end()).code, check(set.out.trim_end()).code), (0, 1));
+    assert_eq!(run(&["set", "anna"]).code, 0);
+    assert_eq!(run(&["list", "--json"]).out, "[{\"user\":\"anna\",\"scheme\":\"scram-sha-256\"}]\n");
+    assert_eq!((run(&["remove", "anna"]).code, file()), (0, String::new()));
+}
+
+#[test]
+fn scram_takes_ascii_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let add = |user: &str, password: &str| {
+        let args = ["passwd", "-f", "passwords", "add", user, "--scram", "--password-file", "-"];
+        motte_with_input(dir.path(), &args, password)
+    };
+    let refused = add("anna", "geh\u{e4}im");
+    assert!(refused.code == 1 && refused.err.contains("printable ASCII"), "{refused:?}");
+    assert!(refused.err.contains("hint: give a password in ASCII, or leave --scram out"), "{refused:?}");
+    let refused = add("m\u{fc}ller", "secret");
+    assert!(refused.code == 1 && refused.err.contains("cannot be a user name"), "{refused:?}");
+    assert!(!dir.path().join("passwords").exists(), "nothing is written");
+    assert_eq!(add("anna", "secret").code, 0);
+}

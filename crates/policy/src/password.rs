@@ -203,6 +203,15 @@ impl PasswordFile {
         })
     }
 
+    /// Users and schemes in file order, an item for each line.
+    pub fn schemes(&self) -> impl Iterator<Item = (&UserName, &'static str)> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Text(_) => None,
+            Line::Entry(user, hash) => Some((user, hash.scheme())),
+            Line::Scram(user, _) => Some((user, "scram-sha-256")),
+        })
+    }
+
     /// Whether the user has a line of either kind.
     #[must_use]
     pub fn contains(&self, user: &str) -> bool {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use motte_audit::Escaped;
 use motte_policy::password::{ENTROPY_BYTES, SALT_BYTES, from_entropy};
-use motte_policy::{PasswordFile, PasswordHash};
+use motte_policy::{PasswordFile, PasswordHash, ScramKeys};
 use zeroize::Zeroizing;
 
 use crate::ui::{FAILURE, Failure, SUCCESS, Ui, note, random, table};
@@ -36,14 +36,14 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Add a user
-    Add(User),
+    Add(NewPassword),
     /// Remove a user
     Remove {
         /// User name
         user: String,
     },
-    /// Give a user another password
-    Set(User),
+    /// Give a user another password; SCRAM stays possible for whom it was
+    Set(NewPassword),
     /// Tell whether a password is right
     Check(User),
     /// List users and how their passwords are hashed
@@ -66,11 +66,20 @@ struct User {
     prompt: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct NewPassword {
+    #[command(flatten)]
+    user: User,
+    /// Let the user prove the password by SCRAM-SHA-256 as well, without sending it (motte pub --auth-method)
+    #[arg(long)]
+    scram: bool,
+}
+
 /// Runs `motte passwd`.
 pub(crate) fn run(args: &Args, ui: &mut Ui) -> Result<u8, Failure> {
     match &args.action {
-        Action::Add(user) => put(&args.file, user, false, ui),
-        Action::Set(user) => put(&args.file, user, true, ui),
+        Action::Add(new) => put(&args.file, new, false, ui),
+        Action::Set(new) => put(&args.file, new, true, ui),
         Action::Remove { user } => remove(&args.file, user),
         Action::Check(user) => check(&args.file, user),
         Action::List { json } => list(&args.file, *json, ui),
@@ -78,7 +87,8 @@ pub(crate) fn run(args: &Args, ui: &mut Ui) -> Result<u8, Failure> {
 }
 
 /// Adds a user, or gives one who is there another password.
-fn put(path: &Path, args: &User, replace: bool, ui: &mut Ui) -> Result<u8, Failure> {
+fn put(path: &Path, new: &NewPassword, replace: bool, ui: &mut Ui) -> Result<u8, Failure> {
+    let args = &new.user;
     let mut file = if replace || path.exists() { load(path)? } else { PasswordFile::default() };
     let user = Escaped(&args.user);
     match (file.contains(&args.user), replace) {
@@ -93,8 +103,15 @@ fn put(path: &Path, args: &User, replace: bool, ui: &mut Ui) -> Result<u8, Failu
     let generated = if given.is_none() { Some(generate()?) } else { None };
     let password = given.as_deref().map(Vec::as_slice).or(generated.as_ref().map(|text| text.as_bytes()));
     let password = password.expect("a password that was not given was made");
-    file.set(&args.user, hash(password)?)
-        .map_err(|error| Failure::new(format!("{user} cannot be a user name: {error}"), "choose another user name"))?;
+    let bad_name = |error| Failure::new(format!("{user} cannot be a user name: {error}"), "choose another user name");
+    // Every line of the user follows the change; one who never sends the password goes on without a hash to send it to.
+    let had_scram = file.scram_keys(&args.user).is_some();
+    if !had_scram || file.hash(&args.user).is_some() {
+        file.set(&args.user, hash(password)?).map_err(bad_name)?;
+    }
+    if had_scram || new.scram {
+        file.set_scram(&args.user, scram_keys(password)?).map_err(bad_name)?;
+    }
     store(path, &file)?;
     note(format_args!("{user} has a new password in {}", path.display()));
     if let Some(password) = generated {
@@ -123,7 +140,8 @@ fn check(path: &Path, args: &User) -> Result<u8, Failure> {
             return Err(Failure::new("no password was given to check", hint).with_code(crate::ui::USAGE));
         }
     };
-    if file.verify(&args.user, &password).is_some() {
+    let proves = || file.scram_keys(&args.user).is_some_and(|keys| keys.is_of(&password));
+    if file.verify(&args.user, &password).is_some() || proves() {
         note("the password is right");
         return Ok(SUCCESS);
     }
@@ -134,11 +152,11 @@ fn check(path: &Path, args: &User) -> Result<u8, Failure> {
 fn list(path: &Path, json: bool, ui: &mut Ui) -> Result<u8, Failure> {
     let file = load(path)?;
     if json {
-        let users = file.users().map(|(user, hash)| serde_json::json!({ "user": &*user.0, "scheme": hash.scheme() }));
+        let users = file.schemes().map(|(user, scheme)| serde_json::json!({ "user": &*user.0, "scheme": scheme }));
         ui.line(serde_json::Value::Array(users.collect()))?;
         return Ok(SUCCESS);
     }
-    let rows = file.users().map(|(user, hash)| vec![Escaped(&user.0).to_string(), hash.scheme().to_owned()]);
+    let rows = file.schemes().map(|(user, scheme)| vec![Escaped(&user.0).to_string(), scheme.to_owned()]);
     let rows: Vec<_> = rows.collect();
     for line in table(&["USER", "SCHEME"], &rows) {
         ui.line(line)?;
@@ -175,6 +193,12 @@ pub(crate) fn generate() -> Result<Zeroizing<String>, Failure> {
 /// Hashes a password with a salt of its own.
 pub(crate) fn hash(password: &[u8]) -> Result<PasswordHash, Failure> {
     Ok(PasswordHash::new(password, random::<SALT_BYTES>()?))
+}
+
+/// The SCRAM record of a password, with a salt of its own.
+fn scram_keys(password: &[u8]) -> Result<ScramKeys, Failure> {
+    ScramKeys::new(password, random::<SALT_BYTES>()?)
+        .map_err(|error| Failure::new(error, "give a password in ASCII, or leave --scram out"))
 }
 
 fn unknown(path: &Path, user: &str) -> Failure {

@@ -42,19 +42,26 @@ impl ScramKeys {
     /// Derives the record of a password with [`ITERATIONS_NEW`]. The error says why the password cannot be used:
     /// SASLprep (RFC 4013), which leaves printable ASCII as it is, is not implemented for anything else.
     pub fn new(password: &[u8], salt: [u8; SALT_BYTES]) -> Result<Self, &'static str> {
-        Self::derive(password, salt, ITERATIONS_NEW)
+        Self::derive(password, &salt, ITERATIONS_NEW)
     }
 
-    pub(super) fn derive(password: &[u8], salt: [u8; SALT_BYTES], iterations: u32) -> Result<Self, &'static str> {
+    pub(super) fn derive(password: &[u8], salt: &[u8], iterations: u32) -> Result<Self, &'static str> {
         if password.is_empty() || !is_prepared(password) {
             return Err("a password for SCRAM has printable ASCII characters only, and one at least");
         }
         let mut salted = Zeroizing::new([0; KEY_BYTES]);
-        pbkdf2::pbkdf2::<Hmac<Sha256>>(password, &salt, iterations, &mut *salted)
+        pbkdf2::pbkdf2::<Hmac<Sha256>>(password, salt, iterations, &mut *salted)
             .expect("HMAC takes a key of any length");
         let client_key = Zeroizing::new(sign(&*salted, b"Client Key"));
         let stored_key = Sha256::digest(*client_key).into();
         Ok(Self { iterations, salt: salt.to_vec(), stored_key, server_key: sign(&*salted, b"Server Key") })
+    }
+
+    /// Whether this is the record of `password`, compared in constant time.
+    #[must_use]
+    pub fn is_of(&self, password: &[u8]) -> bool {
+        Self::derive(password, &self.salt, self.iterations)
+            .is_ok_and(|other| bool::from(other.stored_key.ct_eq(&self.stored_key)))
     }
 
     /// A record nobody has a password for.

@@ -25,8 +25,8 @@ const LAST: &str = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,
 const SERVER_FINAL: &str = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
 
 fn vector_file() -> PasswordFile {
-    let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap().try_into().unwrap();
-    file_of(&[("user", ScramKeys::derive(b"pencil", salt, 4096).unwrap())])
+    let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+    file_of(&[("user", ScramKeys::derive(b"pencil", &salt, 4096).unwrap())])
 }
 
 fn file_of(users: &[(&str, ScramKeys)]) -> PasswordFile {
@@ -38,7 +38,7 @@ fn file_of(users: &[(&str, ScramKeys)]) -> PasswordFile {
 }
 
 fn quick(password: &str) -> ScramKeys {
-    ScramKeys::derive(password.as_bytes(), SALT, 4096).unwrap()
+    ScramKeys::derive(password.as_bytes(), &SALT, 4096).unwrap()
 }
 
 fn step(exchange: &mut Exchange, file: &PasswordFile, data: &[u8]) -> Result<Reply, ScramError> {
@@ -271,6 +271,7 @@ fn a_connection_proves_itself_again_as_the_same_user_only() {
 #[test]
 fn a_record_is_read_as_it_is_written_and_in_no_other_spelling() {
     let keys = quick("secret");
+    assert!(keys.is_of(b"secret") && !keys.is_of(b"geheim") && !keys.is_of(b""));
     let text = keys.encode();
     assert!(text.starts_with("$scram-sha-256$4096$YSBzYWx0IG9mIHRlc3RzIQ==$"), "{text}");
     assert_eq!(ScramKeys::parse(&text), Ok(keys.clone()));
@@ -302,6 +303,9 @@ fn a_file_holds_both_kinds_for_one_user() {
     let text = format!("# ours\nanna:{one}\nberta:{argon2id}\nanna:{argon2id}\n\nberta:{other}\n");
     let mut file = PasswordFile::parse(&text).unwrap();
     assert_eq!(file.to_text(), text);
+    let schemes: Vec<_> = file.schemes().map(|(user, scheme)| (&*user.0, scheme)).collect();
+    let (hashed, scram) = ("argon2id", "scram-sha-256");
+    assert_eq!(schemes, [("anna", scram), ("berta", hashed), ("anna", hashed), ("berta", scram)]);
     assert!(file.verify("anna", "p\u{e4}ssword".as_bytes()).is_some() && file.verify("anna", b"secret").is_none());
     assert!(log_in(&file, &mut ScramClient::new("anna", "secret")).is_ok());
     let errors = PasswordFile::parse(&format!("{text}anna:{other}\nx:$scram-sha-256$1\n")).unwrap_err();
