@@ -10,6 +10,8 @@ use motte_mqtt::ProtocolVersion;
 use motte_pki::{ClientTlsParams, Roots, TlsVersion};
 use zeroize::Zeroizing;
 
+use crate::authentication::Authentication;
+
 mod file;
 
 pub use file::ConfigFileError;
@@ -156,6 +158,8 @@ pub struct MqttConfig {
     pub user_name: Option<String>,
     /// Password.
     pub password: Option<Password>,
+    /// What is done with the two.
+    pub authentication: Authentication,
     /// Client identifier; when empty, a random one is made.
     pub client_id: String,
     /// Protocol version.
@@ -192,6 +196,7 @@ impl Default for MqttConfig {
             client_certificate: None,
             user_name: None,
             password: None,
+            authentication: Authentication::Password,
             client_id: String::new(),
             protocol_version: ProtocolVersion::V5,
             clean_start: true,

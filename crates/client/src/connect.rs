@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use motte_mqtt::{
-    ConnAck, Connect, ConnectProperties, Decoder, Encoder, ForwardedProperties, Packet, ProtocolVersion, Qos, Sender,
+    Auth, ConnAck, Connect, ConnectProperties, Decoder, Encoder, ForwardedProperties, Packet, ProtocolVersion, Qos,
+    ReasonCode, Sender, UserProperties,
 };
 use motte_pki::{TlsFacts, Trouble, client_config, explain_handshake, explain_handshake_io, printable, verified_facts};
 use rustls::pki_types::ServerName;
@@ -16,10 +17,12 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use crate::authentication::{Authentication, AuthenticationError};
 use crate::config::{MqttConfig, ServerTrust, Transport};
 use crate::driver::{Established, Wire};
 use crate::error::{ConnectError, Stage};
 use crate::protocol::{Limits, Protocol, TOPIC_ALIAS_MAXIMUM};
+use crate::scram::{self, Credentials, Exchange, METHOD};
 use crate::session::Session;
 use crate::websocket;
 
@@ -54,7 +57,8 @@ pub(crate) async fn establish(
     // Files are read, and the packet written, before anybody is bothered.
     let tls = tls_connector(config)?;
     let client_id = client_id(config, session)?;
-    let connect = connect_packet(config, &client_id)?;
+    let exchange = exchange(config)?;
+    let connect = connect_packet(config, &client_id, exchange.as_ref())?;
     let tcp = open_tcp(config, &deadline).await?;
     let (wire, facts): (Box<dyn Wire>, _) = match tls {
         None => (Box::new(tcp), None),
@@ -72,7 +76,7 @@ pub(crate) async fn establish(
         }
     };
     let (established, mut known) =
-        deadline.hold(Stage::Mqtt, introduce(wire, &connect, config, client_id, session)).await??;
+        deadline.hold(Stage::Mqtt, introduce(wire, (&connect, exchange), config, client_id, session)).await??;
     known.tls = facts;
     Ok((established, known))
 }
@@ -169,12 +173,27 @@ fn client_id(config: &MqttConfig, session: &Session) -> Result<String, ConnectEr
     Ok(format!("motte-{:016x}", u64::from_ne_bytes(bytes)))
 }
 
-fn connect_packet(config: &MqttConfig, client_id: &str) -> Result<Vec<u8>, ConnectError> {
+/// The exchange that proves the password, where it is not to be sent.
+fn exchange(config: &MqttConfig) -> Result<Option<Exchange>, ConnectError> {
+    match config.authentication {
+        Authentication::Password => Ok(None),
+        Authentication::ScramSha256 => {
+            let credentials = Credentials::of(config)?;
+            Ok(Some(Exchange::new(credentials, scram::nonce().map_err(AuthenticationError::System)?)))
+        }
+    }
+}
+
+fn connect_packet(config: &MqttConfig, client_id: &str, exchange: Option<&Exchange>) -> Result<Vec<u8>, ConnectError> {
     let is_v5 = config.protocol_version == ProtocolVersion::V5;
+    let first = exchange.map(Exchange::first);
+    let sends_password = first.is_none();
     let properties = ConnectProperties {
         session_expiry_s: config.session_expiry_s,
         packet_size_max: std::num::NonZeroU32::new(config.packet_size_max),
         topic_alias_maximum: TOPIC_ALIAS_MAXIMUM,
+        authentication_method: first.is_some().then_some(METHOD),
+        authentication_data: first.as_deref().map(str::as_bytes),
         ..ConnectProperties::default()
     };
     let packet = Packet::Connect(Connect {
@@ -191,8 +210,8 @@ fn connect_packet(config: &MqttConfig, client_id: &str) -> Result<Vec<u8>, Conne
             message_expiry_s: None,
             properties: ForwardedProperties::EMPTY,
         }),
-        user_name: config.user_name.as_deref(),
-        password: config.password.as_ref().map(|password| password.as_bytes()),
+        user_name: config.user_name.as_deref().filter(|_| sends_password),
+        password: config.password.as_ref().filter(|_| sends_password).map(|password| password.as_bytes()),
         properties: if is_v5 { properties } else { ConnectProperties::default() },
     });
     let mut bytes = Vec::new();
@@ -203,7 +222,7 @@ fn connect_packet(config: &MqttConfig, client_id: &str) -> Result<Vec<u8>, Conne
 /// Sends CONNECT and reads the CONNACK.
 async fn introduce(
     mut wire: Box<dyn Wire>,
-    connect: &[u8],
+    (connect, mut exchange): (&[u8], Option<Exchange>),
     config: &MqttConfig,
     client_id: String,
     session: &mut Session,
@@ -221,7 +240,18 @@ async fn introduce(
         match decoded {
             Some((Packet::ConnAck(connack), length)) => {
                 let (facts, limits) = accepted(&connack, config, client_id)?;
+                check_proof(&connack, exchange.as_ref(), config)?;
                 break (facts, limits, length);
+            }
+            Some((Packet::Auth(auth), length)) => {
+                let answer = answer(&auth, exchange.as_mut(), config)?;
+                input.advance(length);
+                let sent = async {
+                    wire.write_all(&answer).await?;
+                    wire.flush().await
+                };
+                sent.await.map_err(|error| before_connack(&error, &error, config))?;
+                continue;
             }
             Some(_) => return Err(not_mqtt(config, "its first packet is not a CONNACK")),
             None => {}
@@ -240,12 +270,43 @@ async fn introduce(
         wire,
         decoder: Decoder::new(Sender::Server, config.protocol_version, config.packet_size_max),
         input,
-        protocol,
+        protocol: match exchange {
+            Some(exchange) => protocol.authenticated_by(exchange.into_credentials()),
+            None => protocol,
+        },
         client_id: facts.client_id.clone(),
         keep_alive: Duration::from_secs(facts.keep_alive_s.into()),
         response_timeout: config.response_timeout,
     };
     Ok((established, facts))
+}
+
+/// The AUTH that answers one of the broker (MQTT-4.12.0-3).
+fn answer(auth: &Auth<'_>, exchange: Option<&mut Exchange>, config: &MqttConfig) -> Result<Vec<u8>, ConnectError> {
+    let exchange = exchange.ok_or_else(|| not_mqtt(config, "it sends AUTH although no method was asked for"))?;
+    if auth.method != Some(METHOD) || auth.reason != ReasonCode::ContinueAuthentication {
+        return Err(not_mqtt(config, "its AUTH does not continue the exchange"));
+    }
+    let last = exchange.answer(auth.data.unwrap_or_default()).map_err(AuthenticationError::BrokerUnproved)?;
+    let data = Some(last.as_bytes());
+    let packet =
+        Auth { reason: auth.reason, method: auth.method, data, reason_string: None, user: UserProperties::EMPTY };
+    let mut bytes = Vec::new();
+    Encoder::new(config.protocol_version, u32::MAX).encode(&Packet::Auth(packet), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// A CONNACK that accepts has to prove the broker where the client proved itself, and names the method then and only
+/// then (MQTT-4.12.0-5, MQTT-4.12.0-6).
+fn check_proof(connack: &ConnAck<'_>, exchange: Option<&Exchange>, config: &MqttConfig) -> Result<(), ConnectError> {
+    let properties = &connack.properties;
+    let unproved = |what| ConnectError::Authentication(AuthenticationError::BrokerUnproved(what));
+    match (exchange, properties.authentication_method) {
+        (None, None) => Ok(()),
+        (None, Some(_)) => Err(not_mqtt(config, "it names an authentication method that was not asked for")),
+        (Some(exchange), Some(METHOD)) => exchange.check(properties.authentication_data).map_err(unproved),
+        (Some(_), _) => Err(unproved("it accepts without the method that was asked for")),
+    }
 }
 
 /// TLS 1.3 lets a server refuse a client's certificate only after the client is through with its handshake, so that

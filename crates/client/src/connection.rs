@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use motte_mqtt::{ReasonCode, SubscriptionFilter, TopicName};
 
+use crate::authentication::AuthenticationError;
 use crate::config::MqttConfig;
 use crate::connect::{ConnectionFacts, establish};
 use crate::driver::{self, Mailboxes};
@@ -232,6 +233,19 @@ impl Connection {
         let (reply, answer) = sync_channel(1);
         self.ask(Request::Unsubscribe(filters.to_vec(), reply), filters.iter().map(String::len).sum())?;
         self.answer_to_question(&answer)
+    }
+
+    /// Proves both sides to each other once more, and waits for that; messages go on meanwhile. Only for a connection
+    /// made with [`crate::Authentication::ScramSha256`]. When it fails, the connection ends.
+    pub fn authenticate_again(&self) -> Result<(), AuthenticationError> {
+        let nonce = crate::scram::nonce().map_err(AuthenticationError::System)?;
+        let (reply, answer) = sync_channel(1);
+        self.ask(Request::Reauthenticate(nonce, reply), 0)?;
+        match answer.recv_timeout(self.response_timeout) {
+            Ok(outcome) => outcome,
+            Err(RecvTimeoutError::Timeout) => Err(AuthenticationError::TimedOut),
+            Err(RecvTimeoutError::Disconnected) => Err(self.shared.end.wait().clone().into()),
+        }
     }
 
     /// The next message, waiting for it at most `timeout` (`None`: for ever). `Ok(None)` when none came in that time;

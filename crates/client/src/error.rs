@@ -8,6 +8,8 @@ use motte_mqtt::{EncodeError, ProtocolVersion, ReasonCode, TopicError};
 use motte_pki::{TlsFileError, Trouble};
 use thiserror::Error;
 
+use crate::authentication::AuthenticationError;
+
 /// Exit status: the broker broke the protocol.
 pub const EXIT_PROTOCOL: u8 = 21;
 /// Exit status: the connection was lost.
@@ -74,6 +76,9 @@ pub enum ConnectError {
     /// The TLS handshake failed, or the broker refused our certificate.
     #[error(transparent)]
     Tls(#[from] Trouble),
+    /// The exchange that was to prove both sides to each other cannot begin, or failed on the broker's side.
+    #[error(transparent)]
+    Authentication(#[from] AuthenticationError),
     /// The WebSocket upgrade was refused.
     #[error("{host} does not take MQTT over WebSocket at {path}: {reason}")]
     WebSocket {
@@ -181,6 +186,7 @@ impl ConnectError {
             Self::Resolve { .. } => "check the spelling of the broker's name, and the network".into(),
             Self::Tcp { .. } => "is the broker running, is the port right, and does a firewall let it through?".into(),
             Self::Tls(trouble) => trouble.hint.clone(),
+            Self::Authentication(error) => error.hint().into(),
             Self::WebSocket { .. } => "check port and path; brokers mostly use /mqtt".into(),
             Self::Refused { reason, with_credentials, .. } => refusal_hint(*reason, *with_credentials).into(),
             Self::ClosedEarly { encrypted: true, .. } => {
@@ -207,6 +213,7 @@ impl ConnectError {
             Self::NoBroker | Self::Request(_) | Self::HostName { .. } => EXIT_USAGE,
             Self::NoCertificateFile | Self::PlaintextAsked | Self::TlsFile(_) | Self::Tls(_) => EXIT_TLS,
             Self::TimedOut { stage: Stage::Tls, .. } => EXIT_TLS,
+            Self::Authentication(error) => error.exit_code(),
             Self::Resolve { .. } => EXIT_RESOLVE,
             Self::Tcp { .. } | Self::System { .. } => EXIT_SYSTEM,
             Self::Refused { reason, version: ProtocolVersion::V5, .. } => reason.as_u8(),
@@ -226,6 +233,7 @@ fn refusal_hint(reason: ReasonCode, with_credentials: bool) -> &'static str {
              (--cert, --key)"
         }
         R::BadUserNameOrPassword => "check user name and password",
+        R::BadAuthenticationMethod => "this broker does not know SCRAM-SHA-256; leave --auth-method out",
         R::NotAuthorized | R::Banned => {
             "this user or certificate may not connect, or not with this client identifier; ask the broker's operator"
         }

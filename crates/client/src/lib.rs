@@ -13,6 +13,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod authentication;
 pub mod config;
 mod connect;
 mod connection;
@@ -22,10 +23,12 @@ mod interrupt;
 mod mailbox;
 pub mod message;
 mod protocol;
+mod scram;
 mod session;
 pub mod url;
 mod websocket;
 
+pub use authentication::{Authentication, AuthenticationError};
 pub use bytes::Bytes;
 pub use config::{ClientCertificate, ConfigFileError, MqttConfig, Password, ServerTrust, Transport, Will};
 pub use connect::ConnectionFacts;

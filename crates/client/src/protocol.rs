@@ -16,9 +16,11 @@ use crate::message::{Granted, Message, Subscription};
 use crate::session::{Session, Unfinished};
 use outgoing::{Flight, Outgoing, Reply, Step};
 use question::Question;
+use reauthenticate::Reauthentication;
 
 mod outgoing;
 mod question;
+mod reauthenticate;
 
 /// Most SUBSCRIBE and UNSUBSCRIBE packets without an answer.
 const QUESTIONS_MAX: usize = 16;
@@ -42,6 +44,8 @@ pub(crate) enum Request {
     Publish(Message, SyncSender<Result<ReasonCode, PublishError>>),
     Subscribe(Vec<Subscription>, SyncSender<Result<Vec<Granted>, SubscribeError>>),
     Unsubscribe(Vec<String>, SyncSender<Result<Vec<ReasonCode>, SubscribeError>>),
+    /// With the nonce of the exchange.
+    Reauthenticate(String, reauthenticate::Reply),
 }
 
 /// What a packet of the broker means for the driver.
@@ -87,6 +91,8 @@ pub(crate) struct Protocol {
     /// Topics the broker gave an alias on this connection.
     aliases: BTreeMap<u16, String>,
     id_last: u16,
+    /// There when the connection began with an exchange of authentication data.
+    reauthentication: Option<Reauthentication>,
 }
 
 impl Protocol {
@@ -102,6 +108,7 @@ impl Protocol {
             incoming: BTreeSet::new(),
             aliases: BTreeMap::new(),
             id_last: 0,
+            reauthentication: None,
         }
     }
 
@@ -150,6 +157,7 @@ impl Protocol {
                 self.again.is_empty() && self.outgoing.len() < usize::from(self.limits.in_flight_max)
             }
             Request::Subscribe(..) | Request::Unsubscribe(..) => self.questions.len() < QUESTIONS_MAX,
+            Request::Reauthenticate(..) => true,
         }
     }
 
@@ -172,6 +180,7 @@ impl Protocol {
             Request::Publish(message, reply) => self.on_publish_request(message, reply),
             Request::Subscribe(subscriptions, reply) => self.on_subscribe_request(&subscriptions, reply),
             Request::Unsubscribe(filters, reply) => self.on_unsubscribe_request(&filters, reply),
+            Request::Reauthenticate(nonce, reply) => self.on_reauthenticate_request(nonce, reply),
         }
     }
 
@@ -278,7 +287,7 @@ impl Protocol {
                 text: disconnect.reason_string.map(str::to_owned),
             })),
             Packet::ConnAck(_) => Err(violation("a second CONNACK")),
-            Packet::Auth(_) => Err(violation("AUTH without an authentication method")),
+            Packet::Auth(auth) => self.on_auth(auth),
             Packet::Connect(_) | Packet::Subscribe(_) | Packet::Unsubscribe(_) | Packet::PingReq => {
                 Err(violation("a packet that only clients send"))
             }

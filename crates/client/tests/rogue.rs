@@ -2,6 +2,8 @@
 //! Run by `cargo nextest`; the broker is a few bytes behind a real TLS listener on a free loopback port.
 #![allow(clippy::unwrap_used, reason = "a panic is the failure of a test")]
 
+#[path = "rogue/scram.rs"]
+mod scram;
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
@@ -33,13 +35,21 @@ fn rogue_tcp<T: Send + 'static>(script: impl FnOnce(TcpStream) -> T + Send + 'st
 
 /// A broker for one connection, played by `script` after the TLS handshake and the client's CONNECT.
 fn rogue<T: Send + 'static>(pki: &Pki, script: impl FnOnce(Tls) -> T + Send + 'static) -> (MqttConfig, JoinHandle<T>) {
+    rogue_with_connect(pki, |stream, _| script(stream))
+}
+
+/// The same for a script that looks at the CONNECT.
+fn rogue_with_connect<T: Send + 'static>(
+    pki: &Pki,
+    script: impl FnOnce(Tls, Vec<u8>) -> T + Send + 'static,
+) -> (MqttConfig, JoinHandle<T>) {
     let (certificate, key) = pki.server(&["localhost"], 90, SystemTime::now());
     let tls = server_config(&ServerTlsParams { certificate, key, ..ServerTlsParams::default() }).unwrap();
     let (port, thread) = rogue_tcp(move |tcp| {
         let mut stream = StreamOwned::new(ServerConnection::new(tls).unwrap(), tcp);
         let connect = packet(&mut stream);
         assert_eq!(connect[0], 0x10, "the client speaks first, with CONNECT");
-        script(stream)
+        script(stream, connect)
     });
     (config(pki, port), thread)
 }

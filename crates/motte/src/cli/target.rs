@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use motte_client::{
-    BrokerUrl, ClientCertificate, ConnectError, Connection, MqttConfig, Password, ProtocolVersion, Qos, ServerTrust,
-    TlsVersion, Transport, UrlError, Will, connect, printable,
+    Authentication, BrokerUrl, ClientCertificate, ConnectError, Connection, MqttConfig, Password, ProtocolVersion, Qos,
+    ServerTrust, TlsVersion, Transport, UrlError, Will, connect, printable,
 };
 use zeroize::Zeroizing;
 
@@ -44,6 +44,9 @@ pub(crate) struct IdentityArgs {
     /// File whose first line is the password
     #[arg(long, value_name = "FILE", conflicts_with = "pw")]
     password_file: Option<PathBuf>,
+    /// Prove the password by SCRAM-SHA-256 instead of sending it; MQTT 5, and a user added with --scram
+    #[arg(long, value_name = "METHOD", value_parser = authentication)]
+    auth_method: Option<Authentication>,
     /// Client certificate, PEM
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
@@ -133,6 +136,11 @@ fn protocol_version(text: &str) -> Result<ProtocolVersion, String> {
     }
 }
 
+fn authentication(text: &str) -> Result<Authentication, String> {
+    let is_known = text.eq_ignore_ascii_case("SCRAM-SHA-256");
+    is_known.then_some(Authentication::ScramSha256).ok_or_else(|| "the method is SCRAM-SHA-256".to_owned())
+}
+
 fn tls_version(text: &str) -> Result<TlsVersion, String> {
     match text {
         "tlsv1.2" | "1.2" => Ok(TlsVersion::V12),
@@ -155,6 +163,7 @@ impl IdentityArgs {
         };
         config.client_id = self.id.clone().unwrap_or_default();
         config.protocol_version = self.protocol_version;
+        config.authentication = self.auth_method.unwrap_or_default();
         config.tls_min = self.tls_version;
         let typed = self.pw.as_deref().map(Password::from).or(from_url);
         if typed.is_some() && !config.transport.is_encrypted() {

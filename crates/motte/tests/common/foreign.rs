@@ -177,3 +177,17 @@ impl Puppet {
 fn is_event(line: &str, name: &str) -> bool {
     serde_json::from_str::<Value>(line).is_ok_and(|value| value["event"] == name)
 }
+
+/// SCRAM-SHA-256 out of Python's standard library and Paho's codec: one exchange a password, the first in CONNECT, the
+/// others on the live connection. How each ended.
+pub(crate) fn scram_client(broker: &Broker, user: &str, passwords: &[&str]) -> Vec<Value> {
+    let mut command = Command::new(installed(home().join("venv/bin/python")));
+    let mut child = Child::start(command.arg(script("scram_client.py")));
+    let settings = json!({
+        "host": "127.0.0.1", "port": broker.mqtts(), "ca": broker.ca(), "user": user, "passwords": passwords,
+    });
+    child.tell(&settings.to_string());
+    let (status, said) = child.finish();
+    assert!(status.success(), "{said}");
+    said.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{said}"))).collect()
+}

@@ -10,5 +10,6 @@ mod libraries;
 mod life;
 mod mosquitto;
 mod own;
+mod scram;
 mod sys;
 mod tls;
