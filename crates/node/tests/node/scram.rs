@@ -98,6 +98,11 @@ fn log_in(client: &mut Client, connect: &Connect<'_>, scram: &mut ScramClient) -
     hear(client)
 }
 
+/// The whole exchange as `user`; gives the code of CONNACK.
+pub(crate) fn prove(client: &mut Client, connect: &Connect<'_>, user: &str, password: &str) -> u8 {
+    log_in(client, connect, &mut ScramClient::new(user, password)).1
+}
+
 fn alice() -> ScramClient {
     ScramClient::new("alice", "wonder")
 }

@@ -300,17 +300,28 @@ impl Client {
 
     /// Lets `look` see the next packet.
     pub(crate) fn receive<R>(&mut self, look: impl FnOnce(&Packet<'_>) -> R) -> R {
+        let seen = self.receive_or_end(look);
+        seen.unwrap_or_else(|| panic!("the broker closed the connection; unread: {:02x?}", self.received))
+    }
+
+    /// Lets `look` see the next packet, unless the connection ends before it; a time-out fails the test.
+    pub(crate) fn receive_or_end<R>(&mut self, look: impl FnOnce(&Packet<'_>) -> R) -> Option<R> {
         let decoder = Decoder::new(Sender::Server, self.version, u32::MAX);
         loop {
             if let Some((packet, length)) = decoder.decode(&self.received).unwrap() {
                 let seen = look(&packet);
                 self.received.drain(..length);
-                return seen;
+                return Some(seen);
             }
             let mut buffer = [0; 4096];
-            let count = self.stream.read(&mut buffer).unwrap();
-            assert_ne!(count, 0, "the broker closed the connection; unread: {:02x?}", self.received);
-            self.received.extend_from_slice(&buffer[..count]);
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(count) => self.received.extend_from_slice(&buffer[..count]),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    panic!("nothing came; unread: {:02x?}", self.received)
+                }
+                Err(_) => return None,
+            }
         }
     }
 

@@ -5,14 +5,14 @@
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 
-use motte_node::settings::{ListenAddress, Speech, Transport, WebSocketSettings};
+use motte_node::settings::{ListenAddress, ListenerSettings, Speech, Transport, WebSocketSettings};
 
 use crate::support::{House, PATIENCE, Running, Stream, listener, read_until_closed, tcp};
 use crate::websocket::{Framed, MQTT, upgrade_over};
 
 /// What carries the bytes.
 #[derive(Clone, Copy, Debug)]
-enum Carrier {
+pub(crate) enum Carrier {
     Tcp,
     Tls,
     WebSocket,
@@ -319,31 +319,38 @@ fn unsubscribed() -> Vec<Step> {
     ]
 }
 
-fn house(carrier: Carrier) -> House {
-    let mut house = House::new();
+/// A listener for this carrier.
+pub(crate) fn door(house: &House, carrier: Carrier) -> ListenerSettings {
     let webs = || Speech::WebSocket(WebSocketSettings::default());
     let transport = match carrier {
         Carrier::Tcp | Carrier::Unix => Transport::PLAINTEXT,
         Carrier::WebSocket => Transport { tls: false, speech: webs() },
         Carrier::SecureWebSocket | Carrier::Tls => Transport::tls(),
     };
-    house.settings.listeners = vec![listener("main", transport)];
-    if matches!(carrier, Carrier::Unix) {
-        house.settings.listeners[0].address = ListenAddress::Unix { path: house.path("mqtt.sock"), mode: 0o600 };
+    let door = listener(&format!("{carrier:?}"), transport);
+    if !matches!(carrier, Carrier::Unix) {
+        return door;
     }
-    house
+    let address = ListenAddress::Unix { path: house.path("mqtt.sock"), mode: 0o600 };
+    ListenerSettings { address, ..door }
 }
 
-fn open(house: &House, node: &Running, carrier: Carrier) -> Box<dyn Stream> {
+/// Opens a connection to the [`door`] at that place, with the client certificate `certificate` where one is asked for.
+pub(crate) fn enter(
+    house: &House,
+    node: &Running,
+    (place, carrier): (usize, Carrier),
+    certificate: Option<&str>,
+) -> Box<dyn Stream> {
     let framed = |stream| {
         let socket = upgrade_over(stream, "localhost", "/mqtt", &[MQTT]).unwrap();
         Box::new(Framed::new(socket))
     };
     match carrier {
-        Carrier::Tcp => Box::new(tcp(node.address())),
-        Carrier::Tls => house.open(node.address(), None, b"mqtt").stream,
-        Carrier::WebSocket => framed(Box::new(tcp(node.address()))),
-        Carrier::SecureWebSocket => framed(house.open(node.address(), None, b"http/1.1").stream),
+        Carrier::Tcp => Box::new(tcp(node.address_of(place))),
+        Carrier::Tls => house.open(node.address_of(place), certificate, b"mqtt").stream,
+        Carrier::WebSocket => framed(Box::new(tcp(node.address_of(place)))),
+        Carrier::SecureWebSocket => framed(house.open(node.address_of(place), certificate, b"http/1.1").stream),
         Carrier::Unix => {
             let socket = UnixStream::connect(house.path("mqtt.sock")).unwrap();
             socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -360,7 +367,8 @@ fn head(receive: &mut impl FnMut(usize) -> Vec<u8>, first: u8, expected: &[u8], 
 }
 
 fn play(carrier: Carrier) {
-    let house = house(carrier);
+    let mut house = House::new();
+    house.settings.listeners = vec![door(&house, carrier)];
     let node = house.start();
     for (name, steps) in conversations() {
         let mut clients = std::collections::HashMap::new();
@@ -368,7 +376,7 @@ fn play(carrier: Carrier) {
             let place = format!("{carrier:?}: {name}: step {number}");
             let who = step.who();
             if matches!(step, Open(..)) {
-                clients.insert(who, open(&house, &node, carrier));
+                clients.insert(who, enter(&house, &node, (0, carrier), None));
             }
             let client = clients.get_mut(who).expect(&place);
             let mut receive = |length: usize| {
