@@ -7,6 +7,7 @@ mod admission;
 mod doors;
 mod gate;
 mod lifecycle;
+mod matrix;
 mod pace;
 mod pressure;
 mod proxy;
