@@ -24,7 +24,7 @@ const HELP: &str = "\
 cargo xtask <what>
 
   test     everything: setup, fmt, clippy, tidy, deny, tests, doctests, release build; prints a summary (what CI runs)
-  setup    installs what the tests need: Debian packages, Python and npm clients, cargo-nextest, cargo-deny, cargo-fuzz
+  setup    installs what the tests need: Debian packages, foreign clients, cargo-nextest, cargo-deny, cargo-fuzz
   tidy     the rules of the house: arrows between crates, purity, sizes, headers, forbidden texts
   deny     licences, bans and sources of the dependencies, and advisories where their database can be had
   spec     which test proves which statement of MQTT 5.0, 3.1.1 and 3.1, and which have none; `spec --json` for machines

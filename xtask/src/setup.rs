@@ -12,11 +12,12 @@ use crate::command::Command;
 use crate::workspace::Workspace;
 
 /// Programs the checks call, and the Debian package of each.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("c++", "g++"),
     ("git", "git"),
     ("mosquitto_passwd", "mosquitto"),
     ("mosquitto_pub", "mosquitto-clients"),
+    ("mosquitto_rr", "mosquitto-clients"),
     ("mosquitto_sub", "mosquitto-clients"),
     ("openssl", "openssl"),
     ("node", "nodejs"),
@@ -27,6 +28,9 @@ const NEXTEST: &str = "0.9.143";
 const DENY: &str = "0.20.2";
 const FUZZ: &str = "0.13.2";
 
+/// The workspace of the foreign clients in Rust; it stays out of ours, so that its libraries do too.
+pub(crate) const RUST_CLIENTS: &str = "crates/motte/tests/foreign/rust/Cargo.toml";
+
 /// A file that keeps Debian's scripts from starting services while it exists (Debian Policy 9.3.3.2).
 const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
 
@@ -35,6 +39,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     debian_packages(workspace)?;
     python_client(workspace)?;
     node_client(workspace)?;
+    rust_clients(workspace)?;
     nextest(workspace)?;
     deny(workspace)?;
     fuzz(workspace)?;
@@ -128,6 +133,24 @@ fn node_client(workspace: &Workspace) -> Result<()> {
     }
     Command::new("npm", &home).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).aloud()?;
     stamp(&home, &lists)
+}
+
+/// The program built on rumqttc and mqrstt. Cargo knows whether there is anything to build.
+fn rust_clients(workspace: &Workspace) -> Result<()> {
+    println!("Rust clients: building what has changed");
+    on_rust_clients(workspace, "build").aloud()
+}
+
+/// The lints of the program built on rumqttc and mqrstt, which is no member of our workspace.
+pub(crate) fn clippy_of_rust_clients(workspace: &Workspace) -> Result<()> {
+    on_rust_clients(workspace, "clippy").args(["--", "-D", "warnings"]).aloud()
+}
+
+fn on_rust_clients(workspace: &Workspace, what: &str) -> Command {
+    workspace
+        .command("cargo")
+        .args([what, "--quiet", "--locked", "--manifest-path", RUST_CLIENTS, "--target-dir"])
+        .args([workspace.foreign().join("rust")])
 }
 
 /// The runner of the tests.

@@ -18,10 +18,15 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         Ok(Outcome::Passed(good.to_owned()))
     };
     report.step("setup", || setup::run(workspace).map(|()| Outcome::Passed("tools and foreign clients".to_owned())));
-    report.step("fmt", || plain(&["fmt", "--all", "--check"], "formatted"));
+    report.step("fmt", || {
+        plain(&["fmt", "--all", "--check"], "formatted")?;
+        plain(&["fmt", "--check", "--manifest-path", setup::RUST_CLIENTS], "formatted")
+    });
     report.step("tidy", || tidy::run(workspace).map(|()| Outcome::Passed("the rules of the house hold".to_owned())));
     report.step("clippy", || {
-        plain(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], "no warning")
+        plain(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], "no warning")?;
+        setup::clippy_of_rust_clients(workspace)?;
+        Ok(Outcome::Passed("no warning".to_owned()))
     });
     report.step("deny", || deny::tree(workspace));
     report.step("advisories", || deny::advisories(workspace));
