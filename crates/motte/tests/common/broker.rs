@@ -124,6 +124,15 @@ impl Broker {
         parse(&self.child.take(&format!("log line `{message}`"), is_it)).expect("it was parsed before")
     }
 
+    /// Waits until the log says that the connection of this client is closed.
+    #[track_caller]
+    pub(crate) fn closed(&mut self, client_id: &str) {
+        let is_it = |line: &str| {
+            parse(line).is_some_and(|value| value["message"] == "closed" && value["client_id"] == client_id)
+        };
+        self.child.take(&format!("the end of {client_id}'s connection"), is_it);
+    }
+
     /// Asks for a reload.
     pub(crate) fn reload(&self) {
         self.child.signal("HUP");

@@ -1,4 +1,4 @@
-//! Foreign MQTT clients: `mosquitto_pub` and `mosquitto_sub`, Paho for Python, MQTT.js.
+//! Foreign MQTT clients: the tools of Mosquitto, Paho for Python, MQTT.js, rumqttc and mqrstt.
 //!
 //! Used by the end-to-end tests. A client that is not installed fails the test and names `cargo xtask setup`.
 
@@ -21,7 +21,7 @@ pub(crate) enum Credentials {
     Password(&'static str, String),
 }
 
-/// A `mosquitto_pub` or `mosquitto_sub` with everything to reach the broker. Its output comes line by line.
+/// One of Mosquitto's tools with everything to reach the broker. Its output comes line by line.
 pub(crate) fn mosquitto(program: &str, broker: &Broker, credentials: &Credentials, args: &[&str]) -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_here = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
@@ -91,6 +91,19 @@ impl Puppet {
         Self::start(&mut command, json!({"protocol": protocol, "url": url}), broker, credentials, more)
     }
 
+    /// `rumqttc` or `mqrstt` over `mqtts`.
+    pub(crate) fn rust(
+        broker: &Broker,
+        library: &str,
+        protocol: &str,
+        credentials: &Credentials,
+        more: &Value,
+    ) -> Self {
+        let settings = json!({"library": library, "protocol": protocol, "host": "127.0.0.1", "port": broker.mqtts()});
+        let mut command = Command::new(installed(home().join("rust/debug/motte-foreign-rust")));
+        Self::start(&mut command, settings, broker, credentials, more)
+    }
+
     fn start(
         command: &mut Command,
         mut settings: Value,
@@ -149,6 +162,16 @@ impl Puppet {
         let command = json!({"do": "publish", "topic": topic, "payload": payload, "qos": qos, "retain": retain});
         self.child.tell(&command.to_string());
         self.event("published")["reason"].clone()
+    }
+
+    /// Publishes with properties of 5.0 (`expiry`, `response`, `correlation`) and waits until the library is done.
+    #[track_caller]
+    pub(crate) fn publish_with(&mut self, topic: &str, payload: &str, properties: &Value) {
+        let command = json!({
+            "do": "publish", "topic": topic, "payload": payload, "qos": 1, "retain": false, "properties": properties,
+        });
+        self.child.tell(&command.to_string());
+        self.event("published");
     }
 
     /// The next message: topic, payload, QoS, retained.

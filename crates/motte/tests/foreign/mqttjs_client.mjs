@@ -33,8 +33,20 @@ client.on('error', (error) => {
 client.on('disconnect', (packet) => say('disconnected', { reason: packet.reasonCode, by_server: true }));
 client.on('close', () => say('closed'));
 client.on('message', (topic, payload, packet) => {
-  say('message', { topic, payload: payload.toString(), qos: packet.qos, retain: packet.retain });
+  const { qos, retain, dup, properties = {} } = packet;
+  say('message', {
+    ...{ topic, payload: payload.toString(), qos, retain, dup },
+    expiry: properties.messageExpiryInterval,
+    response: properties.responseTopic,
+    correlation: properties.correlationData?.toString(),
+  });
 });
+
+const asProperties = (given) => given && {
+  ...(given.expiry !== undefined && { messageExpiryInterval: given.expiry }),
+  ...(given.response !== undefined && { responseTopic: given.response }),
+  ...(given.correlation !== undefined && { correlationData: Buffer.from(given.correlation) }),
+};
 
 const actions = {
   subscribe: ({ filter, qos }) => {
@@ -42,8 +54,8 @@ const actions = {
       say('subscribed', { reasons: packet?.granted ?? granted?.map((one) => one.qos) ?? [error?.code ?? error.message] });
     });
   },
-  publish: ({ topic, payload, qos, retain }) => {
-    client.publish(topic, payload, { qos, retain }, (error) => say('published', { reason: error ? error.code : 0 }));
+  publish: ({ topic, payload, qos, retain, properties }) => {
+    client.publish(topic, payload, { qos, retain, properties: asProperties(properties) }, (error) => say('published', { reason: error ? error.code : 0 }));
   },
   disconnect: () => client.end(),
   die: () => process.exit(0),

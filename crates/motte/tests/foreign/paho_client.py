@@ -29,7 +29,18 @@ def on_disconnect(_client, _userdata, flags, reason, _properties):
 
 
 def on_message(_client, _userdata, message):
-    say("message", topic=message.topic, payload=message.payload.decode(), qos=message.qos, retain=message.retain)
+    correlation = getattr(message.properties, "CorrelationData", None)
+    say(
+        "message",
+        topic=message.topic,
+        payload=message.payload.decode(),
+        qos=message.qos,
+        retain=message.retain,
+        dup=message.dup,
+        expiry=getattr(message.properties, "MessageExpiryInterval", None),
+        response=getattr(message.properties, "ResponseTopic", None),
+        correlation=correlation.decode() if correlation else None,
+    )
 
 
 def make(settings):
@@ -66,6 +77,18 @@ def connect(client, settings):
     client.connect(settings["host"], settings["port"], keepalive=settings.get("keepalive", 60), **extra)
 
 
+def publish(client, properties=None, **message):
+    if properties is not None:
+        given, properties = properties, Properties(PacketTypes.PUBLISH)
+        if "expiry" in given:
+            properties.MessageExpiryInterval = given["expiry"]
+        if "response" in given:
+            properties.ResponseTopic = given["response"]
+        if "correlation" in given:
+            properties.CorrelationData = given["correlation"].encode()
+    client.publish(properties=properties, **message)
+
+
 def main():
     settings = json.loads(sys.stdin.readline())
     client = make(settings)
@@ -83,7 +106,7 @@ def main():
         elif do == "unsubscribe":
             client.unsubscribe(command["filter"])
         elif do == "publish":
-            client.publish(**command)
+            publish(client, **command)
         elif do == "disconnect":
             client.disconnect()
         elif do == "die":
