@@ -1,6 +1,9 @@
-//! What a user of Debian's `mosquitto_pub` and `mosquitto_sub` sees.
+//! What a user of Debian's `mosquitto_pub`, `mosquitto_sub` and `mosquitto_rr` sees.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use crate::common::{Broker, Child, Credentials, DEVICE, DEVICE_2, OPERATOR, mosquitto};
 
@@ -109,6 +112,122 @@ fn messages_wait_for_a_session_that_is_away() {
     for number in ["1", "2", "3"] {
         assert_eq!(got(&mut back), format!("sensors/device-1/n 1 0 {number}"));
     }
+}
+
+#[test]
+fn a_session_of_v5_keeps_what_has_not_expired() {
+    let mut broker = Broker::quickstart();
+    let (device, operator) = (broker.password(DEVICE), broker.password(OPERATOR));
+    let args = ["-V", "mqttv5", "-c", "-i", "desk", "-x", "3600", "-q", "1", "-t", "sensors/#", "-F", "got %E %p"];
+    let away = subscriber(&broker, &operator, &args);
+    away.signal("KILL");
+    away.finish();
+    broker.closed("desk");
+    let expiry = ["-V", "mqttv5", "-t", "sensors/device-1/n", "-D", "publish", "message-expiry-interval"];
+    publish_well(&broker, &device, &[&expiry[..], &["600", "-q", "1", "-m", "long"]].concat());
+    publish_well(&broker, &device, &[&expiry[..], &["1", "-q", "1", "-m", "short"]].concat());
+    // Lifetimes are whole seconds of real time; nothing tells when one is over.
+    thread::sleep(Duration::from_millis(1500));
+    publish_well(&broker, &device, &["-V", "mqttv5", "-q", "1", "-t", "sensors/device-1/n", "-m", "last"]);
+    let mut back = Child::start(mosquitto("mosquitto_sub", &broker, &operator, &[]).args(args));
+    let heard = got(&mut back);
+    let left: u32 = heard.strip_suffix(" long").expect("the long one").parse().expect("what is left of its lifetime");
+    assert!((500..600).contains(&left), "{heard}");
+    assert_eq!(got(&mut back), " last", "the short one is over");
+}
+
+#[test]
+fn a_session_of_v5_ends_when_it_says() {
+    let mut broker = Broker::quickstart();
+    let (device, operator) = (broker.password(DEVICE), broker.password(OPERATOR));
+    let args = ["-V", "mqttv5", "-c", "-i", "desk", "-x", "1", "-q", "1", "-t", "sensors/#"];
+    let away = subscriber(&broker, &operator, &args);
+    away.signal("INT");
+    away.finish();
+    publish_well(&broker, &device, &["-q", "1", "-t", "sensors/device-1/n", "-m", "too early"]);
+    assert_eq!(broker.logged("session expired")["client_id"], "desk");
+    let mut back = subscriber(&broker, &operator, &args);
+    publish_well(&broker, &device, &["-q", "1", "-t", "sensors/device-1/n", "-m", "now"]);
+    assert_eq!(got(&mut back), "sensors/device-1/n 1 0 now");
+}
+
+#[test]
+fn a_retained_will_is_there_for_who_comes_late() {
+    let broker = Broker::quickstart();
+    let (device, operator) = (Credentials::Certificate(DEVICE), Credentials::Certificate(OPERATOR));
+    let mut watcher = subscriber(&broker, &operator, &["-q", "1", "-t", "sensors/#"]);
+    for version in VERSIONS {
+        let will = ["-V", version, "--will-topic", "sensors/device-1/state", "--will-qos", "1", "--will-retain"];
+        let dying = [&will[..], &["--will-payload", version, "-t", "commands/device-1/#"]].concat();
+        let dying = subscriber(&broker, &device, &dying);
+        dying.signal("KILL");
+        dying.finish();
+        assert_eq!(got(&mut watcher), format!("sensors/device-1/state 1 0 {version}"));
+        let mut late = subscriber(&broker, &operator, &["-V", version, "-q", "1", "-t", "sensors/#"]);
+        assert_eq!(got(&mut late), format!("sensors/device-1/state 1 1 {version}"));
+    }
+}
+
+#[test]
+fn a_delayed_will_is_not_published_when_the_device_comes_back() {
+    let mut broker = Broker::quickstart();
+    let (device, operator) = (Credentials::Certificate(DEVICE), Credentials::Certificate(OPERATOR));
+    let mut watcher = subscriber(&broker, &operator, &["-q", "1", "-t", "sensors/#"]);
+    let session = ["-V", "mqttv5", "-c", "-i", "lamp", "-x", "3600", "-t", "commands/device-1/#"];
+    let delayed = ["--will-topic", "sensors/device-1/state", "--will-qos", "1", "-D", "will", "will-delay-interval"];
+    let dying = subscriber(&broker, &device, &[&session[..], &delayed[..], &["2", "--will-payload", "lost"]].concat());
+    dying.signal("KILL");
+    dying.finish();
+    broker.closed("lamp");
+    let back = subscriber(&broker, &device, &[&session[..], &delayed[..], &["0", "--will-payload", "again"]].concat());
+    // Longer than the will of the first connection had to wait.
+    thread::sleep(Duration::from_millis(2500));
+    back.signal("KILL");
+    back.finish();
+    assert_eq!(got(&mut watcher), "sensors/device-1/state 1 0 again");
+}
+
+#[test]
+fn members_of_a_shared_subscription_share_messages() {
+    let broker = Broker::quickstart();
+    let (device, operator) = (Credentials::Certificate(DEVICE), Credentials::Certificate(OPERATOR));
+    for version in ["mqttv311", "mqttv5"] {
+        let args = ["-V", version, "-q", "1", "-t", "$share/desks/sensors/+/n", "-t", "sensors/device-1/end"];
+        let members = [subscriber(&broker, &operator, &args), subscriber(&broker, &operator, &args)];
+        let numbers = ["-V", version, "-q", "1", "-t", "sensors/device-1/n", "-l"];
+        let mut publisher = Child::start(&mut mosquitto("mosquitto_pub", &broker, &device, &numbers));
+        (1..=20).for_each(|number| publisher.tell(&number.to_string()));
+        let (status, said) = publisher.finish();
+        assert!(status.success(), "{said}");
+        publish_well(&broker, &device, &["-q", "1", "-t", "sensors/device-1/end", "-m", "end"]);
+        let shares = members.map(|mut member| {
+            std::iter::from_fn(|| got(&mut member).strip_prefix("sensors/device-1/n 1 0 ").map(str::to_owned))
+                .map(|number| number.parse::<u32>().unwrap())
+                .collect::<Vec<_>>()
+        });
+        assert!(shares.iter().all(|share| !share.is_empty()), "each member gets some: {shares:?}");
+        let all = shares.concat();
+        assert_eq!(all.len(), 20, "none comes twice, none is missing: {shares:?}");
+        assert_eq!(BTreeSet::from_iter(all), (1..=20).collect());
+    }
+}
+
+#[test]
+fn a_request_of_mosquitto_rr_finds_its_response() {
+    let broker = Broker::quickstart();
+    let (device, operator) = (Credentials::Certificate(DEVICE), Credentials::Certificate(OPERATOR));
+    let args = ["-V", "mqttv5", "-q", "1", "-t", "commands/device-1/#", "-F", "got %R %D %p"];
+    let mut responder = subscriber(&broker, &device, &args);
+    let to = "sensors/device-1/answers/desk";
+    let correlation = ["-D", "publish", "correlation-data", "no-7"];
+    let request = ["-V", "mqttv5", "-q", "1", "-t", "commands/device-1/lamp", "-m", "on?", "-e", to];
+    let request = [&request[..], &correlation[..], &["-F", "got %D %p"]].concat();
+    let mut requester = Child::start(&mut mosquitto("mosquitto_rr", &broker, &operator, &request));
+    assert_eq!(got(&mut responder), format!("{to} no-7 on?"));
+    publish_well(&broker, &device, &[&["-V", "mqttv5", "-q", "1", "-t", to, "-m", "on!"], &correlation[..]].concat());
+    assert_eq!(got(&mut requester), "no-7 on!");
+    let (status, said) = requester.finish();
+    assert!(status.success(), "{said}");
 }
 
 #[test]
