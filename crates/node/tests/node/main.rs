@@ -5,6 +5,7 @@
 
 mod admission;
 mod doors;
+mod frames;
 mod gate;
 mod lifecycle;
 mod matrix;
@@ -17,6 +18,7 @@ mod rules;
 mod scram;
 mod support;
 mod transports;
+mod upgrades;
 mod v311_gate;
 mod v5_gate;
 mod websocket;

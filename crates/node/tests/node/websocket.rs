@@ -8,7 +8,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket, client::client};
 
-use crate::support::{Client, House, Stream, connect_as_alice, encode, listener, refused, websocket};
+use crate::support::{Client, House, Stream, connect_as_alice, encode, listener, websocket};
+use crate::upgrades::{self, houses};
 
 fn house() -> House {
     let mut house = House::new();
@@ -112,21 +113,6 @@ fn message<'a>(topic: &'a str, payload: &'a str) -> Publish<'a> {
 
 fn mqtt_over(socket: WebSocket<Box<dyn Stream>>) -> Client {
     Client::over(Box::new(Framed::new(socket)), ProtocolVersion::V5)
-}
-
-#[test]
-fn k37_wrong_path_subprotocol_and_origin_are_refused_in_http() {
-    let house = house();
-    let node = house.start();
-    let status = |path: &str, headers: &[_]| upgrade(&house, node.address(), path, headers).err();
-    assert_eq!(status("/other", &[MQTT]), Some(404));
-    assert_eq!(status("/mqtt", &[]), Some(400));
-    assert_eq!(status("/mqtt", &[("sec-websocket-protocol", "chat")]), Some(400));
-    assert_eq!(status("/mqtt", &[MQTT, ("origin", "https://evil.example")]), Some(403));
-    let own = format!("https://localhost:{}", node.address().port());
-    assert_eq!(status("/mqtt", &[MQTT, ("origin", &own)]), None);
-    let line = refused("web_socket_upgrade");
-    assert_eq!(line["listener"], "web");
 }
 
 #[test]
@@ -270,21 +256,6 @@ fn v5_6_0_0_1_a_text_frame_of_an_admitted_client_closes_the_connection() {
     }
 }
 
-#[test]
-fn k14_a_frame_longer_than_allowed_closes_before_it_is_sent() {
-    let house = house();
-    let node = house.start();
-    let mut socket = upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap();
-    // Binary, masked, 2^62 bytes announced, none of them sent.
-    let header = [0x82, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
-    socket.get_mut().write_all(&header).unwrap();
-    socket.get_mut().flush().unwrap();
-    match socket.read() {
-        Ok(Message::Close(Some(frame))) => assert_eq!(u16::from(frame.code), 1009),
-        other => panic!("{other:?}"),
-    }
-}
-
 /// Sends pings and reads no pong; tells how many bytes the broker took before it stopped reading.
 fn flood_with_pings(socket: &mut WebSocket<Box<dyn Stream>>) -> usize {
     // Final, ping, masked with zeros, 125 bytes.
@@ -296,15 +267,21 @@ fn flood_with_pings(socket: &mut WebSocket<Box<dyn Stream>>) -> usize {
 
 #[test]
 fn k14_pings_whose_pongs_are_not_read_stop_being_read() {
-    let mut house = house();
-    house.settings.gate.admission_deadline = std::time::Duration::from_secs(2);
+    for mut house in houses() {
+        house.settings.gate.admission_deadline = std::time::Duration::from_secs(2);
+        flood_with_pings_before_and_after_connect(&house);
+    }
+}
+
+fn flood_with_pings_before_and_after_connect(house: &House) {
     let node = house.start();
-    let mut stranger = upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap();
+    let upgrade = || upgrades::upgrade(house, &node, "/mqtt", &[MQTT]).unwrap();
+    let mut stranger = upgrade();
     // Far more than the buffers of both sockets take, far less than what the broker would otherwise gather.
     let bytes_max = 48 * 1024 * 1024;
     let taken = flood_with_pings(&mut stranger);
     assert!(taken < bytes_max, "{taken} bytes before the CONNECT");
-    let mut socket = upgrade(&house, node.address(), "/mqtt", &[MQTT]).unwrap();
+    let mut socket = upgrade();
     let connect = encode(ProtocolVersion::V5, &Packet::Connect(connect_as_alice("web-4")));
     socket.send(Message::Binary(connect.into())).unwrap();
     assert!(matches!(socket.read(), Ok(Message::Binary(_))), "CONNACK");
@@ -323,17 +300,6 @@ fn a_close_frame_behind_the_connect_is_answered_after_the_connack() {
     socket.flush().unwrap();
     assert!(matches!(socket.read(), Ok(Message::Binary(_))), "CONNACK");
     assert!(matches!(socket.read(), Ok(Message::Close(_))));
-}
-
-#[test]
-fn k11_a_request_head_beyond_8_kib_is_refused() {
-    let house = house();
-    let node = house.start();
-    let mut client = house.open(node.address(), None, b"http/1.1");
-    let head = format!("GET /mqtt HTTP/1.1\r\nHost: x\r\nCookie: {}\r\n", "x".repeat(20_000));
-    client.send(head.as_bytes());
-    let answer = client.until_closed();
-    assert!(answer.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&answer));
 }
 
 #[test]
