@@ -22,6 +22,8 @@ pub const PORT_TLS: u16 = 8883;
 pub const PORT_PLAINTEXT: u16 = 1883;
 /// The port of MQTT over secure WebSocket, by habit of MQTT brokers.
 pub const PORT_WEBSOCKET_TLS: u16 = 8443;
+/// The port of MQTT over WebSocket without TLS, by habit of MQTT brokers.
+pub const PORT_WEBSOCKET_PLAINTEXT: u16 = 8080;
 
 /// A password: wiped from memory when dropped, and never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -79,24 +81,42 @@ pub enum Transport {
         /// The path of the upgrade request, such as `/mqtt`.
         path: String,
     },
+    /// MQTT over a unix socket of this machine, whose file decides who may speak to whom. There is no certificate.
+    Unix {
+        /// The file of the socket.
+        path: PathBuf,
+    },
     /// Danger: MQTT over TCP, readable and changeable by anyone on the way. No certificate is looked at.
     DangerPlaintext,
+    /// Danger: MQTT over WebSocket without TLS: `ws`. As [`Transport::DangerPlaintext`] in all else.
+    DangerWebSocket {
+        /// The path of the upgrade request, such as `/mqtt`.
+        path: String,
+    },
 }
 
 impl Transport {
     /// Whether everything is inside TLS.
     #[must_use]
     pub const fn is_encrypted(&self) -> bool {
-        !matches!(self, Self::DangerPlaintext)
+        matches!(self, Self::Tls | Self::WebSocketTls { .. })
     }
 
-    /// The port that is used when none is named.
+    /// Whether others on the way can read and change everything.
+    #[must_use]
+    pub const fn is_exposed(&self) -> bool {
+        matches!(self, Self::DangerPlaintext | Self::DangerWebSocket { .. })
+    }
+
+    /// The port that is used when none is named; a unix socket has none, which is 0.
     #[must_use]
     pub const fn port_default(&self) -> u16 {
         match self {
             Self::Tls => PORT_TLS,
             Self::WebSocketTls { .. } => PORT_WEBSOCKET_TLS,
             Self::DangerPlaintext => PORT_PLAINTEXT,
+            Self::DangerWebSocket { .. } => PORT_WEBSOCKET_PLAINTEXT,
+            Self::Unix { .. } => 0,
         }
     }
 }
@@ -228,7 +248,7 @@ impl MqttConfig {
             client_certificate: own.map(|own| (own.certificate.clone(), own.key.clone())),
             alpn: match self.transport {
                 Transport::WebSocketTls { .. } => vec![b"http/1.1".to_vec()],
-                Transport::Tls | Transport::DangerPlaintext => vec![b"mqtt".to_vec()],
+                _ => vec![b"mqtt".to_vec()],
             },
             tls_min: self.tls_min,
             insecure: self.server_trust == ServerTrust::DangerAnyCertificate,

@@ -1,4 +1,4 @@
-//! From a configuration to an established MQTT connection: name, TCP, TLS, WebSocket, CONNECT, CONNACK.
+//! From a configuration to an established MQTT connection: name, TCP or unix socket, TLS, WebSocket, CONNECT, CONNACK.
 //! Called by `connection` on its own thread. Never falls back to plaintext or to a server that is not verified: each
 //! step that fails is an error of its own, and the end.
 
@@ -13,7 +13,7 @@ use motte_mqtt::{
 use motte_pki::{TlsFacts, Trouble, client_config, explain_handshake, explain_handshake_io, printable, verified_facts};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
@@ -59,21 +59,21 @@ pub(crate) async fn establish(
     let client_id = client_id(config, session)?;
     let exchange = exchange(config)?;
     let connect = connect_packet(config, &client_id, exchange.as_ref())?;
-    let tcp = open_tcp(config, &deadline).await?;
-    let (wire, facts): (Box<dyn Wire>, _) = match tls {
-        None => (Box::new(tcp), None),
+    let socket = open_socket(config, &deadline).await?;
+    let (stream, facts): (Box<dyn Wire>, _) = match tls {
+        None => (socket, None),
         Some((connector, name)) => {
-            let shake = deadline.hold(Stage::Tls, connector.connect(name, tcp)).await?;
+            let shake = deadline.hold(Stage::Tls, connector.connect(name, socket)).await?;
             let stream = shake.map_err(|error| handshake_error(&error, config))?;
             let facts = verified_facts(stream.get_ref().1);
-            match &config.transport {
-                Transport::WebSocketTls { path } => {
-                    let upgrade = deadline.hold(Stage::WebSocket, websocket::upgrade(stream, config, path)).await?;
-                    (Box::new(upgrade?), facts)
-                }
-                Transport::Tls | Transport::DangerPlaintext => (Box::new(stream), facts),
-            }
+            (Box::new(stream), facts)
         }
+    };
+    let wire = match &config.transport {
+        Transport::WebSocketTls { path } | Transport::DangerWebSocket { path } => {
+            Box::new(deadline.hold(Stage::WebSocket, websocket::upgrade(stream, config, path)).await??)
+        }
+        Transport::Tls | Transport::Unix { .. } | Transport::DangerPlaintext => stream,
     };
     let (established, mut known) =
         deadline.hold(Stage::Mqtt, introduce(wire, (&connect, exchange), config, client_id, session)).await??;
@@ -134,6 +134,16 @@ fn tcp_error(config: &MqttConfig, error: &std::io::Error) -> ConnectError {
         _ => printable(&error.to_string()),
     };
     ConnectError::Tcp { host: printable(&config.broker), port: config.port, reason }
+}
+
+/// The connection below everything else.
+async fn open_socket(config: &MqttConfig, deadline: &Deadline<'_>) -> Result<Box<dyn Wire>, ConnectError> {
+    let Transport::Unix { path } = &config.transport else {
+        return Ok(Box::new(open_tcp(config, deadline).await?));
+    };
+    let shown = || printable(&path.to_string_lossy());
+    let failed = |error: std::io::Error| ConnectError::Unix { path: shown(), reason: printable(&error.to_string()) };
+    Ok(Box::new(deadline.hold(Stage::Tcp, UnixStream::connect(path)).await?.map_err(failed)?))
 }
 
 /// Tries the addresses of the name one after the other; the error is that of the last.

@@ -29,7 +29,7 @@ const LEVELS_MAX: usize = 65_535;
 /// Connects over TLS and waits until the broker has accepted: a TCP connection, a TLS handshake in which the broker's
 /// certificate is verified, and the MQTT CONNECT with its CONNACK.
 ///
-/// Never falls back to plaintext or to no verification; a configuration that asks for plaintext is an error.
+/// Never falls back to plaintext or to no verification; a configuration that asks for no TLS is an error.
 pub fn connect_mqtt_tls(config: &MqttConfig) -> Result<Connection, ConnectError> {
     if config.transport.is_encrypted() { connect(config) } else { Err(ConnectError::PlaintextAsked) }
 }

@@ -73,6 +73,14 @@ pub enum ConnectError {
         /// The system's words.
         reason: String,
     },
+    /// No connection to a unix socket: nobody listens, no such file and the like.
+    #[error("no connection to the unix socket {path}: {reason}")]
+    Unix {
+        /// The file of the socket.
+        path: String,
+        /// The system's words.
+        reason: String,
+    },
     /// The TLS handshake failed, or the broker refused our certificate.
     #[error(transparent)]
     Tls(#[from] Trouble),
@@ -185,6 +193,7 @@ impl ConnectError {
             Self::Request(_) => "check client identifier, user name, password and will".into(),
             Self::Resolve { .. } => "check the spelling of the broker's name, and the network".into(),
             Self::Tcp { .. } => "is the broker running, is the port right, and does a firewall let it through?".into(),
+            Self::Unix { .. } => "is the broker running, is the path right, and may you write to the socket?".into(),
             Self::Tls(trouble) => trouble.hint.clone(),
             Self::Authentication(error) => error.hint().into(),
             Self::WebSocket { .. } => "check port and path; brokers mostly use /mqtt".into(),
@@ -215,7 +224,7 @@ impl ConnectError {
             Self::TimedOut { stage: Stage::Tls, .. } => EXIT_TLS,
             Self::Authentication(error) => error.exit_code(),
             Self::Resolve { .. } => EXIT_RESOLVE,
-            Self::Tcp { .. } | Self::System { .. } => EXIT_SYSTEM,
+            Self::Tcp { .. } | Self::Unix { .. } | Self::System { .. } => EXIT_SYSTEM,
             Self::Refused { reason, version: ProtocolVersion::V5, .. } => reason.as_u8(),
             Self::Refused { reason, .. } => reason.v3_connack().unwrap_or(EXIT_PROTOCOL),
             Self::ClosedEarly { .. } => EXIT_CONNECTION_LOST,

@@ -1,4 +1,5 @@
-//! Broker addresses as URLs: `mqtts://user:password@host:port/topic` and `wss://host:port/path`.
+//! Broker addresses as URLs: `mqtts://user:password@host:port/topic` and `wss://host:port/path`, or without TLS
+//! `mqtt://` and `ws://`.
 //! Called by the command line. Never repeats a password in an error, and never guesses a scheme.
 
 use std::fmt;
@@ -10,7 +11,7 @@ use crate::config::{Password, Transport};
 /// A parsed broker URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerUrl {
-    /// What the scheme stands for: `mqtts`, `wss`, `mqtt` (plaintext).
+    /// What the scheme stands for: `mqtts`, `wss`, and without TLS `mqtt`, `ws`.
     pub transport: Transport,
     /// User name, decoded.
     pub user_name: Option<String>,
@@ -20,7 +21,7 @@ pub struct BrokerUrl {
     pub host: String,
     /// The port, when one is named.
     pub port: Option<u16>,
-    /// The topic that follows the host of an `mqtt(s)` URL, decoded; the path of a `wss` URL is in `transport`.
+    /// The topic that follows the host of an `mqtt(s)` URL, decoded; the path of a `ws(s)` URL is in `transport`.
     pub topic: Option<String>,
 }
 
@@ -28,11 +29,8 @@ pub struct BrokerUrl {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum UrlError {
     /// No `://`, or a scheme that is not MQTT's.
-    #[error("a broker URL starts with mqtts://, wss:// or mqtt://")]
+    #[error("a broker URL starts with mqtts:// or wss://, or without TLS with mqtt:// or ws://")]
     Scheme,
-    /// WebSocket without TLS.
-    #[error("WebSocket without TLS (ws://) is not offered; use wss://")]
-    WebSocketPlaintext,
     /// Nothing where the host should be, or a character that no host has.
     #[error("the URL has no valid host name")]
     Host,
@@ -56,8 +54,8 @@ impl std::str::FromStr for BrokerUrl {
         let (transport, topic) = match scheme.to_ascii_lowercase().as_str() {
             "mqtts" => (Transport::Tls, topic(path)?),
             "mqtt" => (Transport::DangerPlaintext, topic(path)?),
-            "wss" => (Transport::WebSocketTls { path: if path.is_empty() { "/mqtt" } else { path }.to_owned() }, None),
-            "ws" => return Err(UrlError::WebSocketPlaintext),
+            "wss" => (Transport::WebSocketTls { path: upgrade_path(path) }, None),
+            "ws" => (Transport::DangerWebSocket { path: upgrade_path(path) }, None),
             _ => return Err(UrlError::Scheme),
         };
         // A password may hold a bare `@`, a host never does.
@@ -83,6 +81,8 @@ impl fmt::Display for BrokerUrl {
             Transport::Tls => ("mqtts", ""),
             Transport::WebSocketTls { path } => ("wss", path.as_str()),
             Transport::DangerPlaintext => ("mqtt", ""),
+            Transport::DangerWebSocket { path } => ("ws", path.as_str()),
+            Transport::Unix { path } => return write!(f, "unix:{}", path.display()),
         };
         let port = self.port.unwrap_or(self.transport.port_default());
         if self.host.contains(':') {
@@ -91,6 +91,11 @@ impl fmt::Display for BrokerUrl {
             write!(f, "{scheme}://{}:{port}{path}", self.host)
         }
     }
+}
+
+/// The path of a WebSocket, which is `/mqtt` unless the URL has one.
+fn upgrade_path(path: &str) -> String {
+    String::from(if path.is_empty() { "/mqtt" } else { path })
 }
 
 fn topic(path: &str) -> Result<Option<String>, UrlError> {

@@ -32,7 +32,8 @@ pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
         reason: motte_pki::printable(&reason),
     };
     let host = if config.broker.contains(':') { format!("[{}]", config.broker) } else { config.broker.clone() };
-    let url = format!("wss://{host}:{}{path}", config.port);
+    let scheme = if config.transport.is_encrypted() { "wss" } else { "ws" };
+    let url = format!("{scheme}://{host}:{}{path}", config.port);
     let mut request = url.into_client_request().map_err(|error| refused(error.to_string()))?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("mqtt"));
     // A frame may carry several packets, and a packet may span frames.

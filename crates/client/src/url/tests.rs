@@ -37,6 +37,9 @@ fn a_websocket_url_has_a_path_and_no_topic() {
     let other = url("wss://h:443/broker/mqtt?x=1");
     assert_eq!(other.transport, Transport::WebSocketTls { path: "/broker/mqtt?x=1".into() });
     assert_eq!(other.topic, None);
+    assert_eq!(url("ws://h").transport, Transport::DangerWebSocket { path: "/mqtt".into() });
+    assert!(url("ws://h").transport.is_exposed() && !url("wss://h").transport.is_exposed());
+    assert_eq!(url("ws://h/x").to_string(), "ws://h:8080/x");
 }
 
 #[test]
@@ -51,7 +54,6 @@ fn what_is_no_url_is_refused() {
     let check = |text: &str, error: UrlError| assert_eq!(text.parse::<BrokerUrl>(), Err(error), "{text}");
     check("localhost", UrlError::Scheme);
     check("https://localhost", UrlError::Scheme);
-    check("ws://localhost", UrlError::WebSocketPlaintext);
     check("mqtts://", UrlError::Host);
     check("mqtts:///topic", UrlError::Host);
     check("mqtts://a b", UrlError::Host);

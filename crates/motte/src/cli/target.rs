@@ -1,6 +1,6 @@
 //! The options of `motte pub`, `motte sub` and `motte connect` that say where to connect and as whom.
-//! Called by those commands. TLS and verification are on unless an option with `danger` in its name, or an `mqtt://`
-//! URL, says otherwise, and then a warning is shown each time.
+//! Called by those commands. TLS and verification are on unless an option with `danger` in its name, or a URL that
+//! begins with `mqtt://` or `ws://`, says otherwise, and then a warning is shown each time.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -77,6 +77,10 @@ pub(crate) struct TargetArgs {
     /// Broker, user and topic in one: mqtts://[user[:password]@]host[:port][/topic] or wss://host[:port]/path
     #[arg(short = 'L', long, value_name = "URL", conflicts_with_all = ["host", "port", "danger_plaintext"])]
     url: Option<TypedUrl>,
+    /// Unix socket of a broker on this machine, instead of host and port; there is no TLS on it
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port", "url", "cafile", "danger_plaintext",
+        "danger_accept_any_certificate", "cert"])]
+    unix: Option<PathBuf>,
     /// CA certificate that signed the broker's, PEM; without it, the operating system's list of CAs counts
     #[arg(long, value_name = "FILE")]
     cafile: Option<PathBuf>,
@@ -166,7 +170,7 @@ impl IdentityArgs {
         config.authentication = self.auth_method.unwrap_or_default();
         config.tls_min = self.tls_version;
         let typed = self.pw.as_deref().map(Password::from).or(from_url);
-        if typed.is_some() && !config.transport.is_encrypted() {
+        if typed.is_some() && config.transport.is_exposed() {
             let hint = "connect with TLS (mqtts://), or give the password with --password-file";
             return Err(Failure::new("a password on the command line is not sent without TLS", hint).with_code(USAGE));
         }
@@ -245,10 +249,14 @@ impl TargetArgs {
     /// The configuration all this asks for.
     pub(crate) fn config(&self) -> Result<MqttConfig, Failure> {
         let url = self.checked_url()?;
-        let (transport, host, port) = match url {
-            Some(url) => (url.transport.clone(), &url.host, url.port),
-            None if self.danger_plaintext => (Transport::DangerPlaintext, &self.host, self.port),
-            None => (Transport::Tls, &self.host, self.port),
+        let on_socket = self.unix.as_ref().map(|path| path.display().to_string());
+        let (transport, host, port) = match (url, &self.unix) {
+            (Some(url), _) => (url.transport.clone(), &url.host, url.port),
+            (None, Some(path)) => {
+                (Transport::Unix { path: path.clone() }, on_socket.as_ref().unwrap_or(&self.host), None)
+            }
+            (None, None) if self.danger_plaintext => (Transport::DangerPlaintext, &self.host, self.port),
+            (None, None) => (Transport::Tls, &self.host, self.port),
         };
         let is_v5 = self.identity.protocol_version == ProtocolVersion::V5;
         if self.session_expiry_interval.is_some() && !is_v5 {
@@ -293,7 +301,7 @@ impl TargetArgs {
     /// Connects, with a warning for each thing that weakens it.
     pub(crate) fn connect(&self) -> Result<Connection, Failure> {
         let config = self.config()?;
-        if !config.transport.is_encrypted() {
+        if config.transport.is_exposed() {
             warning("this connection has no TLS: everybody on the way can read and change everything");
         } else if self.danger_accept_any_certificate {
             warning("the broker's certificate is not checked: everybody on the way can read and change everything");

@@ -80,3 +80,40 @@ fn a_refused_publish_and_a_refused_subscription_are_failures() {
     let (status, said) = Child::start(&mut own("sub", &broker, DEVICE, &["-t", "sensors/#"])).finish();
     assert_eq!(status.code(), Some(12), "{said}");
 }
+
+#[test]
+fn commands_meet_over_a_unix_socket_and_over_websocket_without_tls() {
+    let broker = Broker::quickstart();
+    let Credentials::Password(_, password) = broker.password(OPERATOR) else { panic!("a password") };
+    let doors = "[[listener]]\nname = \"local\"\ntransport = \"unix\"\naddress = \"mqtt.sock\"\n\
+        [[listener]]\nname = \"page\"\ntransport = \"ws\"\naddress = \"127.0.0.1:0\"\n";
+    let text = std::fs::read_to_string(broker.file("motte.toml")).unwrap();
+    std::fs::write(broker.file("motte.toml"), text + doors).unwrap();
+    let mut broker = broker.restart();
+    let listening: [_; 2] = std::array::from_fn(|_| broker.logged("listening"));
+    assert_eq!((&listening[0]["scheme"], &listening[1]["scheme"]), (&"unix".into(), &"ws".into()));
+    let (socket, page) = (broker.file("mqtt.sock"), format!("ws://{}/mqtt", listening[1]["address"].as_str().unwrap()));
+    let as_operator = |command: &str, args: &[&str]| {
+        let mut program = motte();
+        program.args([command, "-u", OPERATOR, "-t", "commands/x"]).args(args).env("MOTTE_PASSWORD", &password);
+        program
+    };
+    let unix = ["--unix", socket.to_str().unwrap()];
+    let mut sub = Child::start(as_operator("sub", &unix).args(["-q", "1", "-d"]));
+    sub.take("the end of subscribing", |line| line.starts_with("subscribed"));
+    let (status, said) = Child::start(as_operator("pub", &unix).args(["-q", "1", "-m", "by unix"])).finish();
+    assert!(status.success() && !said.contains("warning"), "{said}");
+    sub.take("by unix", |line| line == "by unix");
+    let (status, said) = Child::start(&mut as_operator("pub", &["-q", "1", "-m", "by ws", "-L", &page])).finish();
+    assert!(status.success() && said.contains("no TLS"), "the danger is named: {said}");
+    sub.take("by ws", |line| line == "by ws");
+    let mut foreign = Command::new("mosquitto_pub");
+    foreign.args(unix).args(["-u", OPERATOR, "-P", &password, "-t", "commands/x", "-q", "1", "-m", "foreign"]);
+    let (status, said) = Child::start(&mut foreign).finish();
+    assert!(status.success(), "{said}");
+    sub.take("foreign", |line| line == "foreign");
+    let mut typed = motte();
+    typed.args(["pub", "-L", &page, "-u", OPERATOR, "-P", &password, "-t", "commands/x", "-n"]);
+    let (status, said) = Child::start(&mut typed).finish();
+    assert_eq!(status.code(), Some(2), "a typed password stays here: {said}");
+}
