@@ -1,4 +1,4 @@
-//! What a program built on Paho for Python or on MQTT.js sees.
+//! What a program built on Paho for Python, MQTT.js, rumqttc or mqrstt sees.
 
 use serde_json::json;
 
@@ -81,6 +81,19 @@ fn mqttjs_is_told_why_it_is_refused() {
     }
 }
 
+/// The libraries in Rust, the versions they speak, and their word for "not authorized".
+const RUST: [(&str, &str, &str); 3] =
+    [("rumqttc", "3.1.1", "5"), ("rumqttc", "5", "\"NotAuthorized\""), ("mqrstt", "5", "135")];
+
+#[test]
+fn rust_libraries_are_told_why_they_are_refused() {
+    let broker = Broker::quickstart();
+    for (library, protocol, reason) in RUST {
+        let mut client = Puppet::rust(&broker, library, protocol, &Credentials::None, &json!({"id": "d"}));
+        assert_eq!(client.event("refused")["reason"].to_string(), reason, "{library} {protocol}");
+    }
+}
+
 #[test]
 fn libraries_with_another_ca_do_not_trust_the_broker() {
     let (broker, other) = (Broker::quickstart(), Broker::quickstart());
@@ -88,6 +101,10 @@ fn libraries_with_another_ca_do_not_trust_the_broker() {
     let more = json!({"id": "d", "ca": other.ca()});
     let what = Puppet::paho(&broker, "5", &password, &more).event("error")["what"].to_string();
     assert!(what.contains("CERTIFICATE_VERIFY_FAILED"), "{what}");
+    for (library, protocol, _) in RUST {
+        let what = Puppet::rust(&broker, library, protocol, &password, &more).event("error")["what"].to_string();
+        assert!(what.contains("invalid peer certificate"), "{library} {protocol}: {what}");
+    }
     for scheme in SCHEMES {
         let what = Puppet::mqttjs(&broker, scheme, "5", &password, &more).event("error")["what"].to_string();
         assert!(what.to_lowercase().contains("certificate") || what.contains("SIGNATURE"), "{what}");
