@@ -164,6 +164,12 @@ impl Puppet {
         self.event("published")["reason"].clone()
     }
 
+    /// Hands a message to the library, connected or not; `published` comes when it is done.
+    pub(crate) fn hand_over(&mut self, topic: &str, payload: &str, qos: u8) {
+        let command = json!({"do": "publish", "topic": topic, "payload": payload, "qos": qos, "retain": false});
+        self.child.tell(&command.to_string());
+    }
+
     /// Publishes with properties of 5.0 (`expiry`, `response`, `correlation`) and waits until the library is done.
     #[track_caller]
     pub(crate) fn publish_with(&mut self, topic: &str, payload: &str, properties: &Value) {

@@ -6,7 +6,9 @@
 pub(crate) mod broker;
 pub(crate) mod child;
 pub(crate) mod foreign;
+pub(crate) mod relay;
 
 pub(crate) use broker::{Broker, DEVICE, DEVICE_2, OPERATOR};
 pub(crate) use child::Child;
 pub(crate) use foreign::{Credentials, Puppet, mosquitto};
+pub(crate) use relay::Relay;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::common::{Broker, Credentials, DEVICE, OPERATOR, Puppet};
+use crate::common::{Broker, Credentials, DEVICE, OPERATOR, Puppet, Relay};
 
 /// A foreign library and its way to the broker.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +76,7 @@ fn play(library: Library, protocol: &'static str) {
     stage.a_will_comes_when_the_program_dies_and_only_then();
     stage.members_share_messages();
     stage.a_session_waits_for_its_client();
+    stage.a_library_comes_back_by_itself();
     if protocol == "5" {
         stage.a_message_expires_for_who_is_away();
         stage.a_request_finds_its_response();
@@ -219,6 +220,38 @@ impl Stage {
         assert_eq!(fresh.subscribe(READING, 1), json!([1]));
         device.publish(READING, "for somebody", 1, false);
         assert_eq!(fresh.message(), message(READING, "for somebody", 1, false), "the subscription is gone");
+    }
+
+    /// The program lives on, and so does what the library keeps of the session.
+    fn a_library_comes_back_by_itself(&mut self) {
+        let (relay, scheme, path) = match self.library {
+            Library::Mqttjs { scheme: "wss" } => (Relay::to(self.broker.wss()), "wss", "/mqtt"),
+            _ => (Relay::to(self.broker.mqtts()), "mqtts", ""),
+        };
+        let url = format!("{scheme}://127.0.0.1:{}{path}", relay.port());
+        let settings = |id| json!({"id": id, "clean": false, "reconnect": true, "port": relay.port(), "url": url});
+        let mut operator = self.operator("roamer", &settings("roamer")).connected();
+        assert_eq!(operator.subscribe("sensors/#", 2), json!([2]));
+        let mut sender = self.device(&settings("sender")).connected();
+        relay.cut();
+        self.broker.closed("roamer");
+        self.broker.closed("sender");
+        for qos in [1, 2] {
+            sender.hand_over(READING, &format!("held back {qos}"), qos);
+        }
+        self.device(&json!({})).connected().publish(READING, "meanwhile", 1, false);
+        relay.mend();
+        for client in [&mut operator, &mut sender] {
+            assert_eq!(client.event("connected")["session_present"], true);
+        }
+        let mut heard: Vec<String> = (0..3).map(|_| operator.message().1).collect();
+        heard.sort();
+        assert_eq!(heard, ["held back 1", "held back 2", "meanwhile"]);
+        for _ in [1, 2] {
+            sender.event("published");
+        }
+        sender.publish(READING, "last", 2, false);
+        assert_eq!(operator.message(), message(READING, "last", 2, false), "nothing comes twice");
     }
 
     fn a_message_expires_for_who_is_away(&mut self) {

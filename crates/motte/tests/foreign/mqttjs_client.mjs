@@ -16,7 +16,7 @@ const VERSIONS = {
   5: { protocolVersion: 5 },
 };
 
-const options = { ...VERSIONS[settings.protocol], reconnectPeriod: 0, clean: settings.clean ?? true };
+const options = { ...VERSIONS[settings.protocol], reconnectPeriod: settings.reconnect ? 200 : 0, clean: settings.clean ?? true };
 if (!options.clean && settings.protocol === '5') options.properties = { sessionExpiryInterval: 3600 };
 if (settings.id) options.clientId = settings.id;
 if (settings.user) Object.assign(options, { username: settings.user, password: settings.password });

@@ -12,6 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 VERSIONS = {"3.1": mqtt.MQTTv31, "3.1.1": mqtt.MQTTv311, "5": mqtt.MQTTv5}
+RECONNECT_DELAY_S = 0.2
 
 
 def say(event, **facts):
@@ -50,9 +51,10 @@ def make(settings):
         mqtt.CallbackAPIVersion.VERSION2,
         client_id=settings.get("id", ""),
         protocol=version,
-        reconnect_on_failure=False,
+        reconnect_on_failure=settings.get("reconnect", False),
         **kwargs,
     )
+    client.reconnect_delay_set(RECONNECT_DELAY_S, RECONNECT_DELAY_S)
     client.on_connect = on_connect
     client.on_disconnect = on_disconnect
     client.on_message = on_message

@@ -5,6 +5,7 @@
 use std::io::{BufRead as _, stdin};
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,6 +13,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// Anything that ends the program.
 pub(crate) type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long to wait before connecting again.
+pub(crate) const RECONNECT_DELAY: Duration = Duration::from_millis(200);
 
 /// Where to connect to, and as whom.
 #[derive(Debug, Deserialize)]
@@ -34,6 +38,9 @@ pub(crate) struct Settings {
     #[serde(default = "yes")]
     pub(crate) clean: bool,
     pub(crate) will: Option<Message>,
+    /// Whether to connect again when the connection is lost.
+    #[serde(default)]
+    pub(crate) reconnect: bool,
 }
 
 impl Settings {

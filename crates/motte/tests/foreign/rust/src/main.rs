@@ -1,7 +1,7 @@
 //! rumqttc and mqrstt as puppets of the end-to-end tests: commands come in as JSON lines, events go out as JSON lines.
 //!
 //! The first line holds the settings of the connection; `library` and `protocol` say which of them is meant. Built by
-//! `cargo xtask setup`. Never reconnects by itself.
+//! `cargo xtask setup`. Reconnects only when told to.
 
 mod lines;
 mod mqrstt_5;

@@ -4,25 +4,38 @@
 
 use mqrstt::error::ConnectionError;
 use mqrstt::packets::{LastWill, Packet, Publish, PublishProperties, QoS};
+use mqrstt::tokio::Network;
 use mqrstt::{AsyncEventHandler, ConnectOptions, MqttClient, NetworkBuilder};
 use serde_json::json;
 use tokio::io::BufStream;
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::lines::{Fault, Message, Order, Orders, Settings, say, tell_failure};
+use crate::lines::{Fault, Message, Order, Orders, RECONNECT_DELAY, Settings, say, tell_failure};
 use crate::tls;
 
 type Stream = BufStream<TlsStream<TcpStream>>;
 
 /// Connects, obeys, and ends with the connection.
 pub(crate) async fn run(settings: &Settings, orders: Orders) -> Result<(), Fault> {
+    let (mut network, client) = NetworkBuilder::<Teller, Stream>::new_from_options(options(settings)?).tokio_network();
+    tokio::spawn(tell_failure(obey(client, orders)));
+    loop {
+        match converse(settings, &mut network).await {
+            Err(_) if settings.reconnect => sleep(RECONNECT_DELAY).await,
+            end => return end,
+        }
+    }
+}
+
+/// One connection from its beginning to its end.
+async fn converse(settings: &Settings, network: &mut Network<Teller, Stream>) -> Result<(), Fault> {
     let tcp = TcpStream::connect((settings.host.as_str(), settings.port)).await?;
     let name = ServerName::try_from(settings.host.clone())?;
     let stream = TlsConnector::from(tls::config(settings)?).connect(name, tcp).await?;
-    let (mut network, client) = NetworkBuilder::<Teller, Stream>::new_from_options(options(settings)?).tokio_network();
     match network.connect(BufStream::new(stream), &mut Teller).await {
         Ok(()) => {}
         Err(ConnectionError::ConnectionRefused(code)) => {
@@ -31,7 +44,6 @@ pub(crate) async fn run(settings: &Settings, orders: Orders) -> Result<(), Fault
         }
         Err(error) => return Err(error.into()),
     }
-    tokio::spawn(tell_failure(obey(client, orders)));
     network.run(&mut Teller).await?;
     Ok(())
 }

@@ -7,8 +7,9 @@ use rumqttc::{
     TlsConfiguration, Transport,
 };
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
-use crate::lines::{Fault, Order, Orders, Settings, say, tell_failure};
+use crate::lines::{Fault, Order, Orders, RECONNECT_DELAY, Settings, say, tell_failure};
 use crate::tls;
 
 /// Connects, obeys, and ends with the connection.
@@ -25,6 +26,8 @@ pub(crate) async fn run(settings: &Settings, orders: Orders) -> Result<(), Fault
                 say("refused", json!({"reason": code as u8}));
                 return Ok(());
             }
+            // Polled again, rumqttc connects again.
+            Err(_) if settings.reconnect => sleep(RECONNECT_DELAY).await,
             Err(error) => return Err(error.into()),
         }
     }

@@ -9,8 +9,9 @@ use rumqttc::v5::mqttbytes::v5::{
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, MqttOptions};
 use rumqttc::{Outgoing, TlsConfiguration, Transport};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
-use crate::lines::{Fault, Message, Order, Orders, Settings, say, tell_failure};
+use crate::lines::{Fault, Message, Order, Orders, RECONNECT_DELAY, Settings, say, tell_failure};
 use crate::tls;
 
 /// Connects, obeys, and ends with the connection.
@@ -27,6 +28,8 @@ pub(crate) async fn run(settings: &Settings, orders: Orders) -> Result<(), Fault
                 say("refused", json!({"reason": format!("{code:?}")}));
                 return Ok(());
             }
+            // Polled again, rumqttc connects again.
+            Err(_) if settings.reconnect => sleep(RECONNECT_DELAY).await,
             Err(error) => return Err(error.into()),
         }
     }
