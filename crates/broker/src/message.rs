@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use motte_mqtt::{ForwardedProperties, ForwardedPropertiesBuf, Qos};
-use motte_policy::{Action, Policy, Subject};
+use motte_policy::{Action, Identity, Policy, Subject};
 
 use crate::journal::Position;
 use crate::shard::{Millis, ShardId};
+use crate::shared::Removals;
 
 /// Where the journal keeps a message: the shard that accepted it and the position of its record there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -118,6 +119,12 @@ impl Message {
     /// it reaches who can be given it at once, and waits for nobody.
     pub(crate) fn is_too_late(&self, now: Millis) -> bool {
         self.is_expired(now) && now > self.accepted
+    }
+
+    /// Whether its publisher was removed after it was accepted.
+    pub(crate) fn is_withdrawn(&self, removals: &Removals) -> bool {
+        let Publisher::Client(Subject { identity: Identity::User(name), .. }) = &self.publisher else { return false };
+        removals.get(name).is_some_and(|&at| self.accepted <= at)
     }
 
     /// What is left of the Message Expiry Interval, less the whole seconds that have passed (MQTT-3.3.2-6).

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use motte_audit::CloseCause;
 use motte_mqtt::ReasonCode;
-use motte_policy::Policy;
+use motte_policy::{Identity, Policy, UserName};
 use slab::Slab;
 
 use crate::admission::Admission;
@@ -21,7 +21,7 @@ use crate::limits::Limits;
 use crate::routes::{SessionKey, SessionRef};
 use crate::session::Session;
 use crate::session::deliver::{Settlement, Turn};
-use crate::shared::Shared;
+use crate::shared::{Removals, Shared};
 use crate::sys::{Board, NodeFigures};
 use crate::timer::Timers;
 
@@ -92,6 +92,7 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     pub(crate) hints: Hints,
     pub(crate) policy: Arc<Policy>,
+    pub(crate) removals: Arc<Removals>,
     pub(crate) epoch: u64,
     pub(crate) counters: Counters,
     pub(crate) timers: Timers,
@@ -108,6 +109,7 @@ impl Core {
             now,
             limits: &self.limits,
             policy: &self.policy,
+            removals: &self.removals,
             epoch: self.epoch,
             retained: &self.shared.retained,
             counters: &mut self.counters,
@@ -120,13 +122,14 @@ impl<J: Journal> Shard<J> {
     /// An empty shard.
     #[must_use]
     pub fn new(id: ShardId, shared: Arc<Shared>, limits: Limits, journal: J) -> Self {
-        let (policy, epoch) = shared.policy();
+        let (policy, removals, epoch) = shared.policy();
         let core = Core {
             id,
             shared,
             limits,
             hints: Hints::default(),
             policy,
+            removals,
             epoch,
             counters: Counters::default(),
             timers: Timers::default(),
@@ -262,6 +265,22 @@ impl<J: Journal> Shard<J> {
         self.finish();
     }
 
+    /// What these users proved who they are with holds no more: the wills of those without a connection are withheld.
+    /// Connections are ended by [`Shard::disconnect`].
+    pub fn on_users_revoked(&mut self, revoked: &BTreeSet<UserName>, fx: &mut impl Effects) {
+        self.begin();
+        let is_meant = |session: &Session| {
+            let owner = &session.facts.subject.identity;
+            session.link.is_none() && matches!(owner, Identity::User(name) if revoked.contains(name))
+        };
+        let meant = self.sessions.iter().filter(|(_, session)| is_meant(session));
+        let slots: Vec<usize> = meant.map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.withhold_will(slot, fx);
+        }
+        self.finish();
+    }
+
     /// Ends a link on somebody's order (a user was removed): DISCONNECT with 0x87 or 0x98 for 5.0, or with 0x80 when it
     /// is for a defect of ours.
     pub fn disconnect(&mut self, link: LinkId, cause: CloseCause, now: Millis, fx: &mut impl Effects) {
@@ -321,7 +340,7 @@ impl<J: Journal> Shard<J> {
 
     fn begin(&mut self) {
         if self.core.shared.epoch() != self.core.epoch {
-            (self.core.policy, self.core.epoch) = self.core.shared.policy();
+            (self.core.policy, self.core.removals, self.core.epoch) = self.core.shared.policy();
         }
     }
 

@@ -2,17 +2,21 @@
 //!
 //! The only locks a shard may take are the stripes in here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use motte_policy::Policy;
+use motte_policy::{Policy, UserName};
 
 use crate::lock::Lock;
 use crate::owners::Owners;
 use crate::rates::ConnectRates;
 use crate::retained::Retained;
 use crate::routes::Routes;
-use crate::shard::{ShardId, home};
+use crate::shard::{Millis, ShardId, home};
+
+/// When users were removed, of those that were since the start. What they had published until then is given to nobody.
+pub(crate) type Removals = BTreeMap<UserName, Millis>;
 
 /// Shared by all shards.
 #[derive(Debug)]
@@ -22,7 +26,7 @@ pub struct Shared {
     pub(crate) retained: Retained,
     pub(crate) owners: Owners,
     pub(crate) connects: ConnectRates,
-    policy: Lock<Arc<Policy>>,
+    policy: Lock<(Arc<Policy>, Arc<Removals>)>,
     epoch: AtomicU64,
 }
 
@@ -36,7 +40,7 @@ impl Shared {
             retained: Retained::new(),
             owners: Owners::new(),
             connects: ConnectRates::new(),
-            policy: Lock::new(policy),
+            policy: Lock::new((policy, Arc::default())),
             epoch: AtomicU64::new(0),
         })
     }
@@ -56,8 +60,18 @@ impl Shared {
     /// [`crate::Shard::on_policy_changed`] on each of them.
     pub fn replace_policy(&self, policy: Arc<Policy>) {
         let mut current = self.policy.write();
-        *current = policy;
+        current.0 = policy;
         // Still under the lock: nobody finds the new policy with the old epoch.
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Withdraws what these users have published until `now`, wherever it waits or is retained; call
+    /// [`crate::Shard::on_policy_changed`] and [`crate::Shard::on_users_revoked`] on each shard. Rules are kept under
+    /// names, so that they stand when a user is removed from where it proves who it is, and would go on to serve what
+    /// it left behind (K21). Whoever comes by that name later starts with nothing.
+    pub fn remove_users(&self, users: impl IntoIterator<Item = UserName>, now: Millis) {
+        let mut current = self.policy.write();
+        Arc::make_mut(&mut current.1).extend(users.into_iter().map(|user| (user, now)));
         self.epoch.fetch_add(1, Ordering::Release);
     }
 
@@ -67,14 +81,14 @@ impl Shared {
         self.retained.totals()
     }
 
-    /// Counts up with each policy put in force.
+    /// Counts up with each policy put in force and each removal of users.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// The policy in force and its epoch.
-    pub(crate) fn policy(&self) -> (Arc<Policy>, u64) {
+    /// The policy in force, the users that were removed, and the epoch of both.
+    pub(crate) fn policy(&self) -> (Arc<Policy>, Arc<Removals>, u64) {
         let current = self.policy.read();
-        (Arc::clone(&current), self.epoch())
+        (Arc::clone(&current.0), Arc::clone(&current.1), self.epoch())
     }
 }

@@ -178,12 +178,13 @@ impl Node {
         let shared = Shared::new(settings.shards.get(), Arc::clone(&snapshot.policy));
         let mailboxes: Arc<[Mailbox]> = (0..settings.shards.get()).map(|_| Mailbox::default()).collect();
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+        let clock = Clock::start();
         let reloader = Reloader {
             snapshot: Arc::clone(&snapshot),
             shared: Arc::clone(&shared),
             mailboxes: Arc::clone(&mailboxes),
+            clock,
         };
-        let clock = Clock::start();
         let seat = |id| Seat {
             id: ShardId(id),
             shared: Arc::clone(&shared),

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use motte_broker::Shared;
 use thiserror::Error;
 
+use crate::clock::Clock;
 use crate::config::{ConfigError, ConfigFile};
 use crate::settings::{ListenAddress, ListenerRules, ListenerSettings, Settings, Transport};
 use crate::snapshot::Snapshot;
@@ -31,6 +32,7 @@ pub(crate) struct Reloader {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) mailboxes: Arc<[Mailbox]>,
+    pub(crate) clock: Clock,
 }
 
 impl Reloader {
@@ -59,6 +61,10 @@ impl Reloader {
     /// swap on; one that was checked against the old set is checked again when it arrives at its shard.
     fn put_in_force(&self, old: &Arc<Snapshot>, next: Arc<Snapshot>) {
         let revoked = Arc::new(old.users_revoked_by(&next));
+        let removed: Vec<_> = revoked.iter().filter(|user| !next.knows(user)).cloned().collect();
+        if !removed.is_empty() {
+            self.shared.remove_users(removed, self.clock.now());
+        }
         self.shared.replace_policy(Arc::clone(&next.policy));
         self.snapshot.store(next);
         for mailbox in &*self.mailboxes {

@@ -3,7 +3,7 @@
 //! Built by boot and reload, read by gate and workers behind one pointer. Either a whole snapshot is good or there is
 //! none: no part of a bad set ever takes effect.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -91,10 +91,15 @@ impl Snapshot {
     }
 
     /// Whose line of the password file here, of either kind, is gone or different in `next`.
-    pub(crate) fn users_revoked_by(&self, next: &Self) -> HashSet<UserName> {
-        let Some(file) = &self.passwords else { return HashSet::new() };
+    pub(crate) fn users_revoked_by(&self, next: &Self) -> BTreeSet<UserName> {
+        let Some(file) = &self.passwords else { return BTreeSet::new() };
         let users = file.users().map(|(name, _)| name).chain(file.scram_users().map(|(name, _)| name));
         users.filter(|name| !next.keeps(self, name)).cloned().collect()
+    }
+
+    /// Whether the password file has a line of any kind for this user.
+    pub(crate) fn knows(&self, user: &UserName) -> bool {
+        self.passwords.as_ref().is_some_and(|file| file.contains(&user.0))
     }
 
     /// Whether a chain of client certificates, leaf first, proves to `listener` at `now` that its holder is `name`.

@@ -2,7 +2,7 @@
 //!
 //! Called by the packet handlers, the timers and the shard. Every close of a link passes through `end_link`.
 
-use motte_audit::{CloseCause, EventKind};
+use motte_audit::{CloseCause, Denial, EventKind};
 use motte_mqtt::{Disconnect, ProtocolVersion, ReasonCode, SubscriptionFilter};
 
 use super::{Ending, Stop};
@@ -70,8 +70,21 @@ impl<J: Journal> Shard<J> {
         fx.event(session.event(EventKind::Closed { cause, detail }));
         if !ending.will_due {
             self.clear_will(slot);
+        } else if cause == CloseCause::Revoked {
+            self.withhold_will(slot, fx);
         }
         self.leave_behind(slot, now, fx);
+    }
+
+    /// Takes away the will of somebody who is not known to be who it was any more: it would be published in a name that
+    /// nobody has proved (K15).
+    pub(crate) fn withhold_will(&mut self, slot: usize, fx: &mut impl Effects) {
+        let session = &self.sessions[slot];
+        let Some(will) = &session.will else { return };
+        let topic = will.topic.as_ref().into();
+        fx.event(session.event(EventKind::Denied { what: Denial::Will, topic }));
+        self.core.counters.denied += 1;
+        self.clear_will(slot);
     }
 
     /// Takes a will back.

@@ -14,16 +14,18 @@ use super::queue::{Owed, Queue};
 use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::limits::Limits;
-use crate::message::{Message, Origin};
+use crate::message::Origin;
 use crate::retained::Retained;
 use crate::routes::{Facts, Readiness};
 use crate::shard::Millis;
+use crate::shared::Removals;
 
 /// What one step of a session is given.
 pub(crate) struct Turn<'a> {
     pub(crate) now: Millis,
     pub(crate) limits: &'a Limits,
     pub(crate) policy: &'a Policy,
+    pub(crate) removals: &'a Removals,
     pub(crate) epoch: u64,
     pub(crate) retained: &'a Retained,
     pub(crate) counters: &'a mut Counters,
@@ -229,15 +231,17 @@ impl Session {
         fx.outbox(link.id).is_some_and(|out| out.len() < turn.limits.outbox_bytes_max)
     }
 
-    /// Whether policy still lets the publisher publish and this client receive; asked only when the policy is another
-    /// than at the last time.
+    /// Whether policy still lets the publisher publish and this client receive, and the publisher was not removed.
+    /// Asked only when the policy is another than at the last time.
     pub(super) fn judge(&self, owed: &mut Owed, turn: &Turn<'_>) -> bool {
         if owed.epoch == Some(turn.epoch) {
             return true;
         }
-        let Message { publisher, topic, .. } = &*owed.message;
+        let message = &*owed.message;
         owed.epoch = Some(turn.epoch);
-        publisher.may_publish(turn.policy, topic) && self.facts.may_receive(turn.policy, topic)
+        message.publisher.may_publish(turn.policy, &message.topic)
+            && !message.is_withdrawn(turn.removals)
+            && self.facts.may_receive(turn.policy, &message.topic)
     }
 
     /// Counts a delivery that policy denies.

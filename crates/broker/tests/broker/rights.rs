@@ -153,6 +153,55 @@ fn k22_a_message_in_flight_is_not_sent_again_after_revocation() {
 }
 
 #[test]
+fn k21_what_a_removed_user_left_behind_is_served_to_nobody() {
+    let mut world = World::new();
+    let (bob, carol) = (world.connect(&v5("bob")), world.connect(&v5("carol")));
+    let (away, slow) =
+        (world.connect(&lasting("away")), world.connect(&Hello { receive_maximum: Some(1), ..lasting("slow") }));
+    world.subscribe(away, &[("#", 1)]);
+    world.subscribe(slow, &[("#", 1)]);
+    world.lose(away);
+    for (from, topic) in [(bob, "bobs"), (bob, "bobs/2"), (carol, "carols")] {
+        world.publish(from, Publish { delivery: qos1(1), retain: true, ..message(topic, "m") });
+    }
+    world.expect(slow, &["publish bobs=m q1 #1"]);
+    world.events();
+    world.remove_users(&["bob"]);
+    assert!(world.events().contains(&denied(Denial::Receive, "bobs")), "told once for each queue");
+    // Waiting behind the window, queued, sent and to be sent again, retained.
+    world.puback(slow, 1);
+    world.expect(slow, &["publish carols=m q1 #2"]);
+    let away = world.admit(&lasting("away"));
+    world.expect(away, &["connack 00 present", "publish carols=m q1 #1"]);
+    let late = world.connect(&v5("late"));
+    world.subscribe_with(late, None, &[("#", options(0))]);
+    world.expect(late, &["suback 1 00", "publish carols=m retain"]);
+    // Whoever proves to be a user of that name later is heard, and what was before stays away.
+    world.pass_ms(1);
+    let bob = world.connect(&v5("bob"));
+    world.publish(bob, Publish { retain: true, ..message("bobs", "new") });
+    world.expect(late, &["publish bobs=new"]);
+    let later = world.connect(&v5("later"));
+    world.subscribe_with(later, None, &[("bobs/#", options(0))]);
+    world.expect(later, &["suback 1 00", "publish bobs=new retain"]);
+}
+
+#[test]
+fn k22_what_a_removed_user_had_sent_is_not_sent_again() {
+    let mut world = World::new();
+    let bob = world.connect(&v5("bob"));
+    let to = world.connect(&lasting("to"));
+    world.subscribe(to, &[("#", 1)]);
+    world.publish(bob, Publish { delivery: qos1(1), ..message("a", "m") });
+    world.expect(to, &["publish a=m q1 #1"]);
+    world.lose(to);
+    world.remove_users(&["bob"]);
+    let to = world.admit(&lasting("to"));
+    world.expect(to, &["connack 00 present"]);
+    assert_eq!(world.counters().queued, 0);
+}
+
+#[test]
 fn k45_the_code_for_no_subscribers_reveals_nothing_without_the_right() {
     let mut world = World::new();
     let from = world.connect(&v5("from"));

@@ -1,6 +1,6 @@
 //! Wills: when they are published, when not, and by whose right.
 
-use motte_audit::{Denial, EventKind};
+use motte_audit::{CloseCause, Denial, EventKind};
 use motte_broker::Limits;
 use mqtt::{Packet, Qos, ReasonCode, Will};
 
@@ -123,6 +123,26 @@ fn k15_a_will_is_judged_again_when_it_fires() {
     let denied = EventKind::Denied { what: Denial::Will, topic: "alarm".into() };
     assert!(world.events().contains(&denied));
     assert_eq!(world.counters().denied, 1);
+}
+
+#[test]
+fn k15_the_will_of_somebody_whose_proof_holds_no_more_is_withheld() {
+    let mut world = World::new();
+    let watcher = watched(&mut world);
+    let here = world.connect(&with_will("here", will("alarm")));
+    let away = world.connect(&Hello { will: Some(Will { delay_s: 10, ..will("alarm") }), ..lasting("away") });
+    let other = world.connect(&Hello { will: Some(Will { delay_s: 10, ..will("alarm") }), ..lasting("other") });
+    world.lose(away);
+    world.lose(other);
+    world.events();
+    world.shards[here.shard].disconnect(here.link, CloseCause::Revoked, world.now, &mut world.sinks[here.shard]);
+    world.remove_users(&["here", "away"]);
+    let denied = EventKind::Denied { what: Denial::Will, topic: "alarm".into() };
+    assert_eq!(world.events().iter().filter(|&event| *event == denied).count(), 2);
+    world.expect(watcher, &[]);
+    world.pass_ms(10_000);
+    world.expect(watcher, &["publish alarm=gone"]);
+    assert_eq!(world.counters().denied, 2);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Posted to by the gate, by other shards and by the control task; emptied by the shard in one exchange. The lock is
 //! held for a push or a swap and for nothing else.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -70,7 +70,7 @@ pub(crate) enum Mail {
     PolicyChanged,
     /// The snapshot was replaced: proofs are asked for again. Names the users whose line in the password file is gone
     /// or changed.
-    Reloaded(Arc<HashSet<UserName>>),
+    Reloaded(Arc<BTreeSet<UserName>>),
     /// The `$SYS` tree is to be brought up to date; for the first shard only.
     SysDue(Box<NodeFigures>),
     /// The node stops.

@@ -9,7 +9,7 @@ mod outbox;
 mod pressure;
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -261,7 +261,7 @@ impl Worker {
     }
 
     /// Ends the links whose proof of identity does not hold any more.
-    fn ask_again(&mut self, revoked: &HashSet<UserName>) {
+    fn ask_again(&mut self, revoked: &BTreeSet<UserName>) {
         let current = self.snapshot.load_full();
         let links = self.outlets.links(|slot| match &slot.proof {
             Proof::Password(name) => revoked.contains(name),
@@ -270,6 +270,7 @@ impl Worker {
         for link in links {
             self.guarded(Some(link), |shard, now, outlets| shard.disconnect(link, CloseCause::Revoked, now, outlets));
         }
+        self.guarded(None, |shard, _, outlets| shard.on_users_revoked(revoked, outlets));
     }
 
     /// Tells of a connection whose credentials ceased to hold between their check and its arrival.

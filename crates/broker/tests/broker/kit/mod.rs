@@ -363,6 +363,17 @@ impl World {
         self.settle();
     }
 
+    /// Removes users, whose connections are left to be ended.
+    pub fn remove_users(&mut self, names: &[&str]) {
+        let users: BTreeSet<UserName> = names.iter().map(|&name| UserName(name.into())).collect();
+        self.shared.remove_users(users.iter().cloned(), self.now);
+        for (shard, sink) in self.shards.iter_mut().zip(&mut self.sinks) {
+            shard.on_policy_changed(self.now, sink);
+            shard.on_users_revoked(&users, sink);
+        }
+        self.settle();
+    }
+
     /// Lets no further record become durable, or all of them.
     pub fn hold_journal(&mut self, hold: bool) {
         for (shard, sink) in self.shards.iter_mut().zip(&mut self.sinks) {
