@@ -140,10 +140,11 @@ impl Case {
             Path::Window => self.receiver == V5,
             _ => true,
         };
-        // What is waiting of a publisher who is let in no more, while the rules still let that name write.
-        let is_left_behind = !matches!(self.path, Path::Live | Path::Alias | Path::Shared);
-        let is_withdrawn = is_left_behind && self.loss == Loss::Publisher && self.moment == Moment::During;
-        is_proof_possible && is_path_possible && !is_withdrawn
+        // Nobody tells the broker which names of a CA that is trusted no more there were: what they left behind is
+        // judged by the rules alone.
+        let is_left_behind = !matches!(self.path, Path::Live | Path::Alias | Path::Shared | Path::Will);
+        let is_unknown = is_left_behind && self.loss == Loss::Publisher && self.proof == Proof::Certificate;
+        is_proof_possible && is_path_possible && !is_unknown
     }
 }
 

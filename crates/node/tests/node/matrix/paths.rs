@@ -186,7 +186,7 @@ impl Act<'_> {
             assert_eq!(self.stage.arrivals(self.case, &mut receiver), ["kept"]);
         }
         self.revoke();
-        if self.case.loss == Loss::Write {
+        if self.case.publisher_loses() {
             // Also for whoever comes later.
             let mut receiver = self.subscribed(Wishes::default());
             assert_eq!(self.stage.arrivals(self.case, &mut receiver), [""; 0]);
