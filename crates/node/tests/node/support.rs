@@ -395,7 +395,8 @@ pub(crate) fn connect_as_nobody(client_id: &str) -> Connect<'_> {
 static LOG: LazyLock<Arc<Log>> = LazyLock::new(|| {
     let log = Arc::new(Log::default());
     let writer = Arc::clone(&log);
-    let lines = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || Lines(Arc::clone(&writer)));
+    let lines = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(tracing::Level::TRACE);
+    let lines = lines.with_writer(move || Lines(Arc::clone(&writer)));
     tracing::subscriber::set_global_default(lines.finish()).unwrap();
     log
 });

@@ -79,7 +79,7 @@ const PATHS: [Path; 9] = [
 /// Also the places of the listeners.
 pub(super) const CARRIERS: [Carrier; 5] =
     [Carrier::Tcp, Carrier::Tls, Carrier::WebSocket, Carrier::SecureWebSocket, Carrier::Unix];
-const VERSIONS: [ProtocolVersion; 3] = [V31, V311, V5];
+pub(super) const VERSIONS: [ProtocolVersion; 3] = [V31, V311, V5];
 const PROOFS: [Proof; 4] = [Proof::Anonymous, Proof::Password, Proof::Certificate, Proof::Scram];
 const MOMENTS: [Moment; 3] = [Moment::AfterArrival, Moment::During, Moment::BeforePublish];
 const LOSSES: [Loss; 5] = [Loss::Write, Loss::Read, Loss::Deny, Loss::Publisher, Loss::Receiver];

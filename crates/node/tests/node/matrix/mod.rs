@@ -3,9 +3,11 @@
 //!
 //! In each case a message takes its path while both ends may; then a right is taken away by a reload, before, in the
 //! middle of or after the path, and from then on nothing arrives and the right reason code says so (K15, K18, K20 to
-//! K24, K39). Faults come back on the path that forgets the check, so the cases are made, not chosen.
+//! K24, K39). Faults come back on the path that forgets the check, so the cases are made, not chosen. Beside them stand
+//! the topics of the server, names and secrets on the same listeners.
 
 mod cases;
+mod names;
 mod pairs;
 mod paths;
 mod stage;

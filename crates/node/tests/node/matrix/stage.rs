@@ -67,11 +67,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new() -> Self {
-        let mut house = House::new();
-        house.settings.listeners = CARRIERS.iter().map(|&carrier| door(&house, carrier)).collect();
-        for listener in &mut house.settings.listeners {
-            listener.rules.allow_anonymous = true;
-        }
+        let house = house_with_doors();
         let hash = PasswordHash::new(SECRET.as_bytes(), [7; motte_policy::SALT_BYTES]);
         let keys = ScramKeys::new(SECRET.as_bytes(), [8; motte_policy::SALT_BYTES]).unwrap();
         let mut file = PasswordFile::default();
@@ -227,6 +223,16 @@ impl Stage {
         let code = publish(&mut self.witnesses[0], Qos::AtLeastOnce, words);
         assert!(matches!(code, 0 | 0x10), "{code:#x}");
     }
+}
+
+/// A house with a listener for each carrier, where nobody in particular is let in as well.
+pub(super) fn house_with_doors() -> House {
+    let mut house = House::new();
+    house.settings.listeners = CARRIERS.iter().map(|&carrier| door(&house, carrier)).collect();
+    for listener in &mut house.settings.listeners {
+        listener.rules.allow_anonymous = true;
+    }
+    house
 }
 
 /// The topic a case is about.
