@@ -3,6 +3,7 @@
 //! Run by nextest; each test starts a node of its own on free ports.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod abuse;
 mod admission;
 mod doors;
 mod frames;

@@ -185,6 +185,11 @@ impl House {
         Client::over(Box::new(StreamOwned::new(connection, socket)), ProtocolVersion::V5)
     }
 
+    /// Both halves of TLS to `address`, for a client that does more than write.
+    pub(crate) fn shake_hands(&self, address: SocketAddr) -> (ClientConnection, TcpStream) {
+        self.handshake(tcp(address), "localhost", None, b"mqtt").unwrap()
+    }
+
     fn handshake(
         &self,
         mut socket: TcpStream,
