@@ -64,6 +64,14 @@ impl Hashes {
         if let Some(user) = connect.user_name {
             return self.check_password(snapshot, connect.version, user, connect.password).await;
         }
+        // A password is meant as proof; one that proves nothing is worse than none.
+        if connect.password.is_some() {
+            return Err(Refusal::answered(
+                RefusalReason::BadCredentials,
+                connect.version,
+                ReasonCode::BadUserNameOrPassword,
+            ));
+        }
         if rules.allow_anonymous {
             return Ok(Authenticated::anonymously());
         }

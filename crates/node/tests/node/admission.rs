@@ -100,6 +100,18 @@ fn anonymous_clients_come_in_only_where_danger_allows_it() {
 }
 
 #[test]
+fn k28_a_password_without_a_name_never_comes_in() {
+    let mut house = House::new();
+    house.settings.listeners[0].rules.allow_anonymous = true;
+    let node = house.start();
+    for password in [&b""[..], b"wonder"] {
+        let connect = Connect { password: Some(password), ..connect_as_nobody("nameless") };
+        assert_eq!(answer(&house, &node, None, &connect), 0x86);
+    }
+    assert_eq!(answer(&house, &node, None, &connect_as_nobody("anyone")), 0);
+}
+
+#[test]
 fn client_ids_that_may_not_be_are_refused() {
     let house = House::new();
     let node = house.start();
