@@ -47,6 +47,14 @@ fn main() -> io::Result<()> {
             .collect();
         put(&folder, "session", &format!("{seed:02}"), &choices)?;
     }
+    for (at, bytes) in before_mqtt().iter().enumerate() {
+        put(
+            &folder,
+            if bytes.starts_with(b"PROXY") || bytes[0] == b'\r' { "proxy" } else { "websocket" },
+            &at.to_string(),
+            bytes,
+        )?;
+    }
     for (at, block) in blocks().iter().enumerate() {
         put(&folder, "property", &format!("{at:02}"), block)?;
     }
@@ -57,6 +65,32 @@ fn put(folder: &Path, target: &str, name: &str, bytes: &[u8]) -> io::Result<()> 
     let folder = folder.join(target);
     fs::create_dir_all(&folder)?;
     fs::write(folder.join(name), bytes)
+}
+
+/// PROXY headers of both versions, an upgrade request and frames.
+fn before_mqtt() -> Vec<Vec<u8>> {
+    let signature = b"\r\n\r\n\0\r\nQUIT\n";
+    let upgrade = b"\0GET /mqtt HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Origin: https://good.example\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    vec![
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 8883\r\n\x10".to_vec(),
+        b"PROXY TCP6 2001:db8::1 2001:db8::2 1000 8883\r\n".to_vec(),
+        b"PROXY UNKNOWN\r\n".to_vec(),
+        [&signature[..], &[0x21, 0x11, 0, 12, 192, 0, 2, 1, 192, 0, 2, 2, 1, 2, 3, 4]].concat(),
+        [&signature[..], &[0x21, 0x11, 0, 17, 192, 0, 2, 1, 192, 0, 2, 2, 1, 2, 3, 4, 1, 0, 2, b'h', b'2']].concat(),
+        [&signature[..], &[0x21, 0x21, 0, 36], &[1; 36]].concat(),
+        [&signature[..], &[0x20, 0, 0, 0]].concat(),
+        upgrade.to_vec(),
+        // Whole, in two fragments with a ping between them, with a long length, a close, text, without a mask.
+        vec![3, 0x82, 0x82, 1, 2, 3, 4, 0xC1, 2],
+        vec![1, 2, 0x81, 0, 0, 0, 0, 5, 0x89, 0x81, 0, 0, 0, 0, 7, 0x80, 0x81, 0, 0, 0, 0, 6],
+        [&[9, 0x82, 0xFE, 0, 130, 0, 0, 0, 0][..], &[8; 130]].concat(),
+        vec![2, 0x88, 0x82, 0, 0, 0, 0, 3, 0xE8],
+        vec![2, 0x81, 0x81, 0, 0, 0, 0, b'x'],
+        vec![2, 0x82, 1, 5],
+        vec![4, 0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
+    ]
 }
 
 /// One of each property by its wire form.

@@ -3,6 +3,7 @@
 //! Called by the files in `targets/`; `cargo xtask fuzz` builds and runs them. Never part of the product.
 
 pub mod codec;
+pub mod gate;
 pub mod property;
 pub mod session;
 pub mod text;

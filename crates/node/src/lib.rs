@@ -9,6 +9,8 @@ pub mod config;
 mod control;
 mod gate;
 mod log;
+#[doc(hidden)]
+pub mod probe;
 pub mod proxy_header;
 mod reload;
 mod renewal;

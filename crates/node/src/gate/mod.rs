@@ -14,6 +14,8 @@ mod unix_socket;
 mod visitor;
 mod websocket;
 
+pub(crate) use websocket::status as upgrade_status;
+
 use std::io;
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -130,6 +130,15 @@ fn judge(request: &Request, settings: &WebSocketSettings, scheme: &str) -> Verdi
     }
 }
 
+/// The status of the answer to a request head, 101 for an upgrade.
+pub(crate) fn status(head: &[u8], settings: &WebSocketSettings) -> Option<u16> {
+    let (_, request) = Request::try_parse(head).ok().flatten()?;
+    Some(match judge(&request, settings, "https://") {
+        Verdict::Upgrade(_) => 101,
+        Verdict::Answer(response) | Verdict::Refuse(response, _) => response.status,
+    })
+}
+
 /// A browser tells where its page came from. Without a list only pages of this very host may connect; programs that are
 /// no browsers send no `Origin` and need credentials like everybody.
 fn origin_is_allowed(headers: &HeaderMap, origins: &[String], scheme: &str) -> bool {
