@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::command::Heard;
 use crate::report::{Outcome, Report};
 use crate::workspace::Workspace;
-use crate::{deny, fuzz, setup, tidy};
+use crate::{deny, fuzz, setup, spec, tidy};
 
 /// Runs everything. An error when any step failed.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
@@ -23,6 +23,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         plain(&["fmt", "--check", "--manifest-path", setup::RUST_CLIENTS], "formatted")
     });
     report.step("tidy", || tidy::run(workspace).map(|()| Outcome::Passed("the rules of the house hold".to_owned())));
+    report.step("spec", || spec::judge(workspace).map(Outcome::Passed));
     report.step("clippy", || {
         plain(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], "no warning")?;
         setup::clippy_of_rust_clients(workspace)?;
