@@ -23,17 +23,18 @@ impl InboundAliases {
         Self { topics: Vec::new(), max }
     }
 
-    /// Remembers a topic under an alias, and tells whether the alias is allowed (MQTT-3.3.2-12).
-    pub(crate) fn set(&mut self, alias: NonZeroU16, topic: &Arc<str>) -> bool {
-        if alias.get() > self.max {
-            return false;
-        }
+    /// Whether the client may use this alias at all (MQTT-3.3.2-9).
+    pub(crate) fn takes(&self, alias: NonZeroU16) -> bool {
+        alias.get() <= self.max
+    }
+
+    /// Remembers a topic under an alias that the client may use (MQTT-3.3.2-12).
+    pub(crate) fn set(&mut self, alias: NonZeroU16, topic: &Arc<str>) {
         let at = usize::from(alias.get()) - 1;
         if self.topics.len() <= at {
             self.topics.resize(at + 1, None);
         }
         self.topics[at] = Some(Arc::clone(topic));
-        true
     }
 
     /// The topic of an alias; `None` when it was not set.

@@ -90,6 +90,9 @@ impl<J: Journal> Shard<J> {
         let session = &mut self.sessions[slot];
         let subject = &session.facts.subject;
         let Some(link) = &mut session.link else { return Err(Stop::protocol(ReasonCode::ProtocolError, "no link")) };
+        if publish.topic_alias.is_some_and(|alias| !link.aliases.takes(alias)) {
+            return Err(Stop::protocol(ReasonCode::TopicAliasInvalid, "topic alias above our maximum"));
+        }
         let by_alias = publish.topic_alias.filter(|_| publish.topic.is_empty());
         let topic: Option<Arc<str>> = match by_alias {
             Some(alias) => Some(link.aliases.topic(alias).cloned().ok_or_else(unknown_alias)?),
@@ -124,10 +127,8 @@ impl<J: Journal> Shard<J> {
                 cached
             }
         };
-        if let Some(alias) = publish.topic_alias.filter(|_| by_alias.is_none())
-            && !link.aliases.set(alias, &cached.topic)
-        {
-            return Err(Stop::protocol(ReasonCode::TopicAliasInvalid, "topic alias above our maximum"));
+        if let Some(alias) = publish.topic_alias.filter(|_| by_alias.is_none()) {
+            link.aliases.set(alias, &cached.topic);
         }
         Ok(cached)
     }

@@ -106,6 +106,8 @@ fn v5_noid_an_alias_of_0_or_above_the_maximum_is_0x94() {
             &[0x30, 7, 0, 1, b'x', 3, 0x23, 0, 0],
             &[0x30, 7, 0, 1, b'x', 3, 0x23, 0, 33],
             &[0x30, 7, 0, 1, b'x', 3, 0x23, 0xff, 0xff],
+            // Without a topic it could not have been set either, and is wrong by itself.
+            &[0x30, 7, 0, 0, 3, 0x23, 0, 33, b'm'],
         ],
     );
     accepted(&[&[0x30, 7, 0, 1, b'x', 3, 0x23, 0, 32]]);
