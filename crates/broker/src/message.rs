@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use motte_mqtt::{ForwardedProperties, ForwardedPropertiesBuf, Qos};
-use motte_policy::{Action, Identity, Policy, Subject};
+use motte_policy::{Action, ClientId, Identity, Policy, Subject};
 
 use crate::journal::Position;
 use crate::shard::{Millis, ShardId};
@@ -31,6 +31,11 @@ pub enum Publisher {
 }
 
 impl Publisher {
+    /// Whether it is the client of this identifier.
+    pub(crate) fn is(&self, client_id: &ClientId) -> bool {
+        matches!(self, Self::Client(subject) if subject.client_id == *client_id)
+    }
+
     /// Whether the publisher may publish to `topic` under `policy`.
     pub(crate) fn may_publish(&self, policy: &Policy, topic: &str) -> bool {
         match self {

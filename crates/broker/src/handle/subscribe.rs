@@ -82,8 +82,7 @@ impl<J: Journal> Shard<J> {
             RetainHandling::Never => false,
         };
         if replays && filter.share.is_none() {
-            let qos = asked.options.qos;
-            self.sessions[slot].begin_replay(filter.filter.as_str(), qos, asked.id);
+            self.sessions[slot].begin_replay(filter.filter.as_str(), asked);
         }
         let granted = ReasonCode::from_u8(asked.options.qos.as_u8()).unwrap_or(ReasonCode::Success);
         Ok((granted, position))

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use motte_mqtt::{Qos, SubscriptionId};
+use motte_mqtt::{Qos, SubscriptionId, SubscriptionOptions};
 
-use super::Session;
 use super::deliver::Turn;
 use super::queue::Owed;
+use super::{Session, Subscribed};
 use crate::effects::Effects;
 
 /// Retained messages fetched at once.
@@ -22,6 +22,8 @@ const PAGES_PER_TURN: usize = 16;
 pub(crate) struct Replay {
     filter: Box<str>,
     qos: Qos,
+    /// Whether what this client published itself is left out (MQTT-3.8.3-3).
+    no_local: bool,
     id: Option<SubscriptionId>,
     /// Replayed up to this topic.
     after: Option<Arc<str>>,
@@ -29,9 +31,10 @@ pub(crate) struct Replay {
 
 impl Session {
     /// Begins a replay; one under way for the same filter starts anew.
-    pub(crate) fn begin_replay(&mut self, filter: &str, qos: Qos, id: Option<SubscriptionId>) {
+    pub(crate) fn begin_replay(&mut self, filter: &str, asked: Subscribed) {
         self.cancel_replay(filter);
-        self.replays.push_back(Replay { filter: filter.into(), qos, id, after: None });
+        let Subscribed { options: SubscriptionOptions { qos, no_local, .. }, id } = asked;
+        self.replays.push_back(Replay { filter: filter.into(), qos, no_local, id, after: None });
     }
 
     /// Ends the replay of a filter.
@@ -46,13 +49,16 @@ impl Session {
             if !self.may_replay(1, turn, fx) {
                 return false;
             }
-            let (qos, id) = (replay.qos, replay.id);
+            let (qos, no_local, id) = (replay.qos, replay.no_local, replay.id);
             let page = turn.retained.page(&replay.filter, replay.after.as_deref(), PAGE_MESSAGES, turn.now);
             for message in page.messages {
                 if !self.may_replay(message.weight_bytes(), turn, fx) {
                     return false;
                 }
                 self.replayed_up_to(Some(Arc::clone(&message.topic)));
+                if no_local && message.publisher.is(&self.facts.subject.client_id) {
+                    continue;
+                }
                 let ids = id.into_iter().collect();
                 let qos = qos.min(message.qos);
                 self.offer(Owed { message, qos, retain: true, ids, share: None, epoch: None }, turn, fx);

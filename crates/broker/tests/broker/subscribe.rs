@@ -65,6 +65,21 @@ fn v5_3_8_3_3_no_local_keeps_own_messages_away() {
 }
 
 #[test]
+fn v5_3_8_3_3_no_local_keeps_own_retained_messages_away() {
+    let mut world = World::new();
+    let (one, two) = (world.connect(&v5("one")), world.connect(&v5("two")));
+    world.publish(one, Publish { retain: true, ..message("x/1", "own") });
+    world.publish(two, Publish { retain: true, ..message("x/2", "other") });
+    let no_local = SubscriptionOptions { no_local: true, ..options(0) };
+    world.subscribe_with(one, None, &[("x/#", no_local)]);
+    world.expect(one, &["suback 1 00", "publish x/2=other retain"]);
+    world.subscribe_with(one, None, &[("x/#", options(0))]);
+    let mut shown = world.take(one);
+    shown.sort();
+    assert_eq!(shown, ["publish x/1=own retain", "publish x/2=other retain", "suback 1 00"]);
+}
+
+#[test]
 fn v5_3_8_3_4_no_local_on_a_shared_subscription_is_a_protocol_error() {
     let mut world = World::new();
     let client = world.connect(&v5("c"));
