@@ -93,6 +93,8 @@ fn read_again(old: &Settings) -> Result<Settings, Vec<ConfigError>> {
         ("shards", next.shards != old.shards),
         ("sys_interval_s", next.sys_interval != old.sys_interval),
         ("limits of shards", format!("{:?}", next.limits) != format!("{:?}", old.limits)),
+        ("packet_deadline_s, write_timeout_s", next.links != old.links),
+        ("server_reference, response_topic_prefix", next.hints != old.hints),
         ("log", next.log != old.log),
         ("bounds of password checks", hash_bounds(&next) != hash_bounds(old)),
     ] {
@@ -104,6 +106,8 @@ fn read_again(old: &Settings) -> Result<Settings, Vec<ConfigError>> {
     next.shards = old.shards;
     next.sys_interval = old.sys_interval;
     next.limits = old.limits.clone();
+    next.links = old.links;
+    next.hints = old.hints.clone();
     next.log = old.log;
     Ok(next)
 }
