@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use motte_audit::CloseCause;
+use motte_audit::{CloseCause, RefusalReason};
 use motte_mqtt::ReasonCode;
 use motte_policy::{Identity, Policy, UserName};
 use slab::Slab;
@@ -158,6 +158,14 @@ impl<J: Journal> Shard<J> {
     pub fn admit(&mut self, link: LinkId, admission: Admission, now: Millis, fx: &mut impl Effects) {
         self.begin();
         self.on_admission(link, admission, now, fx);
+        self.finish();
+    }
+
+    /// Refuses a connection that was admitted, because what proved its client's identity has ceased to hold on the way
+    /// here: CONNACK 0x87, and the link is closed and forgotten.
+    pub fn turn_away(&mut self, link: LinkId, admission: &Admission, fx: &mut impl Effects) {
+        self.begin();
+        self.refuse_admission(link, admission, (ReasonCode::NotAuthorized, RefusalReason::BadCredentials), fx);
         self.finish();
     }
 

@@ -114,7 +114,7 @@ impl<J: Journal> Shard<J> {
             .map_err(|_| (ReasonCode::PacketTooLarge, RefusalReason::BadConnect))
     }
 
-    fn refuse_admission(
+    pub(crate) fn refuse_admission(
         &mut self,
         link: LinkId,
         admission: &Admission,

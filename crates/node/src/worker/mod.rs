@@ -17,9 +17,9 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use motte_audit::{CloseCause, Event, EventKind, RefusalReason};
+use motte_audit::CloseCause;
 use motte_broker::{Hints, Limits, LinkId, Millis, Shard, ShardId, Shared};
-use motte_policy::{Subject, UserName};
+use motte_policy::UserName;
 use motte_store::MemoryJournal;
 use rustls_pki_types::UnixTime;
 use tokio::sync::Notify;
@@ -29,10 +29,10 @@ pub(crate) use self::link::{say_goodbye, write_out};
 use self::mailbox::{Arrival, Mail, Mailbox, Parcel, Proof};
 use self::outbox::Outlets;
 use crate::clock::Clock;
-use crate::log::{Entry, Reporter};
+use crate::log::Reporter;
 use crate::settings::LinkLimits;
 use crate::snapshot::Snapshot;
-use crate::socket::{Peer, Socket};
+use crate::socket::Socket;
 
 /// Time for connections to take their last bytes when the node stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
@@ -70,7 +70,6 @@ struct Worker {
     outlets: Outlets,
     clock: Clock,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    reporter: Reporter,
     outbox_bytes_max: usize,
     message_bytes_max: usize,
     links: LinkLimits,
@@ -148,15 +147,16 @@ fn move_in(worker: &Rc<RefCell<Worker>>, arrival: Arrival) {
     let Arrival { socket, wire, early, admission, proof, snapshot, peer, place } = arrival;
     let mut state = worker.borrow_mut();
     let current = state.snapshot.load_full();
-    if !Arc::ptr_eq(&current, &snapshot) && !current.upholds(&snapshot, &proof, UnixTime::now()) {
-        return state.refuse(admission.subject(), peer);
-    }
+    let still_holds = Arc::ptr_eq(&current, &snapshot) || current.upholds(&snapshot, &proof, UnixTime::now());
     // The runtime refuses a socket only when it is out of resources: the client sees its connection close.
     let Ok(socket) = Socket::arrive(socket) else { return };
     let id = state.outlets.open(proof);
     state.guarded(Some(id), |shard, now, outlets| {
         outlets.peer = Some(peer);
-        shard.admit(id, admission, now, outlets);
+        match still_holds {
+            true => shard.admit(id, admission, now, outlets),
+            false => shard.turn_away(id, &admission, outlets),
+        }
     });
     drop(state);
     let link = Link::new(Rc::clone(worker), id, socket, wire);
@@ -190,10 +190,9 @@ impl Worker {
         shard.set_hints(seat.hints);
         Self {
             shard,
-            outlets: Outlets::new(seat.mailboxes, letter_bytes_max, seat.reporter.clone()),
+            outlets: Outlets::new(seat.mailboxes, letter_bytes_max, seat.reporter),
             clock: seat.clock,
             snapshot: seat.snapshot,
-            reporter: seat.reporter,
             outbox_bytes_max,
             links: seat.links,
             message_bytes_max: packet_bytes_max.saturating_add(READ_BUDGET_BYTES),
@@ -271,15 +270,5 @@ impl Worker {
             self.guarded(Some(link), |shard, now, outlets| shard.disconnect(link, CloseCause::Revoked, now, outlets));
         }
         self.guarded(None, |shard, _, outlets| shard.on_users_revoked(revoked, outlets));
-    }
-
-    /// Tells of a connection whose credentials ceased to hold between their check and its arrival.
-    fn refuse(&self, subject: &Subject, peer: Peer) {
-        let event = Event {
-            client_id: Some(Arc::clone(&subject.client_id.0)),
-            user_name: subject.identity.user_name().map(Arc::from),
-            kind: EventKind::Refused { reason: RefusalReason::BadCredentials },
-        };
-        self.reporter.report(Entry::of(event, Some(peer)));
     }
 }

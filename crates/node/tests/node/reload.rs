@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use motte_mqtt::{Connect, Packet, ReasonCode};
+use motte_mqtt::{Connect, Packet, ProtocolVersion, ReasonCode};
 use motte_node::ReloadError;
 use motte_pki::{Authority, Role};
 
@@ -86,6 +86,25 @@ fn k24_removed_users_and_changed_passwords_end_connections_and_others_stay() {
     assert_eq!(back.connect(&connect("bob", "builder", "bob")), 0x86);
     let mut back = house.open(node.address(), None, b"mqtt");
     assert_eq!(back.connect(&connect("carol", "chimes", "carol")), 0);
+}
+
+#[test]
+fn k24_who_is_revoked_on_the_way_in_is_refused_with_a_connack() {
+    let house = House::new();
+    house.write_passwords(&[("alice", "wonder"), ("bob", "builder")]);
+    let node = house.start();
+    let bob = Connect { user_name: Some("bob"), password: Some(b"builder"), ..connect_as_nobody("bob") };
+    // Each has come to the gate, and is checked against the files as they were then.
+    let [mut early, mut early_311] = [(); 2].map(|()| house.open(node.address(), None, b"mqtt"));
+    house.write_passwords(&[("alice", "wonder")]);
+    node.handle.reload().unwrap();
+    assert_eq!(early.connect(&bob), ReasonCode::NotAuthorized.as_u8());
+    assert!(early.until_closed().is_empty());
+    let bob_311 = Connect { version: ProtocolVersion::V311, ..bob };
+    assert_eq!(early_311.connect(&bob_311), 5);
+    let line = logged(|line| line["client_id"] == "bob" && line["reason"] == "bad_credentials");
+    assert_eq!(line["user"], "bob", "{line}");
+    assert!(line["address"].is_string(), "{line}");
 }
 
 #[test]
