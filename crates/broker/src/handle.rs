@@ -38,7 +38,7 @@ pub(crate) struct Stop {
 
 impl Stop {
     /// The client broke the protocol.
-    fn protocol(reason: ReasonCode, detail: &'static str) -> Self {
+    pub(crate) fn protocol(reason: ReasonCode, detail: &'static str) -> Self {
         Self { reason, cause: CloseCause::Protocol, detail }
     }
 

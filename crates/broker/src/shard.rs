@@ -265,6 +265,18 @@ impl<J: Journal> Shard<J> {
         self.give_up(link, stop, now, fx);
     }
 
+    /// What carries the packets of the client is broken in a way that leaves the other direction whole, such as a text
+    /// frame of WebSocket (MQTT-6.0.0-1): DISCONNECT with this reason for 5.0.
+    pub fn on_misframed(
+        &mut self,
+        link: LinkId,
+        (reason, detail): (ReasonCode, &'static str),
+        now: Millis,
+        fx: &mut impl Effects,
+    ) {
+        self.give_up(link, Stop::protocol(reason, detail), now, fx);
+    }
+
     fn give_up(&mut self, link: LinkId, stop: Stop, now: Millis, fx: &mut impl Effects) {
         self.begin();
         if let Some(&slot) = self.links.get(&link) {

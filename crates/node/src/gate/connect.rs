@@ -43,7 +43,7 @@ pub(super) async fn read(visitor: &mut Visitor, bytes_max: u32) -> Result<FirstP
         visitor.read_more().await.map_err(|error| {
             let reason = match error {
                 WireError::Tls(_) => RefusalReason::TlsHandshake,
-                WireError::WebSocket(_) | WireError::Io(_) => RefusalReason::BadConnect,
+                WireError::WebSocket(_) | WireError::MessageTooLong | WireError::Io(_) => RefusalReason::BadConnect,
             };
             Refusal::silent(reason, format!("the connection ended before a whole CONNECT: {error}"))
         })?;

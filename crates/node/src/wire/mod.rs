@@ -24,6 +24,9 @@ pub(crate) enum WireError {
     /// The peer broke the WebSocket protocol or a limit of it.
     #[error("WebSocket: {0}")]
     WebSocket(&'static str),
+    /// The peer announced a longer WebSocket message or frame than it may send.
+    #[error("WebSocket: a message longer than allowed")]
+    MessageTooLong,
     /// The socket failed.
     #[error("{0}")]
     Io(#[from] io::Error),

@@ -19,6 +19,8 @@ const READ_BUFFER_BYTES: usize = 2048;
 pub(crate) struct WebSocket {
     context: WebSocketContext,
     pipe: Pipe,
+    /// What the close frame says.
+    verdict: CloseCode,
 }
 
 /// Bytes from and to the layer below.
@@ -38,7 +40,11 @@ impl WebSocket {
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max))
             .accept_unmasked_frames(false);
-        Self { context: WebSocketContext::new(Role::Server, Some(config)), pipe: Pipe::default() }
+        Self {
+            context: WebSocketContext::new(Role::Server, Some(config)),
+            pipe: Pipe::default(),
+            verdict: CloseCode::Normal,
+        }
     }
 
     /// Sets another bound for messages and frames.
@@ -74,7 +80,8 @@ impl WebSocket {
                 Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => return Ok(true),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(Error::Capacity(CapacityError::MessageTooLong { .. })) => {
-                    return Err(self.refuse(CloseCode::Size, "a message longer than allowed"));
+                    self.verdict = CloseCode::Size;
+                    return Err(WireError::MessageTooLong);
                 }
                 Err(_) => return Err(self.refuse(CloseCode::Protocol, "a frame against the protocol")),
             }
@@ -91,18 +98,15 @@ impl WebSocket {
 
     /// Queues a close frame, unless one was sent.
     pub(crate) fn close(&mut self) {
-        self.close_with(CloseCode::Normal);
-    }
-
-    fn refuse(&mut self, code: CloseCode, what: &'static str) -> WireError {
-        self.close_with(code);
-        WireError::WebSocket(what)
-    }
-
-    fn close_with(&mut self, code: CloseCode) {
-        let frame = CloseFrame { code, reason: Utf8Bytes::from_static("") };
+        let frame = CloseFrame { code: self.verdict, reason: Utf8Bytes::from_static("") };
         // The pipe takes every write; an error only says that the closing handshake is over.
         let _ = self.context.close(&mut self.pipe, Some(frame));
+    }
+
+    /// The close frame is to say why, behind whatever MQTT still has to say.
+    fn refuse(&mut self, verdict: CloseCode, what: &'static str) -> WireError {
+        self.verdict = verdict;
+        WireError::WebSocket(what)
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use motte_audit::CloseCause;
 use motte_broker::{LinkId, Millis, Shard};
+use motte_mqtt::ReasonCode;
 use motte_store::MemoryJournal;
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
@@ -21,7 +22,7 @@ use super::outbox::Outlets;
 use super::{READ_BUDGET_BYTES, Worker};
 use crate::settings::LinkLimits;
 use crate::socket::Socket;
-use crate::wire::{Flushed, Wire};
+use crate::wire::{Flushed, Wire, WireError};
 
 /// Time for a closed link to take its last bytes.
 const FAREWELL_MAX: Duration = Duration::from_secs(5);
@@ -205,7 +206,18 @@ impl Link {
         plain.clear();
         plain.shrink_to(2 * READ_BUDGET_BYTES);
         self.worker.borrow_mut().plain = plain;
-        opened.map_err(|_| CloseCause::Protocol)?;
+        match opened {
+            Ok(()) => {}
+            // Where only the frames are wrong the client can still be told in MQTT.
+            Err(WireError::WebSocket(what)) => self.give_up(|shard, id, now, outlets| {
+                shard.on_misframed(id, (ReasonCode::MalformedPacket, what), now, outlets);
+            }),
+            Err(WireError::MessageTooLong) => self.give_up(|shard, id, now, outlets| {
+                let what = "a WebSocket message longer than allowed";
+                shard.on_misframed(id, (ReasonCode::PacketTooLarge, what), now, outlets);
+            }),
+            Err(WireError::Tls(_) | WireError::Io(_)) => return Err(CloseCause::Protocol),
+        }
         // Pongs, key updates and session tickets have no outbox to stir.
         if self.stall.is_none() && self.wire.has_unsent() { self.flush() } else { Ok(()) }
     }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use motte_mqtt::{Packet, ProtocolVersion};
+use motte_mqtt::{Packet, ProtocolVersion, ReasonCode};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
@@ -40,23 +40,30 @@ fn write(socket: &mut Socket, bytes: &[u8]) {
     let _ = socket.get_mut().flush();
 }
 
-/// Lets `test` have a connection before its CONNECT, and one that is admitted, over WebSocket and secure WebSocket.
-fn on_each(mut test: impl FnMut(&mut Socket)) {
+/// Lets `test` have a connection before its CONNECT (`false`), and one that is admitted (`true`), over WebSocket and
+/// secure WebSocket.
+fn on_each(mut test: impl FnMut(&mut Socket, bool)) {
     for house in houses() {
         let node: Running = house.start();
-        test(&mut upgrade(&house, &node, "/mqtt", &[MQTT]).unwrap());
+        test(&mut upgrade(&house, &node, "/mqtt", &[MQTT]).unwrap(), false);
         let mut admitted = upgrade(&house, &node, "/mqtt", &[MQTT]).unwrap();
         write(&mut admitted, &frame(FIN | BINARY, &connect_bytes()));
         assert!(matches!(admitted.read(), Ok(Message::Binary(ack)) if ack[0] == 0x20 && ack[3] == 0));
-        test(&mut admitted);
+        test(&mut admitted, true);
     }
 }
 
-/// Sends bytes and expects the broker to close with `code`.
+/// Sends bytes and expects the broker to close with `code`, and before that to tell whom it admitted in MQTT.
 #[track_caller]
 fn closes(bytes: &[u8], code: CloseCode) {
-    on_each(|socket| {
+    let reason = if code == CloseCode::Size { ReasonCode::PacketTooLarge } else { ReasonCode::MalformedPacket };
+    on_each(|socket, is_admitted| {
         write(socket, bytes);
+        if is_admitted {
+            let told = socket.read();
+            let is_disconnect = |told: &[u8]| told[0] == 0xe0 && told[2] == reason.as_u8();
+            assert!(matches!(&told, Ok(Message::Binary(told)) if is_disconnect(told)), "{told:?} for {code}");
+        }
         match socket.read() {
             Ok(Message::Close(Some(frame))) => assert_eq!(frame.code, code, "{:02x?}", &bytes[..bytes.len().min(16)]),
             other => panic!("{other:?} for {:02x?}", &bytes[..bytes.len().min(16)]),
@@ -87,7 +94,7 @@ fn k14_control_frames_are_whole_and_short() {
     closes(&frame(PING, b"in two parts"), CloseCode::Protocol);
     closes(&frame(FIN | PING, &[b'x'; 126]), CloseCode::Protocol);
     closes(&frame(FIN | CLOSE, &[3]), CloseCode::Protocol);
-    on_each(|socket| {
+    on_each(|socket, _| {
         write(socket, &frame(FIN | PING, &[b'x'; 125]));
         assert!(matches!(socket.read(), Ok(Message::Pong(payload)) if payload.len() == 125));
     });
@@ -183,17 +190,19 @@ fn a_mask_is_taken_off() {
 
 #[test]
 fn a_close_is_answered_with_its_code() {
-    for (payload, code) in [(b"\x03\xe8".as_slice(), CloseCode::Normal), (b"\x03\xe9bye", CloseCode::Away)] {
-        on_each(|socket| {
+    let answered = |payload: &[u8], code| {
+        on_each(|socket, _| {
             write(socket, &frame(FIN | CLOSE, payload));
             match socket.read() {
                 Ok(Message::Close(Some(frame))) => assert_eq!(frame.code, code),
                 other => panic!("{other:?}"),
             }
         });
-    }
+    };
+    answered(b"\x03\xe8", CloseCode::Normal);
+    answered(b"\x03\xe9bye", CloseCode::Away);
     // A code that no peer may send is an error of the protocol.
     for code in [999_u16, 1005, 1006, 1015] {
-        closes(&frame(FIN | CLOSE, &code.to_be_bytes()), CloseCode::Protocol);
+        answered(&code.to_be_bytes(), CloseCode::Protocol);
     }
 }

@@ -250,6 +250,7 @@ fn v5_6_0_0_1_a_text_frame_of_an_admitted_client_closes_the_connection() {
     socket.send(Message::Ping(b"still there?".to_vec().into())).unwrap();
     assert!(matches!(socket.read(), Ok(Message::Pong(payload)) if payload == b"still there?".as_slice()));
     socket.send(Message::text("hello")).unwrap();
+    assert!(matches!(socket.read(), Ok(Message::Binary(told)) if told[0] == 0xe0 && told[2] == 0x81), "DISCONNECT");
     match socket.read() {
         Ok(Message::Close(Some(frame))) => assert_eq!(u16::from(frame.code), 1003),
         other => panic!("{other:?}"),
