@@ -1,9 +1,10 @@
-//! Runs seeds of the simulation by hand: `cargo run -p motte-sim -- --seed 7 --verbose`, or `-- --seeds 0..20000`.
+//! Runs seeds of the simulation by hand: `cargo run -p motte-sim -- --seed 7 --verbose`, or `-- --seeds 0..20000`; and
+//! `-- --choices FILE` runs what the fuzzer of conversations found.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: motte-sim --seed N [--verbose] | --seeds FROM..TO";
+const USAGE: &str = "usage: motte-sim --seed N [--verbose] | --seeds FROM..TO | --choices FILE";
 
 fn main() -> io::Result<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -16,6 +17,19 @@ fn main() -> io::Result<ExitCode> {
         _ => (None, false),
     };
     let mut out = io::stdout().lock();
+    if let ["--choices", file] = words.as_slice() {
+        return Ok(match motte_sim::run_choices(&std::fs::read(file)?) {
+            Ok(outcome) => {
+                writeln!(out, "{file} keeps every promise: {outcome:?}")?;
+                ExitCode::SUCCESS
+            }
+            Err(failure) => {
+                failure.log().iter().try_for_each(|line| writeln!(out, "{line}"))?;
+                writeln!(out, "{failure}")?;
+                ExitCode::FAILURE
+            }
+        });
+    }
     let Some(seeds) = seeds else {
         writeln!(out, "{USAGE}")?;
         return Ok(ExitCode::FAILURE);
