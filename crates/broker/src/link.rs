@@ -48,6 +48,8 @@ pub(crate) struct Link {
     pub(crate) version: ProtocolVersion,
     pub(crate) decoder: Decoder,
     pub(crate) encoder: Encoder,
+    /// Bytes of the largest packet the client takes.
+    pub(crate) packet_size_max: u32,
     /// Silence after which the connection ends: one and a half times the keep alive. `None` for never.
     pub(crate) silence_ms_max: Option<u64>,
     pub(crate) heard: Millis,
@@ -80,6 +82,7 @@ impl Link {
             version,
             decoder: Decoder::new(Sender::Client, version, limits.packet_size_bytes_max),
             encoder: Encoder::new(version, admission.packet_size_max),
+            packet_size_max: admission.packet_size_max,
             silence_ms_max: NonZeroU16::new(keep_alive_s).map(|s| u64::from(s.get()) * 1_500),
             heard: now,
             pace: Pace::new(limits, now),

@@ -114,6 +114,12 @@ impl Message {
         self.topic.len() + self.payload.len() + self.properties.as_ref().encoded_len()
     }
 
+    /// Bytes of the largest PUBLISH it can become for a member of a group: beside itself the fixed header, the lengths
+    /// of topic and properties, and packet identifier, expiry, alias and one subscription identifier.
+    pub(crate) fn packet_bytes_max(&self) -> usize {
+        self.weight_bytes() + 5 + 2 + 4 + 2 + 5 + 3 + 5
+    }
+
     /// Whether its Message Expiry Interval has passed.
     #[must_use]
     pub fn is_expired(&self, now: Millis) -> bool {

@@ -119,12 +119,14 @@ impl Session {
     /// A connection stands for this session: everything unfinished will be sent again on it.
     pub(crate) fn attach(&mut self, link: Link) {
         self.sent = 0;
+        self.facts.room.tell_packet_size(link.packet_size_max);
         self.link = Some(link);
     }
 
     /// The connection is gone.
     pub(crate) fn detach(&mut self) -> Option<Link> {
         self.sent = 0;
+        self.facts.room.tell_packet_size(u32::MAX);
         self.link.take()
     }
 

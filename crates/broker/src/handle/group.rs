@@ -149,7 +149,8 @@ impl<J: Journal> Shard<J> {
         let Some(share) = owed.share.as_ref().filter(|_| may_go_on) else { return false };
         let from = SessionRef { shard: self.core.id, key: leaving.key };
         let rate = |session: SessionRef, subscription: &Subscription| {
-            let readiness = subscription.facts.room.readiness(message.qos.min(subscription.options.qos));
+            let qos = message.qos.min(subscription.options.qos);
+            let readiness = subscription.facts.room.readiness(qos, message.packet_bytes_max());
             let is_better = session != from && readiness > leaving.readiness;
             let may = is_better && subscription.facts.may_receive(&self.core.policy, &message.topic);
             if may { readiness } else { Readiness::Full }

@@ -198,7 +198,7 @@ impl<J: Journal> Shard<J> {
         now: Millis,
         fx: &mut impl Effects,
     ) -> Option<Position> {
-        let chosen: Chosen = route.groups.iter().map(|group| group.choose(message.qos).clone()).collect();
+        let chosen: Chosen = route.groups.iter().map(|group| group.choose(&message).clone()).collect();
         let position = self.record_publish(&mut message, route, &chosen);
         let message = Arc::new(message);
         if message.retain {

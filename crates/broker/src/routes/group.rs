@@ -11,6 +11,7 @@ use motte_mqtt::SubscriptionFilter;
 
 use super::room::Readiness;
 use super::{Facts, SessionRef, Subscription, Target};
+use crate::message::Message;
 use crate::shard::ShardId;
 
 /// The name of a group and whose turn it is. Goes with each message the group is owed until a member has it.
@@ -109,12 +110,13 @@ pub(crate) struct GroupRoute {
 }
 
 impl GroupRoute {
-    /// The member that is given a message of `qos`: in turn among those that are readiest for it.
-    pub(crate) fn choose(&self, qos: motte_mqtt::Qos) -> &(ShardId, Arc<[Target]>) {
-        let len = self.members.len();
+    /// The member that is given a message: in turn among those that are readiest for it.
+    pub(crate) fn choose(&self, message: &Message) -> &(ShardId, Arc<[Target]>) {
+        let (len, qos, packet_bytes) = (self.members.len(), message.qos, message.packet_bytes_max());
         let in_turn = |start: usize| self.members.iter().cycle().skip(start).take(len);
         let rate = |member: &&(ShardId, Arc<[Target]>)| {
-            let readiness = member.1.iter().map(|target| target.facts.room.readiness(qos.min(target.qos)));
+            let ready_for = |target: &Target| target.facts.room.readiness(qos.min(target.qos), packet_bytes);
+            let readiness = member.1.iter().map(ready_for);
             readiness.max().unwrap_or(Readiness::Full)
         };
         self.share.choose(len, in_turn, rate).expect("a group route has a member")

@@ -2,7 +2,7 @@
 //!
 //! Written by the session, read by whoever chooses. It may be a moment old: the member's own shard looks again.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use motte_mqtt::Qos;
 
@@ -29,8 +29,18 @@ pub(crate) enum Readiness {
 }
 
 /// Room of a session.
-#[derive(Debug, Default)]
-pub(crate) struct Room(AtomicU8);
+#[derive(Debug)]
+pub(crate) struct Room {
+    bits: AtomicU8,
+    /// Bytes of the largest packet its client takes (MQTT-3.1.2-24).
+    packet_bytes_max: AtomicU32,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { bits: AtomicU8::new(0), packet_bytes_max: AtomicU32::new(u32::MAX) }
+    }
+}
 
 impl Room {
     /// Tells how things are for a session with a connection or without.
@@ -38,14 +48,23 @@ impl Room {
         let bit = |is: bool, bit: u8| if is { bit } else { 0 };
         let bits = bit(online, ONLINE) | bit(outbox, OUTBOX) | bit(window, WINDOW) | bit(queue, QUEUE);
         // Most messages change nothing, and a write would take the line from the shards that read it.
-        if self.0.load(Ordering::Relaxed) != bits {
-            self.0.store(bits, Ordering::Release);
+        if self.bits.load(Ordering::Relaxed) != bits {
+            self.bits.store(bits, Ordering::Release);
         }
     }
 
-    /// How well a message of `qos` can be taken.
-    pub(crate) fn readiness(&self, qos: Qos) -> Readiness {
-        let bits = self.0.load(Ordering::Acquire);
+    /// Tells how large packets may be; a session without a connection does not know and waits for anything.
+    pub(crate) fn tell_packet_size(&self, bytes_max: u32) {
+        self.packet_bytes_max.store(bytes_max, Ordering::Release);
+    }
+
+    /// How well a message of `qos` can be taken that makes a packet of at most `packet_bytes`. One that may be too
+    /// large is better given to another member (MQTT 5.0, section 3.1.2.11.4).
+    pub(crate) fn readiness(&self, qos: Qos, packet_bytes: usize) -> Readiness {
+        if u32::try_from(packet_bytes).is_ok_and(|bytes| bytes > self.packet_bytes_max.load(Ordering::Acquire)) {
+            return Readiness::Full;
+        }
+        let bits = self.bits.load(Ordering::Acquire);
         let has = |asked: u8| bits & asked == asked;
         if qos == Qos::AtMostOnce {
             // QoS 0 does not wait: it goes out at once or is dropped.

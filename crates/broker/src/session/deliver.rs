@@ -79,7 +79,7 @@ impl Session {
     /// How well this session can take a message now.
     pub(crate) fn readiness(&self, owed: &Owed, turn: &Turn<'_>, fx: &mut impl Effects) -> Readiness {
         self.tell_room(turn, fx);
-        let readiness = self.facts.room.readiness(owed.qos);
+        let readiness = self.facts.room.readiness(owed.qos, owed.message.packet_bytes_max());
         let has_to_wait = matches!(readiness, Readiness::Away | Readiness::Busy);
         if has_to_wait && !self.queue.has_room(owed.message.weight_bytes(), turn.limits) {
             return Readiness::Full;

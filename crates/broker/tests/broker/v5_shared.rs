@@ -122,6 +122,29 @@ fn a_queue_that_is_full_for_this_message_alone_passes_it_on() {
 }
 
 #[test]
+fn a_message_too_large_for_one_member_goes_to_another() {
+    let (mut world, from) = two_shards(&Limits::default());
+    let [near, other, far] = names(&world);
+    let small = |client_id| Hello { packet_size_max: Some(60), ..v5(client_id) };
+    let hellos = [small(&near), small(&far), v5(&other)];
+    let all = hellos.each_ref().map(|hello| join(&mut world, hello, 1));
+    let large = "l".repeat(60);
+    for value in 1..=6 {
+        world.publish(from, Publish { delivery: qos1(value), ..message("x", &large) });
+    }
+    assert_eq!(shares(&mut world, &all), [0, 0, 6]);
+    publish_all(&mut world, from, 1, 9);
+    assert_eq!(shares(&mut world, &all), [3, 3, 3], "all take turns with what all can take");
+    // Nobody else is there: it counts as sent (MQTT-3.1.2-25), and nobody holds it.
+    (1..=9).for_each(|value| world.puback(all[2], value));
+    world.lose(all[2]);
+    world.publish(from, Publish { delivery: qos1(1), ..message("x", &large) });
+    assert_eq!(shares(&mut world, &all[..2]), [0, 0]);
+    let counters = world.counters();
+    assert_eq!((counters.routed, counters.sent, counters.queued), (16, 16, 0));
+}
+
+#[test]
 fn qos_0_goes_to_members_that_read() {
     let (mut world, from) = two_shards(&Limits { outbox_bytes_max: 100, ..Limits::default() });
     let [near, other, far] = names(&world);
