@@ -270,9 +270,13 @@ impl Session {
 
     /// The transport took everything: a burst of dropped messages is over once nothing waits.
     pub(crate) fn on_room(&mut self, fx: &mut impl Effects) {
-        if !self.missed.in_burst || !self.queue.is_empty() {
-            return;
+        if self.queue.is_empty() {
+            self.report_missed(fx);
         }
+    }
+
+    /// Ends a burst of dropped messages, if there is one, and reports those that were only counted.
+    pub(crate) fn report_missed(&mut self, fx: &mut impl Effects) {
         let messages = std::mem::take(&mut self.missed).messages;
         if messages > 0 {
             fx.event(self.event(EventKind::Dropped { messages }));

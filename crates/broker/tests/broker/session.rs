@@ -155,6 +155,20 @@ fn a_full_queue_drops_the_newest_counts_and_reports_once() {
 }
 
 #[test]
+fn what_was_dropped_is_reported_in_full_when_the_session_ends() {
+    let mut world = World::with_limits(&Limits { queue_messages_max: 2, ..Limits::default() });
+    let from = world.connect(&v5("from"));
+    let to = world.connect(&lasting("to"));
+    world.subscribe(to, &[("x", 1)]);
+    world.lose(to);
+    publish_all(&mut world, from, 5, qos1);
+    world.events();
+    world.connect(&v5("to"));
+    let dropped = EventKind::Dropped { messages: 2 };
+    assert_eq!(world.events().iter().filter(|&event| *event == dropped).count(), 1, "one was reported at once");
+}
+
+#[test]
 fn a_queue_is_bounded_in_bytes() {
     let mut world = World::with_limits(&Limits { queue_bytes_max: 250, ..Limits::default() });
     let from = world.connect(&v5("from"));
