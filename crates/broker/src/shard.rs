@@ -348,6 +348,14 @@ impl<J: Journal> Shard<J> {
         self.core.counters
     }
 
+    /// The connection that stands for the session of a client identifier. A caller that reads it to the end of what has
+    /// come in before it admits another under the same identifier keeps the order in which the client sent.
+    #[must_use]
+    pub fn link_of(&self, client_id: &str) -> Option<LinkId> {
+        let slot = self.clients.get(client_id)?;
+        self.sessions[*slot].link.as_ref().map(|link| link.id)
+    }
+
     /// The slot of a session, if it still is the one that is meant.
     pub(crate) fn slot(&self, key: SessionKey) -> Option<usize> {
         self.sessions.get(key.slot).filter(|session| session.key == key).map(|_| key.slot)

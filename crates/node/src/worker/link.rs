@@ -183,11 +183,15 @@ impl Link {
             }
         }
         if is_held {
+            worker.outlets.heard(self.id);
             return Poll::Pending;
         }
         let mut buffer = ReadBuf::new(&mut worker.network);
         match self.socket.poll_read(cx, &mut buffer) {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                worker.outlets.heard(self.id);
+                Poll::Pending
+            }
             Poll::Ready(Err(_)) => Poll::Ready(Wake::Lost),
             Poll::Ready(Ok(())) => Poll::Ready(match buffer.filled().len() {
                 0 => Wake::Lost,

@@ -40,6 +40,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(2);
 /// Bytes read from one socket in one turn.
 const READ_BUDGET_BYTES: usize = 64 * 1024;
 
+/// Turns of the runtime for which a connection is heard out before another takes its place.
+const HEARING_TURNS_MAX: usize = 64;
+
 /// What a shard thread is started with.
 #[derive(Debug)]
 pub(crate) struct Seat {
@@ -109,7 +112,7 @@ pub(crate) async fn run(seat: Seat) {
                     if matches!(mail, Mail::Stop) {
                         return stop(&worker).await;
                     }
-                    take(&worker, mailbox, mail);
+                    take(&worker, mailbox, mail).await;
                 }
             }
             () = timer => worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_timer(now, outlets)),
@@ -120,9 +123,12 @@ pub(crate) async fn run(seat: Seat) {
 }
 
 /// Handles one piece of mail out of `mailbox`.
-fn take(worker: &Rc<RefCell<Worker>>, mailbox: &Mailbox, mail: Mail) {
+async fn take(worker: &Rc<RefCell<Worker>>, mailbox: &Mailbox, mail: Mail) {
     match mail {
-        Mail::Arrival(arrival) => move_in(worker, *arrival),
+        Mail::Arrival(arrival) => {
+            hear_out(worker, &arrival.admission.subject().client_id.0).await;
+            move_in(worker, *arrival);
+        }
         Mail::Letters(Parcel { letters, bytes }) => {
             worker.borrow_mut().guarded(None, |shard, now, outlets| {
                 for letter in letters {
@@ -139,6 +145,25 @@ fn take(worker: &Rc<RefCell<Worker>>, mailbox: &Mailbox, mail: Mail) {
             worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_sys_due(*figures, now, outlets));
         }
         Mail::Stop => {}
+    }
+}
+
+/// Lets the connection of a client that comes again be read first: what the client sent on it, it sent before, and a
+/// DISCONNECT among that keeps the will from being published (MQTT-3.14.4-3). A client that never stops sending is cut
+/// off where it stands.
+async fn hear_out(worker: &Rc<RefCell<Worker>>, client_id: &str) {
+    if worker.borrow().shard.link_of(client_id).is_none() {
+        return;
+    }
+    // While a task yields, the runtime asks the sockets what came in; only then can the link's task know.
+    tokio::task::yield_now().await;
+    let Some(link) = worker.borrow().shard.link_of(client_id) else { return };
+    worker.borrow_mut().outlets.hear(link);
+    for _ in 0..HEARING_TURNS_MAX {
+        if !worker.borrow_mut().outlets.hears(link) {
+            return;
+        }
+        tokio::task::yield_now().await;
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Slot {
     pub(crate) stirred: bool,
     /// Whether the shard has closed the link.
     pub(crate) closing: bool,
+    /// Whether somebody waits until the link's task has read all that came in.
+    pub(crate) hearing: bool,
     /// Until when the shard wants nothing read; taken by the link's task.
     pub(crate) paused_until: Option<Millis>,
     /// How the identity was proved.
@@ -86,6 +88,7 @@ impl Outlets {
             waker: None,
             stirred: false,
             closing: false,
+            hearing: false,
             paused_until: None,
             proof,
             feeds: ShardSet::default(),
@@ -97,6 +100,28 @@ impl Outlets {
     pub(crate) fn slot(&mut self, link: LinkId) -> Option<&mut Slot> {
         let index = usize::try_from(link.0 & u64::from(u32::MAX)).ok()?;
         self.slots.get_mut(index).filter(|slot| slot.link == link)
+    }
+
+    /// Asks the task of a link to read what came in.
+    pub(crate) fn hear(&mut self, link: LinkId) {
+        if let Some(slot) = self.slot(link) {
+            slot.hearing = true;
+            if let Some(waker) = slot.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Whether the task of a link that was asked to has more to read.
+    pub(crate) fn hears(&mut self, link: LinkId) -> bool {
+        self.slot(link).is_some_and(|slot| slot.hearing && !slot.closing)
+    }
+
+    /// Nothing more is to be read from a link for now.
+    pub(crate) fn heard(&mut self, link: LinkId) {
+        if let Some(slot) = self.slot(link) {
+            slot.hearing = false;
+        }
     }
 
     /// Forgets a link whose task is over.

@@ -275,3 +275,40 @@ fn subscribe(client: &mut Client, filter: &str) {
     }));
     client.receive(|packet| assert!(matches!(packet, Packet::SubAck(ack) if ack.codes == [0]), "{packet:?}"));
 }
+
+#[test]
+fn v5_3_14_4_3_a_disconnect_counts_that_was_sent_before_the_client_came_again() {
+    let mut house = House::new();
+    house.settings.shards = std::num::NonZeroU16::MIN;
+    let node = house.start();
+    let mut watcher = house.open(node.address(), Some("alice"), b"mqtt");
+    assert_eq!(watcher.connect(&connect_as_nobody("watcher")), 0);
+    subscribe(&mut watcher, "wills/#");
+    let will = Will {
+        topic: "wills/hasty",
+        payload: b"gone",
+        qos: Qos::AtMostOnce,
+        retain: false,
+        delay_s: 0,
+        message_expiry_s: None,
+        properties: ForwardedProperties::EMPTY,
+    };
+    let connect = Connect { will: Some(will), ..connect_as_nobody("hasty") };
+    // Far more than the broker reads from a connection at a time, so that the DISCONNECT is the last it comes to.
+    let mut bytes = encode(ProtocolVersion::V5, &publish("bulk", &[0; 16 * 1024])).repeat(32);
+    bytes.extend([0xE0, 0]);
+    // All past the handshake, so that nothing but the CONNECT stands between one and the next. None is closed on this
+    // side: the broker learns from the DISCONNECT alone that one is over.
+    let mut clients: Vec<_> = (0..20).map(|_| house.open(node.address(), Some("alice"), b"mqtt")).collect();
+    for client in &mut clients {
+        assert_eq!(client.connect(&connect), 0);
+        client.send(&bytes);
+    }
+    let mut last = house.open(node.address(), Some("alice"), b"mqtt");
+    assert_eq!(last.connect(&connect_as_nobody("hasty")), 0);
+    watcher.send_packet(&publish("wills/none", b""));
+    watcher.receive(|packet| match packet {
+        Packet::Publish(publish) => assert_eq!(publish.topic, "wills/none", "the will of a client that said goodbye"),
+        packet => panic!("{packet:?}"),
+    });
+}
