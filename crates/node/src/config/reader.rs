@@ -193,12 +193,17 @@ impl<'a> Section<'a> {
     /// A whole number within bounds.
     pub(super) fn number(&self, key: &str, range: RangeInclusive<u64>, problems: &mut Problems) -> Option<u64> {
         let found = self.find(key)?;
-        let value = found.get_ref().as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
+        let written = found.get_ref().as_integer();
+        let value = written.and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
         let value = value.filter(|value| range.contains(value));
         if value.is_none() {
             let line = problems.line_of(found.span().start);
             let what = format!("{key} must be a whole number from {} to {}", range.start(), range.end());
-            problems.at(line, what, "write digits only, without unit and without quotation marks");
+            let hint = match written {
+                Some(_) => "take a number within these bounds, or leave the key out for its default",
+                None => "write digits only, without unit and without quotation marks",
+            };
+            problems.at(line, what, hint);
         }
         value
     }
