@@ -193,8 +193,9 @@ fn alerted(alert: AlertDescription, host: &str) -> Trouble {
             "check that certificate and key are whole, and from the broker's own CA",
         ),
         A::AccessDenied => Trouble::new(
-            format!("{host} refuses your client certificate: access denied"),
-            "ask the broker's operator whether this certificate may log in",
+            format!("{host} denies access in the handshake"),
+            "it refuses your client certificate, or does not go by the name or address you gave: use the name in its \
+             certificate, or ask its operator",
         ),
         A::ProtocolVersion | A::InsufficientSecurity => versions(host),
         A::HandshakeFailure => Trouble::new(
