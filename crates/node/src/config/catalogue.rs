@@ -183,7 +183,8 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
             key(
                 "allow_anonymous",
                 "false",
-                "Let clients in without any proof of who they are: true, or names of listeners such as [\"local\"].",
+                "Let clients in without any proof of who they are: true, or names of listeners such as [\"local\"].\n\
+                 Where there is no password file, what they call themselves is not looked at.",
             ),
             key(
                 "plaintext_listeners",

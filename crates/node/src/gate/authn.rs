@@ -61,11 +61,13 @@ impl Hashes {
         if let Some(name) = certificate_name(rules, certificates, connect)? {
             return Ok(Authenticated::by_certificate(UserName(name)));
         }
-        if let Some(user) = connect.user_name {
+        // Where there are no passwords at all a user name is a mere word, and whoever says it stays nobody.
+        let is_mere_word = rules.allow_anonymous && snapshot.passwords.is_none();
+        if let Some(user) = connect.user_name.filter(|_| !is_mere_word) {
             return self.check_password(snapshot, connect.version, user, connect.password).await;
         }
         // A password is meant as proof; one that proves nothing is worse than none.
-        if connect.password.is_some() {
+        if connect.password.is_some() && connect.user_name.is_none() {
             return Err(Refusal::answered(
                 RefusalReason::BadCredentials,
                 connect.version,

@@ -100,6 +100,20 @@ fn anonymous_clients_come_in_only_where_danger_allows_it() {
 }
 
 #[test]
+fn k28_a_name_nobody_can_check_is_no_identity() {
+    let mut house = House::new();
+    house.settings.listeners[0].rules.allow_anonymous = true;
+    house.settings.identity.password_file = None;
+    // What alice may do nobody may.
+    house.write("acl", "user alice\ntopic readwrite #\n");
+    let node = house.start();
+    let mut client = house.open(node.address(), None, b"mqtt");
+    assert_eq!(client.connect(&connect_as_alice("c")), 0);
+    client.send(&[0x32, 7, 0, 1, b'x', 0, 1, 0, b'm']);
+    client.receive(|packet| assert!(matches!(packet, Packet::PubAck(ack) if ack.reason.as_u8() == 0x87), "{packet:?}"));
+}
+
+#[test]
 fn k28_a_password_without_a_name_never_comes_in() {
     let mut house = House::new();
     house.settings.listeners[0].rules.allow_anonymous = true;
