@@ -61,23 +61,16 @@ impl Hashes {
         if let Some(name) = certificate_name(rules, certificates, connect)? {
             return Ok(Authenticated::by_certificate(UserName(name)));
         }
-        // Where there are no passwords at all a user name is a mere word, and whoever says it stays nobody.
-        let is_mere_word = rules.allow_anonymous && snapshot.passwords.is_none();
-        if let Some(user) = connect.user_name.filter(|_| !is_mere_word) {
-            return self.check_password(snapshot, connect.version, user, connect.password).await;
+        let refused = |reason, code| Err(Refusal::answered(reason, connect.version, code));
+        match (connect.user_name, connect.password) {
+            // Where there are no passwords at all a user name is a mere word, and whoever says it stays nobody.
+            (Some(_), _) if rules.allow_anonymous && snapshot.passwords.is_none() => Ok(Authenticated::anonymously()),
+            (Some(user), password) => self.check_password(snapshot, connect.version, user, password).await,
+            // A password is meant as proof; one that proves nothing is worse than none.
+            (None, Some(_)) => refused(RefusalReason::BadCredentials, ReasonCode::BadUserNameOrPassword),
+            (None, None) if rules.allow_anonymous => Ok(Authenticated::anonymously()),
+            (None, None) => refused(RefusalReason::NoCredentials, ReasonCode::NotAuthorized),
         }
-        // A password is meant as proof; one that proves nothing is worse than none.
-        if connect.password.is_some() && connect.user_name.is_none() {
-            return Err(Refusal::answered(
-                RefusalReason::BadCredentials,
-                connect.version,
-                ReasonCode::BadUserNameOrPassword,
-            ));
-        }
-        if rules.allow_anonymous {
-            return Ok(Authenticated::anonymously());
-        }
-        Err(Refusal::answered(RefusalReason::NoCredentials, connect.version, ReasonCode::NotAuthorized))
     }
 
     /// A turn to compute a hash: at once, or after others; `None` when too many wait already.
