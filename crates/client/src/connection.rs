@@ -262,15 +262,10 @@ impl Connection {
 
     /// Sends what was handed over and a DISCONNECT, closes, and waits for that. Messages whose acknowledgement was not
     /// waited for may be lost. The error is why the connection had ended before.
-    pub fn disconnect(mut self) -> Result<(), ConnectionLost> {
-        self.shared.mailboxes.requests.close();
-        if let Some(thread) = self.thread.take() {
-            // A panic there has set the end too, through its guard.
-            let _ = thread.join();
-        }
-        match self.shared.end.wait() {
+    pub fn disconnect(self) -> Result<(), ConnectionLost> {
+        match self.into_session().0 {
             ConnectionLost::ClosedHere => Ok(()),
-            lost => Err(lost.clone()),
+            lost => Err(lost),
         }
     }
 
@@ -279,6 +274,7 @@ impl Connection {
     pub fn into_session(mut self) -> (ConnectionLost, Session) {
         self.shared.mailboxes.requests.close();
         if let Some(thread) = self.thread.take() {
+            // A panic there has set the end too, through its guard.
             let _ = thread.join();
         }
         (self.shared.end.wait().clone(), std::mem::take(&mut *lock(&self.session)))
