@@ -93,15 +93,14 @@ struct Table {
 /// Prints the tables, as text or JSON. An error when a statement has neither a test nor an exception.
 pub(crate) fn run(workspace: &Workspace, as_json: bool) -> Result<()> {
     let tables = tables(workspace)?;
+    let proven = check(&tables);
     if as_json {
         println!("{:#}", Value::Array(tables.iter().map(Table::json).collect()));
-    } else {
-        tables.iter().for_each(|table| print!("{}", table.text()));
+        return proven.map(drop);
     }
-    if !as_json {
-        println!("{}", check(&tables)?);
-    }
-    check(&tables).map(drop)
+    tables.iter().for_each(|table| print!("{}", table.text()));
+    println!("{}", proven?);
+    Ok(())
 }
 
 /// The count of all that is proven, for a summary. An error as [`run`].
