@@ -1,8 +1,8 @@
 //! CONNECT: who is let in, as whom, and what the others are told.
 
-use motte_mqtt::{Connect, Packet, ProtocolVersion, Publish, Qos, Will};
-use motte_mqtt::{Delivery, ForwardedProperties, SubscriptionIds, SubscriptionOptions};
+use motte_mqtt::{Connect, Delivery, ForwardedProperties, Packet, ProtocolVersion, Qos, SubscriptionOptions, Will};
 
+use crate::packets::publish;
 use crate::support::{Client, House, Running, connect_as_alice, connect_as_nobody, encode, logged, refused};
 
 fn v311(connect: Connect<'_>) -> Connect<'_> {
@@ -201,7 +201,7 @@ fn a_message_travels_from_a_publisher_to_a_subscriber_on_another_shard_over_tls(
     }
     let mut publisher = house.open(node.address(), Some("alice"), b"mqtt");
     let mut bytes = encode(ProtocolVersion::V5, &Packet::Connect(connect_as_nobody("publisher")));
-    bytes.extend(encode(ProtocolVersion::V5, &publish("sensors/lab/temperature", b"21.5")));
+    bytes.extend(encode(ProtocolVersion::V5, &publish("sensors/lab/temperature", Delivery::AtMostOnce, b"21.5")));
     publisher.version = ProtocolVersion::V5;
     publisher.send(&bytes);
     for client in &mut others {
@@ -226,7 +226,7 @@ fn a_megabyte_arrives_whole_over_tls() {
     let mut publisher = house.open(node.address(), None, b"mqtt");
     assert_eq!(publisher.connect(&connect_as_alice("writer")), 0);
     let payload: Vec<u8> = (0..1_000_000_u32).map(|number| number.to_le_bytes()[0]).collect();
-    publisher.send_packet(&publish("big", &payload));
+    publisher.send_packet(&publish("big", Delivery::AtMostOnce, &payload));
     subscriber.receive(|packet| match packet {
         Packet::Publish(publish) => assert!(publish.payload == payload),
         packet => panic!("{packet:?}"),
@@ -251,11 +251,11 @@ fn k05_a_subscriber_that_does_not_read_holds_up_nobody_and_no_memory() {
     subscribe(alive, "bell");
     let before = crate::support::resident_bytes();
     // 64 MiB for one who reads nothing; one message in between for one who does.
-    let noise = encode(ProtocolVersion::V5, &publish("noise", &[0; 64 * 1024]));
+    let noise = encode(ProtocolVersion::V5, &publish("noise", Delivery::AtMostOnce, &[0; 64 * 1024]));
     for round in 0..1024_u32 {
         loud.send(&noise);
         if round % 128 == 0 {
-            loud.send_packet(&publish("bell", &round.to_le_bytes()));
+            loud.send_packet(&publish("bell", Delivery::AtMostOnce, &round.to_le_bytes()));
             alive.receive(|packet| match packet {
                 Packet::Publish(publish) => assert_eq!(publish.payload, round.to_le_bytes()),
                 packet => panic!("{packet:?}"),
@@ -264,19 +264,6 @@ fn k05_a_subscriber_that_does_not_read_holds_up_nobody_and_no_memory() {
     }
     let grown = crate::support::resident_bytes().saturating_sub(before);
     assert!(grown < 16 * 1024 * 1024, "memory grew by {grown} bytes");
-}
-
-fn publish<'a>(topic: &'a str, payload: &'a [u8]) -> Packet<'a> {
-    Packet::Publish(Publish {
-        delivery: Delivery::AtMostOnce,
-        retain: false,
-        topic,
-        topic_alias: None,
-        message_expiry_s: None,
-        subscription_ids: SubscriptionIds::EMPTY,
-        properties: ForwardedProperties::EMPTY,
-        payload,
-    })
 }
 
 fn subscribe(client: &mut Client, filter: &str) {
@@ -309,7 +296,7 @@ fn v5_3_14_4_3_a_disconnect_counts_that_was_sent_before_the_client_came_again() 
     };
     let connect = Connect { will: Some(will), ..connect_as_nobody("hasty") };
     // Far more than the broker reads from a connection at a time, so that the DISCONNECT is the last it comes to.
-    let mut bytes = encode(ProtocolVersion::V5, &publish("bulk", &[0; 16 * 1024])).repeat(32);
+    let mut bytes = encode(ProtocolVersion::V5, &publish("bulk", Delivery::AtMostOnce, &[0; 16 * 1024])).repeat(32);
     bytes.extend([0xE0, 0]);
     // All past the handshake, so that nothing but the CONNECT stands between one and the next. None is closed on this
     // side: the broker learns from the DISCONNECT alone that one is over.
@@ -320,7 +307,7 @@ fn v5_3_14_4_3_a_disconnect_counts_that_was_sent_before_the_client_came_again() 
     }
     let mut last = house.open(node.address(), Some("alice"), b"mqtt");
     assert_eq!(last.connect(&connect_as_nobody("hasty")), 0);
-    watcher.send_packet(&publish("wills/none", b""));
+    watcher.send_packet(&publish("wills/none", Delivery::AtMostOnce, b""));
     watcher.receive(|packet| match packet {
         Packet::Publish(publish) => assert_eq!(publish.topic, "wills/none", "the will of a client that said goodbye"),
         packet => panic!("{packet:?}"),

@@ -18,6 +18,14 @@ pub(crate) fn plaintext_house() -> House {
     house
 }
 
+/// A house on one plaintext listener where the identity is not what is tested.
+pub(crate) fn open_house() -> House {
+    let mut house = plaintext_house();
+    house.settings.listeners[0].rules.allow_anonymous = true;
+    house.write("acl", "topic readwrite #\nuser alice\ntopic readwrite #\n");
+    house
+}
+
 #[test]
 fn plaintext_mqtt_to_a_tls_port_gets_no_mqtt_answer() {
     let house = House::new();

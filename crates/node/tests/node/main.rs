@@ -11,6 +11,7 @@ mod gate;
 mod lifecycle;
 mod matrix;
 mod pace;
+mod packets;
 mod pressure;
 mod proxy;
 mod reload;

@@ -3,28 +3,12 @@
 use std::time::{Duration, Instant};
 
 use motte_mqtt::{
-    Decoder, Delivery, ForwardedProperties, Packet, PacketId, ProtocolVersion, Publish, ReasonCode, Sender,
+    Decoder, Delivery, Packet, PacketId, ProtocolVersion, ReasonCode, Sender, Subscribe, SubscribeFilters,
+    SubscriptionOptions, UserProperties,
 };
-use motte_mqtt::{Subscribe, SubscribeFilters, SubscriptionIds, SubscriptionOptions, UserProperties};
 
+use crate::packets::{publish, qos1};
 use crate::support::{Client, House, Running, connect_as_alice, encode, find_logged, logged};
-
-fn publish(topic: &'static str, payload: &'static [u8], delivery: Delivery) -> Packet<'static> {
-    Packet::Publish(Publish {
-        delivery,
-        retain: false,
-        topic,
-        topic_alias: None,
-        message_expiry_s: None,
-        subscription_ids: SubscriptionIds::EMPTY,
-        properties: ForwardedProperties::EMPTY,
-        payload,
-    })
-}
-
-fn qos1(value: u16) -> Delivery {
-    Delivery::AtLeastOnce { id: PacketId::new(value).unwrap(), dup: false }
-}
 
 fn admitted(house: &House, node: &Running, client_id: &str) -> Client {
     let mut client = house.open(node.address(), None, b"mqtt");
@@ -67,7 +51,7 @@ fn each_packet_has_its_own_time_to_arrive() {
     let node = house.start();
     let mut client = admitted(&house, &node, "in-halves");
     for value in 1..=4 {
-        let bytes = encode(ProtocolVersion::V5, &publish("x", b"payload", qos1(value)));
+        let bytes = encode(ProtocolVersion::V5, &publish("x", qos1(value), b"payload"));
         let (first, second) = bytes.split_at(5);
         client.send(first);
         std::thread::sleep(Duration::from_millis(700));
@@ -95,7 +79,7 @@ fn k05_a_reader_that_takes_nothing_for_too_long_is_ended_with_0x97() {
         filters: SubscribeFilters::from_slice(&filters),
     }));
     deaf.receive(|packet| assert!(matches!(packet, Packet::SubAck(_)), "{packet:?}"));
-    let noise = encode(ProtocolVersion::V5, &publish("noise", &[0; 64 * 1024], Delivery::AtMostOnce));
+    let noise = encode(ProtocolVersion::V5, &publish("noise", Delivery::AtMostOnce, &[0; 64 * 1024]));
     for _ in 0..256 {
         loud.send(&noise);
     }
@@ -122,7 +106,7 @@ fn k13_a_client_over_its_rate_is_read_later_and_its_neighbour_at_once() {
     let node = house.start();
     let (mut fast, mut neighbour) = (admitted(&house, &node, "fast"), admitted(&house, &node, "neighbour"));
     let burst: Vec<u8> =
-        (1..=300).flat_map(|value| encode(ProtocolVersion::V5, &publish("x", b"m", qos1(value)))).collect();
+        (1..=300).flat_map(|value| encode(ProtocolVersion::V5, &publish("x", qos1(value), b"m"))).collect();
     let begun = Instant::now();
     fast.send(&burst);
     for value in 1..=300 {

@@ -2,10 +2,10 @@
 
 use motte_broker::home;
 use motte_mqtt::{
-    Ack, Delivery, ForwardedProperties, Packet, PacketId, ProtocolVersion, Publish, Qos, ReasonCode, Subscribe,
-    SubscriptionIds, SubscriptionOptions, UserProperties,
+    Ack, Delivery, Packet, PacketId, ProtocolVersion, Qos, ReasonCode, Subscribe, SubscriptionOptions, UserProperties,
 };
 
+use crate::packets::{publish, qos1};
 use crate::support::{Client, House, Running, connect_as_nobody, encode, resident_bytes};
 
 /// A client whose session lives on a shard of two.
@@ -26,23 +26,6 @@ fn subscribe(client: &mut Client, filter: &str, qos: Qos) {
         filters: motte_mqtt::packet::SubscribeFilters::from_slice(&filters),
     }));
     client.receive(|packet| assert!(matches!(packet, Packet::SubAck(_)), "{packet:?}"));
-}
-
-fn publish<'a>(topic: &'a str, delivery: Delivery, payload: &'a [u8]) -> Packet<'a> {
-    Packet::Publish(Publish {
-        delivery,
-        retain: false,
-        topic,
-        topic_alias: None,
-        message_expiry_s: None,
-        subscription_ids: SubscriptionIds::EMPTY,
-        properties: ForwardedProperties::EMPTY,
-        payload,
-    })
-}
-
-fn qos1(number: u16) -> Delivery {
-    Delivery::AtLeastOnce { id: PacketId::new(number).unwrap(), dup: false }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 
 use motte_mqtt::ProtocolVersion;
 
-use crate::gate::plaintext_house;
-use crate::support::{Client, House, Running, tcp};
+use crate::gate::{open_house, plaintext_house};
+use crate::support::{Client, Running, tcp};
 
 /// A field: its length in two bytes and itself.
 fn field(bytes: &[u8]) -> Vec<u8> {
@@ -25,13 +25,6 @@ fn connect(flags: u8, fields: &[&[u8]]) -> Vec<u8> {
 fn connect_31(flags: u8, fields: &[&[u8]]) -> Vec<u8> {
     let payload: Vec<u8> = fields.iter().flat_map(|bytes| field(bytes)).collect();
     framed(&[&b"\0\x06MQIsdp\x03"[..], &[flags, 0, 60], &payload].concat())
-}
-
-fn open_house() -> House {
-    let mut house = plaintext_house();
-    house.settings.listeners[0].rules.allow_anonymous = true;
-    house.write("acl", "topic readwrite #\nuser alice\ntopic readwrite #\n");
-    house
 }
 
 fn client(node: &Running) -> Client {

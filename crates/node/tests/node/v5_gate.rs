@@ -2,8 +2,8 @@
 
 use motte_mqtt::{Connect, ConnectProperties, Decoder, Packet, ProtocolVersion, Sender};
 
-use crate::gate::plaintext_house;
-use crate::support::{Client, House, Running, connect_as_alice, connect_as_nobody, encode, tcp};
+use crate::gate::{open_house, plaintext_house};
+use crate::support::{Client, Running, connect_as_alice, connect_as_nobody, encode, tcp};
 
 use Answer::{OldRefusal, Refusal, Silence};
 
@@ -50,14 +50,6 @@ fn answer(node: &Running, bytes: &[u8]) -> Answer {
 
 fn client(node: &Running) -> Client {
     Client::over(Box::new(tcp(node.address())), V5)
-}
-
-/// A house where the identity is not what is tested.
-fn open_house() -> House {
-    let mut house = plaintext_house();
-    house.settings.listeners[0].rules.allow_anonymous = true;
-    house.write("acl", "topic readwrite #\nuser alice\ntopic readwrite #\n");
-    house
 }
 
 /// Asserts that each CONNECT is refused with `code`, and that the same without the fault is let in.

@@ -3,11 +3,12 @@
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
-use motte_mqtt::{Connect, Delivery, ForwardedProperties, Packet, PacketId, ProtocolVersion, Publish, SubscriptionIds};
+use motte_mqtt::{Connect, Packet, ProtocolVersion};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket, client::client};
 
+use crate::packets::{publish, qos1};
 use crate::support::{Client, House, Stream, connect_as_alice, encode, listener, websocket};
 use crate::upgrades::{self, houses};
 
@@ -97,20 +98,6 @@ impl Write for Framed {
     }
 }
 
-/// A PUBLISH of QoS 0.
-fn message<'a>(topic: &'a str, payload: &'a str) -> Publish<'a> {
-    Publish {
-        delivery: Delivery::AtMostOnce,
-        retain: false,
-        topic,
-        topic_alias: None,
-        message_expiry_s: None,
-        subscription_ids: SubscriptionIds::EMPTY,
-        properties: ForwardedProperties::EMPTY,
-        payload: payload.as_bytes(),
-    }
-}
-
 fn mqtt_over(socket: WebSocket<Box<dyn Stream>>) -> Client {
     Client::over(Box::new(Framed::new(socket)), ProtocolVersion::V5)
 }
@@ -152,10 +139,7 @@ fn v5_6_0_0_2_frames_of_an_admitted_client_are_a_stream() {
     client.send(&encode(ProtocolVersion::V5, &Packet::Connect(connect_as_alice("web-6"))));
     client.receive(|packet| assert!(matches!(packet, Packet::ConnAck(ack) if !ack.reason.is_error()), "{packet:?}"));
     let long = "p".repeat(1_000);
-    let publish = |id: u16| {
-        let delivery = Delivery::AtLeastOnce { id: PacketId::new(id).unwrap(), dup: false };
-        encode(ProtocolVersion::V5, &Packet::Publish(Publish { delivery, ..message("x", &long) }))
-    };
+    let publish = |id: u16| encode(ProtocolVersion::V5, &publish("x", qos1(id), long.as_bytes()));
     // A byte for each frame, an empty frame, then a frame with one packet and a half, and one with the other half.
     for byte in publish(1) {
         client.send(&[byte]);
