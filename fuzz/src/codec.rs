@@ -1,6 +1,6 @@
 //! The packet codec against itself and against the few lines of the standard on fixed headers.
 
-use motte_mqtt::{Decoder, Encoder, Packet, ProtocolVersion, Sender};
+use motte_mqtt::{Decoder, Encoder, ProtocolVersion, Sender};
 
 const VERSIONS: [ProtocolVersion; 3] = [ProtocolVersion::V5, ProtocolVersion::V311, ProtocolVersion::V31];
 const SENDERS: [Sender; 2] = [Sender::Client, Sender::Server];
@@ -91,7 +91,7 @@ fn read(decoder: &Decoder, bytes: &[u8], step: usize) -> (Vec<String>, bool) {
     loop {
         match decoder.decode(&bytes[start..end]) {
             Ok(Some((packet, len))) => {
-                packets.push(shown(&packet));
+                packets.push(format!("{packet:?}"));
                 start += len;
             }
             Ok(None) if end == bytes.len() => return (packets, false),
@@ -101,6 +101,14 @@ fn read(decoder: &Decoder, bytes: &[u8], step: usize) -> (Vec<String>, bool) {
     }
 }
 
-fn shown(packet: &Packet<'_>) -> String {
-    format!("{packet:?}")
+/// Appends a variable byte integer.
+pub(crate) fn varint(mut value: usize, out: &mut Vec<u8>) {
+    loop {
+        let byte = u8::try_from(value % 128).expect("less than 128");
+        value /= 128;
+        if value == 0 {
+            return out.push(byte);
+        }
+        out.push(byte | 0x80);
+    }
 }

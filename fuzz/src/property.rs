@@ -2,7 +2,7 @@
 
 use motte_mqtt::{Decoder, ProtocolVersion, Sender};
 
-use crate::codec::there_and_back;
+use crate::codec::{there_and_back, varint};
 
 /// How a property is written.
 #[derive(Clone, Copy)]
@@ -207,15 +207,4 @@ fn text(bytes: &[u8]) -> Option<&[u8]> {
 fn binary(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (head, rest) = bytes.split_first_chunk::<2>()?;
     rest.split_at_checked(usize::from(u16::from_be_bytes(*head)))
-}
-
-fn varint(mut value: usize, out: &mut Vec<u8>) {
-    loop {
-        let byte = u8::try_from(value % 128).expect("less than 128");
-        value /= 128;
-        if value == 0 {
-            return out.push(byte);
-        }
-        out.push(byte | 0x80);
-    }
 }

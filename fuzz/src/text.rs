@@ -2,6 +2,8 @@
 
 use motte_mqtt::{Decoder, Packet, ProtocolVersion, Sender};
 
+use crate::codec::varint;
+
 /// Any bytes as client identifier, in all versions, and as user property: taken exactly when they are UTF-8 without
 /// U+0000, and then unchanged.
 pub fn field(data: &[u8]) {
@@ -41,12 +43,7 @@ fn packet(first: u8, head: &[u8], field: &[u8], tail: &[u8]) -> Vec<u8> {
     body.extend_from_slice(field);
     body.extend_from_slice(tail);
     let mut packet = vec![first];
-    let mut len = body.len();
-    while len >= 128 {
-        packet.push(u8::try_from(len % 128).expect("less than 128") | 0x80);
-        len /= 128;
-    }
-    packet.push(u8::try_from(len).expect("less than 128"));
+    varint(body.len(), &mut packet);
     packet.extend(body);
     packet
 }
