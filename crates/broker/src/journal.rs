@@ -1,15 +1,18 @@
 //! What must survive a crash, as records, and the promise that they will.
 //!
-//! Implemented by `store`. An acknowledgement waits until the position of its record is durable.
+//! Implemented by `store`. An acknowledgement waits until the position of its record is durable. All records of one call
+//! into a shard become durable together or not at all, and never without those that any shard wrote earlier and that
+//! this one could know of: the caller hands over the records of a turn before it posts the letters of that turn.
 
 use std::sync::Arc;
 
-use motte_mqtt::{ForwardedProperties, Qos, SubscriptionId, SubscriptionOptions};
-use motte_policy::Subject;
+use motte_mqtt::{ForwardedProperties, PacketId, Qos, SubscriptionId, SubscriptionOptions};
+use motte_policy::{Subject, UserName};
 
 use crate::message::{Message, Origin};
+use crate::restore::Fetch;
 use crate::routes::{Route, Target};
-use crate::shard::ShardId;
+use crate::shard::{Millis, ShardId};
 
 /// How far a journal has been written: grows by one with each record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,14 +22,67 @@ pub struct Position(pub u64);
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Record<'a> {
-    /// A message was accepted: it is owed to the durable targets, and retained when it says so.
+    /// A message was accepted: it is owed to the durable targets. One that is retained is kept until a
+    /// [`Record::Retained`] of the same turn has said for which topic, and then until a later one replaces it.
     Published {
         /// The message; its origin is the position this record gets.
         message: &'a Message,
         /// The sessions that outlive their connections and are owed the message.
         targets: DurableTargets<'a>,
     },
-    /// A session needs a message no longer: acknowledged, dropped, expired or denied.
+    /// The retained message of a topic is this one from now on, or none.
+    Retained {
+        /// The full topic name.
+        topic: &'a str,
+        /// The message; `None` clears the topic.
+        origin: Option<Origin>,
+        /// Grows with each change of the topic, whichever shard makes it: of two records the higher one holds.
+        serial: u64,
+    },
+    /// A durable session received this QoS 2 identifier from its client, and does not take the message again until it
+    /// is released (MQTT-4.3.3-10).
+    Received {
+        /// The session.
+        client_id: &'a str,
+        /// The identifier.
+        id: PacketId,
+    },
+    /// PUBREL came for an identifier: it is free again. PUBCOMP waits for this record, else a crash would make the next
+    /// message under the identifier pass for a copy.
+    Released {
+        /// The session.
+        client_id: &'a str,
+        /// The identifier.
+        id: PacketId,
+    },
+    /// A message is being sent to a durable session under this identifier. A QoS 2 PUBLISH leaves once this is durable,
+    /// so that it is sent again under the same identifier after a crash and is not taken for another (MQTT-4.4.0-1).
+    Sent {
+        /// The session.
+        client_id: &'a str,
+        /// The message.
+        origin: Origin,
+        /// The identifier.
+        id: PacketId,
+    },
+    /// PUBREC came: the message is owed no more, PUBREL is until [`Record::Completed`]. PUBREL waits for this record.
+    Arrived {
+        /// The session.
+        client_id: &'a str,
+        /// The message; `None` when its session was not durable when it was sent.
+        origin: Option<Origin>,
+        /// The identifier.
+        id: PacketId,
+    },
+    /// PUBCOMP came, or the flow was given up: the identifier is free again.
+    Completed {
+        /// The session.
+        client_id: &'a str,
+        /// The identifier.
+        id: PacketId,
+    },
+    /// A session needs a message no longer: acknowledged, dropped, expired or denied. An identifier it was sent under is
+    /// free again.
     Settled {
         /// The session.
         client_id: &'a str,
@@ -42,7 +98,7 @@ pub enum Record<'a> {
         /// The session it is owed to from now on.
         to: DurableTarget<'a>,
     },
-    /// A session that outlives its connection was opened, resumed or given another expiry.
+    /// A session that outlives its connection was opened, resumed or given another expiry; it has a connection.
     SessionOpened {
         /// Its owner and client identifier.
         owner: &'a Subject,
@@ -51,6 +107,13 @@ pub enum Record<'a> {
         expiry_s: u32,
         /// The mount point it lives behind; empty for none. All topics and filters of its records are full names.
         mount_point: &'a str,
+    },
+    /// The connection of a durable session ended: its expiry and the delay of its will count from here.
+    SessionLeft {
+        /// The session.
+        client_id: &'a str,
+        /// When.
+        at: Millis,
     },
     /// A session ended; nothing of it is owed any longer.
     SessionClosed {
@@ -87,6 +150,13 @@ pub enum Record<'a> {
         /// The session.
         client_id: &'a str,
     },
+    /// What this user published until then is given to nobody (K21).
+    UserRemoved {
+        /// The user.
+        user: &'a UserName,
+        /// Until when.
+        at: Millis,
+    },
 }
 
 /// A will to be kept.
@@ -115,8 +185,12 @@ pub struct DurableTarget<'a> {
     pub client_id: &'a str,
     /// The QoS it gets the message with.
     pub qos: Qos,
+    /// Whether it gets the message with RETAIN set.
+    pub retain: bool,
     /// The subscription identifiers that go with it.
     pub ids: &'a [SubscriptionId],
+    /// Name and filter of the group whose message it is.
+    pub share: Option<(&'a str, &'a str)>,
 }
 
 /// The durable targets of a message, worked out while they are read.
@@ -125,27 +199,66 @@ pub struct DurableTargets<'a> {
     pub(crate) route: &'a Route,
     pub(crate) chosen: &'a [(ShardId, Arc<[Target]>)],
     pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+}
+
+impl<'a> DurableTarget<'a> {
+    /// A message of `qos` and with this RETAIN flag, as a target is owed it.
+    pub(crate) fn new(target: &'a Target, qos: Qos, retain: bool) -> Self {
+        Self {
+            client_id: &target.facts.subject.client_id.0,
+            qos: qos.min(target.qos),
+            retain: retain && target.retain_as_published,
+            ids: &target.ids,
+            share: target.share.as_deref().map(|share| (share.name(), share.filter())),
+        }
+    }
 }
 
 impl<'a> DurableTargets<'a> {
     /// The targets, in a stable order.
     pub fn iter(&self) -> impl Iterator<Item = DurableTarget<'a>> + use<'a> {
-        let qos = self.qos;
+        let (qos, retain) = (self.qos, self.retain);
         let direct = self.route.direct.iter().flat_map(|(_, targets)| targets.iter());
         let shared = self.chosen.iter().flat_map(|(_, targets)| targets.iter());
-        direct.chain(shared).filter(move |t| t.is_owed(qos)).map(move |t| DurableTarget {
-            client_id: &t.facts.subject.client_id.0,
-            qos: qos.min(t.qos),
-            ids: &t.ids,
-        })
+        direct.chain(shared).filter(move |t| t.is_owed(qos)).map(move |t| DurableTarget::new(t, qos, retain))
     }
 }
 
-/// An append-only journal.
+/// Whether a journal can keep its promises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JournalState {
+    /// It takes everything.
+    #[default]
+    Ready,
+    /// There is no room for new messages and sessions; what makes room is still taken. Passes when room is made.
+    Full,
+    /// A write failed: nothing that was not durable before will ever be. Final for the life of the process.
+    Failed,
+}
+
+/// An append-only journal, one for each shard.
 pub trait Journal {
-    /// Appends a record and tells its position. The record is promised only once [`Journal::durable`] has reached it.
+    /// Appends a record and tells its position, which grows by one with each record and goes on from where it was when
+    /// the node stopped. The record is promised only once [`Journal::durable`] has reached it.
     fn append(&mut self, record: &Record<'_>) -> Position;
 
-    /// The last position that survives a crash.
+    /// The last position of this shard that survives a crash.
     fn durable(&self) -> Position;
+
+    /// Whether promises can be made now. Asked before a message, a session or a subscription is accepted.
+    fn state(&self) -> JournalState {
+        JournalState::Ready
+    }
+
+    /// Whether messages that were appended can be fetched, so that a session need not hold them in memory.
+    fn reads_back(&self) -> bool {
+        false
+    }
+
+    /// Asks for messages to be read back. The answer is [`crate::Shard::on_fetched`], in its own time, after everything
+    /// that was appended before is durable. Does nothing where messages are not read back.
+    fn fetch(&mut self, fetch: Fetch) {
+        let _ = fetch;
+    }
 }

@@ -96,6 +96,12 @@ impl Message {
         self.properties.as_ref()
     }
 
+    /// When it was accepted.
+    #[must_use]
+    pub fn accepted(&self) -> Millis {
+        self.accepted
+    }
+
     /// When it expires; `None` for never.
     #[must_use]
     pub fn expires(&self) -> Option<Millis> {

@@ -31,7 +31,7 @@ const LITERAL_STRIPES: usize = 63;
 /// A session within its shard: the slot it stands in and a serial number that is never used again, so that a late
 /// letter cannot reach the session that took the slot over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct SessionKey {
+pub struct SessionKey {
     pub(crate) slot: usize,
     pub(crate) serial: u64,
 }

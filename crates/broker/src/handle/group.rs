@@ -175,8 +175,7 @@ impl<J: Journal> Shard<J> {
         let is_owed = target.is_owed(next.message.qos);
         match old.message.origin.filter(|_| is_kept_for(old, facts)) {
             Some(origin) if is_owed => {
-                let to =
-                    DurableTarget { client_id: &target.facts.subject.client_id.0, qos: next.qos, ids: &target.ids };
+                let to = DurableTarget::new(target, next.message.qos, next.message.retain);
                 let from = &facts.subject.client_id.0;
                 self.journal.append(&Record::Moved { origin, from, to });
             }
@@ -185,7 +184,8 @@ impl<J: Journal> Shard<J> {
                 // It is not to be retained once more by the record.
                 let mut message = Message { retain: false, ..Message::clone(&next.message) };
                 let chosen = [(shard, [target.clone()].into())];
-                let targets = DurableTargets { route: &Route::default(), chosen: &chosen, qos: message.qos };
+                let targets =
+                    DurableTargets { route: &Route::default(), chosen: &chosen, qos: message.qos, retain: false };
                 let position = self.journal.append(&Record::Published { message: &message, targets });
                 message.origin = Some(Origin { shard: self.core.id, position });
                 next.message = Arc::new(message);

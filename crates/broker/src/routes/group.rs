@@ -23,6 +23,16 @@ pub(crate) struct Share {
 }
 
 impl Share {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its filter, without what stands before it.
+    pub(crate) fn filter(&self) -> &str {
+        &self.filter
+    }
+
     /// Whether `filter` is a subscription to this group.
     pub(crate) fn is(&self, filter: &SubscriptionFilter<'_>) -> bool {
         filter.share.is_some_and(|name| *name.as_str() == *self.name) && *filter.filter.as_str() == *self.filter
