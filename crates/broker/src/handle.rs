@@ -240,7 +240,7 @@ impl<J: Journal> Shard<J> {
             if owed.share.is_some() {
                 self.give(PassedOn::new(target, owed), now, fx);
             } else if let Some(session) = self.sessions.get_mut(target.key.slot).filter(|s| s.key == target.key) {
-                session.offer(owed, &mut self.core.turn(now), fx);
+                session.offer(owed, &mut self.core.turn(&mut self.journal, now), fx);
             }
         }
     }
@@ -248,7 +248,7 @@ impl<J: Journal> Shard<J> {
     /// Sends what may go to a session now.
     pub(crate) fn pump(&mut self, slot: usize, now: Millis, fx: &mut impl Effects) {
         let session = &mut self.sessions[slot];
-        let wants_more = session.pump(&mut self.core.turn(now), fx);
+        let wants_more = session.pump(&mut self.core.turn(&mut self.journal, now), fx);
         let at = wants_more.then_some(now);
         self.core.timers.set(&mut session.armed, session.key, TimerKind::Replay, at);
     }

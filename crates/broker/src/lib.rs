@@ -18,6 +18,7 @@ pub mod mount;
 mod owners;
 mod pace;
 mod rates;
+mod recorder;
 pub mod restore;
 mod retained;
 mod routes;

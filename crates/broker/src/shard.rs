@@ -16,11 +16,12 @@ use crate::counters::Counters;
 use crate::effects::{Effects, Letter, LetterContent};
 use crate::handle::{Ending, Stop};
 use crate::hints::Hints;
-use crate::journal::{Journal, Position, Record};
+use crate::journal::Journal;
 use crate::limits::Limits;
+use crate::recorder::Recorder;
 use crate::routes::{SessionKey, SessionRef};
 use crate::session::Session;
-use crate::session::deliver::{Settlement, Turn};
+use crate::session::deliver::Turn;
 use crate::shared::{Removals, Shared};
 use crate::sys::{Board, NodeFigures};
 use crate::timer::Timers;
@@ -71,7 +72,7 @@ pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
 /// A shard.
 #[derive(Debug)]
 pub struct Shard<J> {
-    pub(crate) journal: J,
+    pub(crate) journal: Recorder<J>,
     pub(crate) core: Core,
     pub(crate) sessions: Slab<Session>,
     /// Slot of each client id. Ordered: the keys are chosen by peers.
@@ -96,15 +97,12 @@ pub(crate) struct Core {
     pub(crate) epoch: u64,
     pub(crate) counters: Counters,
     pub(crate) timers: Timers,
-    pub(crate) settled: Vec<Settlement>,
     pub(crate) next_serial: u64,
-    /// The record of the last message this shard accepted.
-    pub(crate) last_position: Option<Position>,
 }
 
 impl Core {
     /// What a session is given for one step.
-    pub(crate) fn turn(&mut self, now: Millis) -> Turn<'_> {
+    pub(crate) fn turn<'a>(&'a mut self, journal: &'a mut dyn Journal, now: Millis) -> Turn<'a> {
         Turn {
             now,
             limits: &self.limits,
@@ -113,7 +111,7 @@ impl Core {
             epoch: self.epoch,
             retained: &self.shared.retained,
             counters: &mut self.counters,
-            settled: &mut self.settled,
+            journal,
         }
     }
 }
@@ -133,12 +131,10 @@ impl<J: Journal> Shard<J> {
             epoch,
             counters: Counters::default(),
             timers: Timers::default(),
-            settled: Vec::new(),
             next_serial: 0,
-            last_position: None,
         };
         Self {
-            journal,
+            journal: Recorder::new(journal),
             core,
             sessions: Slab::new(),
             clients: BTreeMap::new(),
@@ -158,7 +154,6 @@ impl<J: Journal> Shard<J> {
     pub fn admit(&mut self, link: LinkId, admission: Admission, now: Millis, fx: &mut impl Effects) {
         self.begin();
         self.on_admission(link, admission, now, fx);
-        self.finish();
     }
 
     /// Refuses a connection that was admitted, because what proved its client's identity has ceased to hold on the way
@@ -166,7 +161,6 @@ impl<J: Journal> Shard<J> {
     pub fn turn_away(&mut self, link: LinkId, admission: &Admission, fx: &mut impl Effects) {
         self.begin();
         self.refuse_admission(link, admission, (ReasonCode::NotAuthorized, RefusalReason::BadCredentials), fx);
-        self.finish();
     }
 
     /// Handles all whole packets at the front of `bytes` and tells how many bytes they took; the caller keeps the rest
@@ -174,9 +168,7 @@ impl<J: Journal> Shard<J> {
     /// as taken.
     pub fn on_bytes(&mut self, link: LinkId, bytes: &[u8], now: Millis, fx: &mut impl Effects) -> usize {
         self.begin();
-        let taken = self.on_packets(link, bytes, now, fx);
-        self.finish();
-        taken
+        self.on_packets(link, bytes, now, fx)
     }
 
     /// The outbox of a link has been written: what waited for room goes out.
@@ -186,7 +178,6 @@ impl<J: Journal> Shard<J> {
             self.sessions[slot].on_room(fx);
             self.pump(slot, now, fx);
         }
-        self.finish();
     }
 
     /// The transport of a link ended without a DISCONNECT. The will is due.
@@ -195,7 +186,6 @@ impl<J: Journal> Shard<J> {
         if let Some(&slot) = self.links.get(&link) {
             self.end_link(slot, Ending::lost(cause), now, fx);
         }
-        self.finish();
     }
 
     /// A letter from another shard.
@@ -207,7 +197,6 @@ impl<J: Journal> Shard<J> {
             LetterContent::Ask { asking } => self.report_counters(asking, fx),
             LetterContent::Report { from, counters } => self.on_report(from, &counters, now, fx),
         }
-        self.finish();
     }
 
     /// The `$SYS` tree is to be brought up to date, with what the node knows beside the shards. Always called on the
@@ -215,7 +204,6 @@ impl<J: Journal> Shard<J> {
     pub fn on_sys_due(&mut self, node: NodeFigures, now: Millis, fx: &mut impl Effects) {
         self.begin();
         self.ask_for_reports(node, now, fx);
-        self.finish();
     }
 
     /// The journal got further: acknowledgements that waited leave.
@@ -225,7 +213,6 @@ impl<J: Journal> Shard<J> {
         for slot in slots {
             self.acknowledge(slot, now, fx);
         }
-        self.finish();
     }
 
     /// When [`Shard::on_timer`] wants to be called next; `None` when nothing waits for time.
@@ -240,7 +227,6 @@ impl<J: Journal> Shard<J> {
         for (key, kind) in self.core.timers.take_due(now) {
             self.on_due(key, kind, now, fx);
         }
-        self.finish();
     }
 
     /// A new policy is in force: live links, subscriptions, queues and wills are judged again.
@@ -250,7 +236,6 @@ impl<J: Journal> Shard<J> {
         for slot in slots {
             self.judge_again(slot, now, fx);
         }
-        self.finish();
     }
 
     /// The client has taken none of the bytes that wait for it for as long as it may: DISCONNECT 0x97 for 5.0, behind
@@ -282,7 +267,6 @@ impl<J: Journal> Shard<J> {
         if let Some(&slot) = self.links.get(&link) {
             self.end_link(slot, stop.into(), now, fx);
         }
-        self.finish();
     }
 
     /// What these users proved who they are with holds no more: the wills of those without a connection are withheld.
@@ -298,7 +282,6 @@ impl<J: Journal> Shard<J> {
         for slot in slots {
             self.withhold_will(slot, fx);
         }
-        self.finish();
     }
 
     /// Ends a link on somebody's order (a user was removed): DISCONNECT with 0x87 or 0x98 for 5.0, or with 0x80 when it
@@ -314,7 +297,6 @@ impl<J: Journal> Shard<J> {
             };
             self.end_link(slot, Ending::told(reason, cause), now, fx);
         }
-        self.finish();
     }
 
     /// The node stops: 5.0 clients get DISCONNECT 0x8B, or 0x9C with the Server Reference when there is one. All links
@@ -328,18 +310,17 @@ impl<J: Journal> Shard<J> {
             let ending = Ending::told(reason, CloseCause::ShuttingDown);
             self.end_link(slot, ending, now, fx);
         }
-        self.finish();
     }
 
     /// The journal.
     #[must_use]
     pub fn journal(&self) -> &J {
-        &self.journal
+        &self.journal.journal
     }
 
     /// The journal, to commit what was appended; call [`Shard::on_durable`] when it got further.
     pub fn journal_mut(&mut self) -> &mut J {
-        &mut self.journal
+        &mut self.journal.journal
     }
 
     /// Counts.
@@ -369,14 +350,6 @@ impl<J: Journal> Shard<J> {
     fn begin(&mut self) {
         if self.core.shared.epoch() != self.core.epoch {
             (self.core.policy, self.core.removals, self.core.epoch) = self.core.shared.policy();
-        }
-    }
-
-    /// Writes down which messages sessions no longer need.
-    fn finish(&mut self) {
-        for settlement in self.core.settled.drain(..) {
-            let client_id = &settlement.facts.subject.client_id.0;
-            self.journal.append(&Record::Settled { client_id, origin: settlement.origin });
         }
     }
 }

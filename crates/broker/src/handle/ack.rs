@@ -18,7 +18,7 @@ impl<J: Journal> Shard<J> {
         now: Millis,
         fx: &mut impl Effects,
     ) -> Result<(), Stop> {
-        check(self.sessions[slot].on_puback(ack.id, &mut self.core.turn(now)))?;
+        check(self.sessions[slot].on_puback(ack.id, &mut self.core.turn(&mut self.journal, now)))?;
         self.pump(slot, now, fx);
         Ok(())
     }
@@ -30,7 +30,7 @@ impl<J: Journal> Shard<J> {
         now: Millis,
         fx: &mut impl Effects,
     ) -> Result<(), Stop> {
-        let acked = self.sessions[slot].on_pubrec(ack.id, ack.reason, &mut self.core.turn(now));
+        let acked = self.sessions[slot].on_pubrec(ack.id, ack.reason, &mut self.core.turn(&mut self.journal, now));
         check(acked)?;
         match acked {
             // A refused message is finished, and an unknown one that was refused needs no answer.
@@ -56,7 +56,7 @@ impl<J: Journal> Shard<J> {
         now: Millis,
         fx: &mut impl Effects,
     ) -> Result<(), Stop> {
-        check(self.sessions[slot].on_pubcomp(ack.id, &mut self.core.turn(now)))?;
+        check(self.sessions[slot].on_pubcomp(ack.id, &mut self.core.turn(&mut self.journal, now)))?;
         self.pump(slot, now, fx);
         Ok(())
     }

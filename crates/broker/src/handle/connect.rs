@@ -235,7 +235,7 @@ impl<J: Journal> Shard<J> {
                 fx.event(event_about(&subject, EventKind::Denied { what, topic: (&*text).into() }));
             }
         }
-        self.sessions[slot].judge_queue(&mut self.core.turn(now), fx);
+        self.sessions[slot].judge_queue(&mut self.core.turn(&mut self.journal, now), fx);
     }
 }
 

@@ -134,7 +134,7 @@ impl<J: Journal> Shard<J> {
         self.core.timers.clear(&mut session.armed, session.key);
         self.leave_groups(&mut session, now, fx);
         session.report_missed(fx);
-        session.discard(&mut self.core.turn(now));
+        session.discard(&mut self.core.turn(&mut self.journal, now));
         self.clients.remove(session.client_id());
         self.core.shared.owners.leave(&session.facts.subject.identity);
         self.core.counters.sessions -= 1;

@@ -13,7 +13,6 @@ use crate::journal::{DurableTarget, DurableTargets, Journal, Record};
 use crate::message::{Message, Origin};
 use crate::routes::{Facts, Readiness, Route, SessionKey, SessionRef, Share, Subscription, Target};
 use crate::session::Session;
-use crate::session::deliver::Settlement;
 use crate::session::queue::{Owed, Queue};
 use crate::shard::{Millis, Shard, ShardId};
 
@@ -57,7 +56,7 @@ impl<J: Journal> Shard<J> {
         let PassedOn { key, facts, owed, times } = passed;
         let slot = self.slot(key);
         let readiness = match slot {
-            Some(slot) => self.sessions[slot].readiness(&owed, &self.core.turn(now), fx),
+            Some(slot) => self.sessions[slot].readiness(&owed, &self.core.turn(&mut self.journal, now), fx),
             None => Readiness::Full,
         };
         let leaving = Leaving { key, facts: &facts, readiness, times };
@@ -65,7 +64,7 @@ impl<J: Journal> Shard<J> {
             return;
         }
         if let Some(slot) = slot {
-            self.sessions[slot].offer(owed, &mut self.core.turn(now), fx);
+            self.sessions[slot].offer(owed, &mut self.core.turn(&mut self.journal, now), fx);
             return;
         }
         self.core.counters.routed += 1;
@@ -89,7 +88,7 @@ impl<J: Journal> Shard<J> {
         if self.sessions[slot].shares == 0 {
             return;
         }
-        self.sessions[slot].tell_room(&self.core.turn(now), fx);
+        self.sessions[slot].tell_room(&self.core.turn(&mut self.journal, now), fx);
         self.pass_waiting_on(slot, Readiness::Away, |_| true, now, fx);
     }
 
@@ -196,7 +195,7 @@ impl<J: Journal> Shard<J> {
 
     fn settle_owed(&mut self, owed: &Owed, facts: &Arc<Facts>) {
         if let Some(origin) = owed.message.origin.filter(|_| is_kept_for(owed, facts)) {
-            self.core.settled.push(Settlement { facts: Arc::clone(facts), origin });
+            self.journal.append(&Record::Settled { client_id: &facts.subject.client_id.0, origin });
         }
     }
 }

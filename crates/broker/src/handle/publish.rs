@@ -41,7 +41,7 @@ impl<J: Journal> Shard<J> {
             && self.sessions[slot].received.contains(id)
         {
             // Repeated before PUBREL: acknowledged again, given to nobody (MQTT-4.3.3-10).
-            let position = self.core.last_position;
+            let position = self.journal.last();
             return self.answer(slot, Answer::PubRec(id, ReasonCode::Success), position, fx);
         }
         let Some(route) = cached.route else {
@@ -244,7 +244,6 @@ impl<J: Journal> Shard<J> {
             return None;
         }
         let position = self.journal.append(&Record::Published { message, targets });
-        self.core.last_position = Some(position);
         message.origin = Some(Origin { shard: self.core.id, position });
         Some(position)
     }

@@ -13,10 +13,10 @@ use super::Session;
 use super::queue::{Owed, Queue};
 use crate::counters::Counters;
 use crate::effects::Effects;
+use crate::journal::{Journal, Record};
 use crate::limits::Limits;
-use crate::message::Origin;
 use crate::retained::Retained;
-use crate::routes::{Facts, Readiness};
+use crate::routes::Readiness;
 use crate::shard::Millis;
 use crate::shared::Removals;
 
@@ -29,14 +29,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) epoch: u64,
     pub(crate) retained: &'a Retained,
     pub(crate) counters: &'a mut Counters,
-    pub(crate) settled: &'a mut Vec<Settlement>,
-}
-
-/// A message a session no longer needs.
-#[derive(Debug)]
-pub(crate) struct Settlement {
-    pub(crate) facts: Arc<Facts>,
-    pub(crate) origin: Origin,
+    pub(crate) journal: &'a mut dyn Journal,
 }
 
 pub(super) enum Written {
@@ -254,7 +247,7 @@ impl Session {
     /// Lets the journal forget a message this session no longer needs.
     pub(super) fn settle(&self, owed: &Owed, turn: &mut Turn<'_>) {
         if let Some(origin) = owed.message.origin.filter(|_| self.is_durable() && owed.qos > Qos::AtMostOnce) {
-            turn.settled.push(Settlement { facts: Arc::clone(&self.facts), origin });
+            turn.journal.append(&Record::Settled { client_id: self.client_id(), origin });
         }
     }
 

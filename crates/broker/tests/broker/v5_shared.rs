@@ -409,8 +409,8 @@ fn the_journal_says_who_is_owed_a_message_that_was_passed_on() {
             "subscribed second $share/g/x",
             "published x to [second@1]",
             "closed first",
-            "closed second",
             "settled second 6",
+            "closed second",
         ]
     );
 }

@@ -1,0 +1,48 @@
+//! The journal of a shard, with what was last written to it.
+//!
+//! Held by the shard. Adds nothing to what the journal promises and asks nothing of it.
+
+use crate::journal::{Journal, JournalState, Position, Record};
+use crate::restore::Fetch;
+
+/// A journal and the position of its last record.
+#[derive(Debug)]
+pub(crate) struct Recorder<J> {
+    pub(crate) journal: J,
+    last: Option<Position>,
+}
+
+impl<J> Recorder<J> {
+    pub(crate) fn new(journal: J) -> Self {
+        Self { journal, last: None }
+    }
+
+    /// The position of the last record of this run: what is durable up to here is everything this shard has told.
+    pub(crate) fn last(&self) -> Option<Position> {
+        self.last
+    }
+}
+
+impl<J: Journal> Journal for Recorder<J> {
+    fn append(&mut self, record: &Record<'_>) -> Position {
+        let position = self.journal.append(record);
+        self.last = Some(position);
+        position
+    }
+
+    fn durable(&self) -> Position {
+        self.journal.durable()
+    }
+
+    fn state(&self) -> JournalState {
+        self.journal.state()
+    }
+
+    fn reads_back(&self) -> bool {
+        self.journal.reads_back()
+    }
+
+    fn fetch(&mut self, fetch: Fetch) {
+        self.journal.fetch(fetch);
+    }
+}
