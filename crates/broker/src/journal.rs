@@ -1,8 +1,8 @@
 //! What must survive a crash, as records, and the promise that they will.
 //!
-//! Implemented by `store`. An acknowledgement waits until the position of its record is durable. All records of one call
-//! into a shard become durable together or not at all, and never without those that any shard wrote earlier and that
-//! this one could know of: the caller hands over the records of a turn before it posts the letters of that turn.
+//! Implemented by `store`. An acknowledgement waits until the position of its record is durable. All records of one
+//! call into a shard become durable together or not at all, and never without those that any shard wrote earlier and
+//! that this one could know of: the caller hands over the records of a turn before it posts the letters of that turn.
 
 use std::sync::Arc;
 
@@ -81,8 +81,8 @@ pub enum Record<'a> {
         /// The identifier.
         id: PacketId,
     },
-    /// A session needs a message no longer: acknowledged, dropped, expired or denied. An identifier it was sent under is
-    /// free again.
+    /// A session needs a message no longer: acknowledged, dropped, expired or denied. An identifier it was sent under
+    /// is free again.
     Settled {
         /// The session.
         client_id: &'a str,

@@ -1,7 +1,7 @@
 //! What a journal gives back: sessions and retained messages at the start, single messages while the node runs.
 //!
-//! Made by `store` out of the records it was given, taken in by [`crate::Shard`] and [`crate::Shared`]. All times are on
-//! the clock of the node, which goes on after a restart from where it was, moved on by how long the node was away.
+//! Made by `store` out of the records it was given, taken in by [`crate::Shard`] and [`crate::Shared`]. All times are
+//! on the clock of the node, which goes on after a restart from where it was, moved on by how long the node was away.
 
 use std::sync::Arc;
 
