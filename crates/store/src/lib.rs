@@ -2,6 +2,7 @@
 //!
 //! Called by `node` when it makes its shards, and by the simulator. Knows what a record is and nothing of sessions.
 
+pub mod disk;
 mod memory;
 
 pub use memory::MemoryJournal;
