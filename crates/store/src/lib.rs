@@ -1,8 +1,29 @@
-//! Journals of the broker: where the records of a shard go.
+//! The durable store: where the records of the shards go, and what comes back after a restart.
 //!
-//! Called by `node` when it makes its shards, and by the simulator. Knows what a record is and nothing of sessions.
+//! Called by `node`, which opens a [`Store`], gives each shard its [`ShardJournal`] and stops the [`Keeper`], by the
+//! simulator, and by the tools of the command line. Knows what a record is and nothing of packets.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "opening asks it"))]
+mod clock;
+#[expect(dead_code, reason = "the disk layer passes its points")]
+mod crash;
 pub mod disk;
+mod journal;
+mod keeper;
 mod memory;
+mod open;
+mod options;
+mod store;
 
+pub use clock::{Away, Clock, Reading};
+pub use crash::{CrashName, CrashPoint, CrashPointError};
+pub use journal::ShardJournal;
+pub use keeper::{Figures, Keeper, Notice, StopError};
 pub use memory::MemoryJournal;
+pub use motte_broker::{Fetched, JournalState, Restored};
+pub use open::{OpenError, OpenReport, Opened};
+pub use options::{Mode, Options, RESERVE_BYTES};
+pub use store::Store;
+
+/// The version of the format that is written. A store of a later one is refused.
+pub const FORMAT: u32 = 1;
