@@ -196,10 +196,16 @@ pub struct DurableTarget<'a> {
 /// The durable targets of a message, worked out while they are read.
 #[derive(Clone, Copy, Debug)]
 pub struct DurableTargets<'a> {
-    pub(crate) route: &'a Route,
-    pub(crate) chosen: &'a [(ShardId, Arc<[Target]>)],
-    pub(crate) qos: Qos,
-    pub(crate) retain: bool,
+    found: Found<'a>,
+}
+
+/// Where the targets of a message are found.
+#[derive(Clone, Copy, Debug)]
+enum Found<'a> {
+    /// In a route and among the members that were chosen from its groups.
+    Routed { route: &'a Route, chosen: &'a [(ShardId, Arc<[Target]>)], qos: Qos, retain: bool },
+    /// In a list.
+    Listed(&'a [DurableTarget<'a>]),
 }
 
 impl<'a> DurableTarget<'a> {
@@ -216,12 +222,27 @@ impl<'a> DurableTarget<'a> {
 }
 
 impl<'a> DurableTargets<'a> {
+    /// The durable ones among the targets of a message: those of its route, and the members `chosen` from its groups.
+    pub(crate) fn routed(message: &Message, route: &'a Route, chosen: &'a [(ShardId, Arc<[Target]>)]) -> Self {
+        Self { found: Found::Routed { route, chosen, qos: message.qos, retain: message.retain } }
+    }
+
+    /// These targets: what a journal is told where there are no routes.
+    #[must_use]
+    pub fn listed(targets: &'a [DurableTarget<'a>]) -> Self {
+        Self { found: Found::Listed(targets) }
+    }
+
     /// The targets, in a stable order.
     pub fn iter(&self) -> impl Iterator<Item = DurableTarget<'a>> + use<'a> {
-        let (qos, retain) = (self.qos, self.retain);
-        let direct = self.route.direct.iter().flat_map(|(_, targets)| targets.iter());
-        let shared = self.chosen.iter().flat_map(|(_, targets)| targets.iter());
-        direct.chain(shared).filter(move |t| t.is_owed(qos)).map(move |t| DurableTarget::new(t, qos, retain))
+        let (direct, chosen, qos, retain, listed): (&[_], _, _, _, &[_]) = match self.found {
+            Found::Routed { route, chosen, qos, retain } => (&route.direct, chosen, qos, retain, &[]),
+            Found::Listed(listed) => (&[], &[][..], Qos::AtMostOnce, false, listed),
+        };
+        let direct = direct.iter().flat_map(|(_, targets)| targets.iter());
+        let shared = chosen.iter().flat_map(|(_, targets)| targets.iter());
+        let owed = direct.chain(shared).filter(move |t| t.is_owed(qos));
+        owed.map(move |t| DurableTarget::new(t, qos, retain)).chain(listed.iter().copied())
     }
 }
 

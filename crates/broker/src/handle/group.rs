@@ -182,9 +182,8 @@ impl<J: Journal> Shard<J> {
             None if is_owed => {
                 // It is not to be retained once more by the record.
                 let mut message = Message { retain: false, ..Message::clone(&next.message) };
-                let chosen = [(shard, [target.clone()].into())];
-                let targets =
-                    DurableTargets { route: &Route::default(), chosen: &chosen, qos: message.qos, retain: false };
+                let (route, chosen) = (Route::default(), [(shard, [target.clone()].into())]);
+                let targets = DurableTargets::routed(&message, &route, &chosen);
                 let position = self.journal.append(&Record::Published { message: &message, targets });
                 message.origin = Some(Origin { shard: self.core.id, position });
                 next.message = Arc::new(message);

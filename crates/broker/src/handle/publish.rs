@@ -237,7 +237,7 @@ impl<J: Journal> Shard<J> {
         route: &Route,
         chosen: &[(ShardId, Arc<[Target]>)],
     ) -> Option<Position> {
-        let targets = DurableTargets { route, chosen, qos: message.qos, retain: message.retain };
+        let targets = DurableTargets::routed(message, route, chosen);
         let is_owed = message.qos > Qos::AtMostOnce && targets.iter().next().is_some();
         // The figures of the `$SYS` tree are those of this run.
         if (!message.retain && !is_owed) || message.publisher == Publisher::Broker {
