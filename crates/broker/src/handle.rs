@@ -21,6 +21,7 @@ use crate::effects::Effects;
 use crate::journal::{Journal, Position};
 use crate::link::{Answer, PendingAck};
 use crate::message::Message;
+use crate::restore::FetchedMessage;
 use crate::routes::{SessionKey, Target};
 use crate::session::queue::Owed;
 use crate::shard::{LinkId, Millis, Shard};
@@ -251,6 +252,21 @@ impl<J: Journal> Shard<J> {
         let wants_more = session.pump(&mut self.core.turn(&mut self.journal, now), fx);
         let at = wants_more.then_some(now);
         self.core.timers.set(&mut session.armed, session.key, TimerKind::Replay, at);
+    }
+
+    /// Messages that a session asked for were read back.
+    pub(crate) fn take_fetched(
+        &mut self,
+        slot: usize,
+        messages: Vec<FetchedMessage>,
+        now: Millis,
+        fx: &mut impl Effects,
+    ) {
+        let session = &mut self.sessions[slot];
+        session.on_fetched(messages, &mut self.core.turn(&mut self.journal, now), fx);
+        if session.link.is_some() {
+            self.pump(slot, now, fx);
+        }
     }
 
     /// A timer of a session is due.

@@ -7,6 +7,7 @@ pub(crate) mod deliver;
 pub(crate) mod flight;
 pub(crate) mod ids;
 pub(crate) mod queue;
+mod refs;
 pub(crate) mod replay;
 pub(crate) mod will;
 
@@ -62,6 +63,8 @@ pub(crate) struct Session {
     ids_used: IdSet,
     last_id: u16,
     queue: Queue,
+    /// Whether messages were asked back from the journal and have not come.
+    is_fetching: bool,
     replays: VecDeque<Replay>,
     missed: Missed,
 }
@@ -95,6 +98,7 @@ impl Session {
             ids_used: IdSet::default(),
             last_id: 0,
             queue: Queue::default(),
+            is_fetching: false,
             replays: VecDeque::new(),
             missed: Missed::default(),
         }

@@ -19,6 +19,7 @@ use crate::hints::Hints;
 use crate::journal::Journal;
 use crate::limits::Limits;
 use crate::recorder::Recorder;
+use crate::restore::Fetched;
 use crate::routes::{SessionKey, SessionRef};
 use crate::session::Session;
 use crate::session::deliver::Turn;
@@ -212,6 +213,14 @@ impl<J: Journal> Shard<J> {
         let slots: Vec<usize> = self.unacknowledged.iter().copied().collect();
         for slot in slots {
             self.acknowledge(slot, now, fx);
+        }
+    }
+
+    /// The journal gives back messages that were asked for. What the session no longer waits for is forgotten.
+    pub fn on_fetched(&mut self, fetched: Fetched, now: Millis, fx: &mut impl Effects) {
+        self.begin();
+        if let Some(slot) = self.slot(fetched.session) {
+            self.take_fetched(slot, fetched.messages, now, fx);
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use motte_mqtt::{Qos, SubscriptionFilter};
+use motte_mqtt::SubscriptionFilter;
 
 use crate::effects::{Effects, Letter, LetterContent};
 use crate::journal::{DurableTarget, DurableTargets, Journal, Record};
@@ -105,7 +105,7 @@ impl<J: Journal> Shard<J> {
         }
         let mut queue = session.take_queue();
         self.pass_queue_on(&mut queue, leaving, |_| true, now, fx);
-        session.put_queue(queue);
+        session.put_queue(queue, &self.core.turn(&mut self.journal, now));
     }
 
     fn pass_waiting_on(
@@ -120,7 +120,7 @@ impl<J: Journal> Shard<J> {
         let (key, facts) = (session.key, Arc::clone(&session.facts));
         let mut queue = session.take_queue();
         self.pass_queue_on(&mut queue, Leaving { key, facts: &facts, readiness, times: 0 }, which, now, fx);
-        self.sessions[slot].put_queue(queue);
+        self.sessions[slot].put_queue(queue, &self.core.turn(&mut self.journal, now));
     }
 
     fn pass_queue_on(
@@ -172,13 +172,17 @@ impl<J: Journal> Shard<J> {
     fn record_passed_on(&mut self, next: &mut Owed, (old, facts): (&Owed, &Arc<Facts>), to: (ShardId, &Target)) {
         let (shard, target) = to;
         let is_owed = target.is_owed(next.message.qos);
-        match old.message.origin.filter(|_| is_kept_for(old, facts)) {
+        match old.origin() {
             Some(origin) if is_owed => {
                 let to = DurableTarget::new(target, next.message.qos, next.message.retain);
                 let from = &facts.subject.client_id.0;
                 self.journal.append(&Record::Moved { origin, from, to });
+                next.is_kept = true;
             }
-            Some(_) => self.settle_owed(old, facts),
+            Some(_) => {
+                self.settle_owed(old, facts);
+                next.is_kept = false;
+            }
             None if is_owed => {
                 // It is not to be retained once more by the record.
                 let mut message = Message { retain: false, ..Message::clone(&next.message) };
@@ -187,19 +191,15 @@ impl<J: Journal> Shard<J> {
                 let position = self.journal.append(&Record::Published { message: &message, targets });
                 message.origin = Some(Origin { shard: self.core.id, position });
                 next.message = Arc::new(message);
+                next.is_kept = true;
             }
-            None => {}
+            None => next.is_kept = false,
         }
     }
 
     fn settle_owed(&mut self, owed: &Owed, facts: &Arc<Facts>) {
-        if let Some(origin) = owed.message.origin.filter(|_| is_kept_for(owed, facts)) {
+        if let Some(origin) = owed.origin() {
             self.journal.append(&Record::Settled { client_id: &facts.subject.client_id.0, origin });
         }
     }
-}
-
-/// Whether the journal keeps a message for a session.
-fn is_kept_for(owed: &Owed, facts: &Facts) -> bool {
-    owed.qos > Qos::AtMostOnce && facts.durable.load(std::sync::atomic::Ordering::Acquire)
 }

@@ -23,6 +23,11 @@ pub(crate) struct Share {
 }
 
 impl Share {
+    /// A group as it is known of a message that was read back: it has no turn of its own.
+    pub(crate) fn new(name: Box<str>, filter: Box<str>) -> Self {
+        Self { name, filter, turn: AtomicUsize::new(0) }
+    }
+
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -70,8 +75,7 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn new(name: &str, filter: &str) -> Self {
-        let share = Share { name: name.into(), filter: filter.into(), turn: AtomicUsize::new(0) };
-        Self { share: Arc::new(share), members: BTreeMap::new() }
+        Self { share: Arc::new(Share::new(name.into(), filter.into())), members: BTreeMap::new() }
     }
 
     pub(super) fn insert(&mut self, session: SessionRef, subscription: Subscription) {

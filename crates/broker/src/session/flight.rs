@@ -7,9 +7,11 @@ use motte_mqtt::{Ack, Packet, PacketId, Qos, ReasonCode};
 
 use super::Session;
 use super::deliver::{Turn, Written, delivery};
-use super::queue::Owed;
+use super::queue::{BATCH_MESSAGES, Held, Owed, batch};
 use crate::effects::Effects;
 use crate::limits::Limits;
+use crate::message::Origin;
+use crate::restore::StoredRef;
 
 /// A message sent at QoS 1 or 2 and not finished.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ pub(crate) struct InFlight {
 #[derive(Debug)]
 enum Stage {
     /// PUBLISH was sent; PUBACK or PUBREC is awaited.
-    Published(Owed),
+    Published(Held),
     /// PUBREC came and PUBREL was sent; PUBCOMP is awaited (MQTT-4.3.3-5).
     Released,
 }
@@ -37,12 +39,22 @@ pub(crate) enum Acked {
     Mismatch,
 }
 
+impl InFlight {
+    /// The message, if it is kept by the journal alone.
+    fn stored(&self) -> Option<StoredRef> {
+        match &self.stage {
+            Stage::Published(Held::Stored(stored)) => Some(*stored),
+            Stage::Published(Held::Loaded(_)) | Stage::Released => None,
+        }
+    }
+}
+
 impl Session {
     /// PUBACK: a QoS 1 message is finished, whatever the reason code (MQTT-4.4.0-2).
     pub(crate) fn on_puback(&mut self, id: PacketId, turn: &mut Turn<'_>) -> Acked {
         let Some(at) = self.in_flight_at(id) else { return Acked::Unknown };
         match &self.in_flight[at].stage {
-            Stage::Published(owed) if owed.qos == Qos::AtLeastOnce => {
+            Stage::Published(held) if held.qos() == Qos::AtLeastOnce => {
                 self.forget(at, turn);
                 Acked::Fits
             }
@@ -54,14 +66,14 @@ impl Session {
     pub(crate) fn on_pubrec(&mut self, id: PacketId, reason: ReasonCode, turn: &mut Turn<'_>) -> Acked {
         let Some(at) = self.in_flight_at(id) else { return Acked::Unknown };
         match &self.in_flight[at].stage {
-            Stage::Published(owed) if owed.qos != Qos::ExactlyOnce => Acked::Mismatch,
+            Stage::Published(held) if held.qos() != Qos::ExactlyOnce => Acked::Mismatch,
             _ if reason.is_error() => {
                 self.forget(at, turn);
                 Acked::Fits
             }
-            Stage::Published(owed) => {
-                self.settle(owed, turn);
-                self.in_flight_bytes -= owed.message.weight_bytes();
+            Stage::Published(held) => {
+                self.settle(held.origin(), turn);
+                self.in_flight_bytes -= held.weight_bytes();
                 self.in_flight[at].stage = Stage::Released;
                 Acked::Fits
             }
@@ -87,7 +99,7 @@ impl Session {
         self.in_flight_bytes = 0;
         let in_flight = std::mem::take(&mut self.in_flight).into_iter();
         let unacknowledged = in_flight.filter_map(|entry| match entry.stage {
-            Stage::Published(owed) if owed.qos == Qos::AtLeastOnce && owed.share.is_some() => Some(owed),
+            Stage::Published(Held::Loaded(owed)) if owed.qos == Qos::AtLeastOnce && owed.share.is_some() => Some(owed),
             Stage::Published(_) | Stage::Released => None,
         });
         unacknowledged.collect()
@@ -105,9 +117,9 @@ impl Session {
         let Some(entry) = self.in_flight.remove(at) else { return };
         self.ids_used.remove(entry.id);
         self.sent -= usize::from(at < self.sent);
-        if let Stage::Published(owed) = &entry.stage {
-            self.settle(owed, turn);
-            self.in_flight_bytes -= owed.message.weight_bytes();
+        if let Stage::Published(held) = &entry.stage {
+            self.settle(held.origin(), turn);
+            self.in_flight_bytes -= held.weight_bytes();
         }
     }
 
@@ -116,7 +128,7 @@ impl Session {
         self.ids_used.insert(id);
         self.last_id = id.value();
         self.in_flight_bytes += owed.message.weight_bytes();
-        self.in_flight.push_back(InFlight { id, stage: Stage::Published(owed) });
+        self.in_flight.push_back(InFlight { id, stage: Stage::Published(Held::Loaded(owed)) });
         self.sent = self.in_flight.len();
     }
 
@@ -133,7 +145,8 @@ impl Session {
     pub(super) fn resend(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) -> bool {
         while self.sent < self.in_flight.len() {
             let window = self.link.as_ref().map_or(0, |link| link.window);
-            if self.sent >= window || !self.has_room(turn, fx) {
+            let is_stored = self.in_flight.get(self.sent).is_some_and(|entry| entry.stored().is_some());
+            if self.sent >= window || is_stored || !self.has_room(turn, fx) {
                 return false;
             }
             if self.send_again(self.sent, turn, fx) {
@@ -145,13 +158,60 @@ impl Session {
         true
     }
 
+    /// Frees the memory of what is in flight and kept by the journal.
+    pub(super) fn unload_flight(&mut self) {
+        for entry in &mut self.in_flight {
+            if let Stage::Published(held) = &mut entry.stage {
+                held.unload();
+            }
+        }
+        self.in_flight.shrink_to_fit();
+    }
+
+    /// Messages that are to be sent again and have to be read back for that.
+    pub(super) fn unsent_stored(&self) -> Vec<Origin> {
+        batch(self.in_flight.range(self.sent..).take(BATCH_MESSAGES).filter_map(InFlight::stored))
+    }
+
+    /// Whether a message that was read back is the next one to be sent again.
+    pub(super) fn is_unsent(&self, origin: Origin) -> bool {
+        let mut unsent = self.in_flight.range(self.sent..).filter_map(InFlight::stored);
+        unsent.next().is_some_and(|stored| stored.origin == origin)
+    }
+
+    /// Takes in a message that is to be sent again; one that cannot be read is given up.
+    pub(super) fn load_unsent(
+        &mut self,
+        origin: Origin,
+        owed: Option<Owed>,
+        turn: &mut Turn<'_>,
+        fx: &mut impl Effects,
+    ) {
+        let mut unsent = self.in_flight.range(self.sent..);
+        let Some(at) = unsent.position(|entry| entry.stored().is_some_and(|stored| stored.origin == origin)) else {
+            return;
+        };
+        let at = self.sent + at;
+        match (owed, &mut self.in_flight[at].stage) {
+            (Some(owed), Stage::Published(held)) => {
+                let owed = Owed { qos: held.qos(), ..owed };
+                self.in_flight_bytes = self.in_flight_bytes - held.weight_bytes() + owed.message.weight_bytes();
+                *held = Held::Loaded(owed);
+            }
+            _ => {
+                self.give_up(at, turn);
+                self.miss(fx);
+            }
+        }
+    }
+
     /// Ends the flow of a message that must not be sent any more. The client may have got it on an earlier connection,
     /// and then holds the identifier of QoS 2 until PUBREL (MQTT-4.3.3-10): without one it would take the next message
     /// under this identifier for a copy.
     fn give_up(&mut self, at: usize, turn: &mut Turn<'_>) {
         match &self.in_flight[at].stage {
-            Stage::Published(owed) if owed.qos == Qos::ExactlyOnce => {
-                self.settle(owed, turn);
+            Stage::Published(held) if held.qos() == Qos::ExactlyOnce => {
+                self.settle(held.origin(), turn);
                 self.in_flight[at].stage = Stage::Released;
             }
             _ => self.forget(at, turn),
@@ -163,7 +223,8 @@ impl Session {
         let InFlight { id, stage } = &self.in_flight[at];
         let id = *id;
         let mut owed = match stage {
-            Stage::Published(owed) => owed.clone(),
+            Stage::Published(Held::Loaded(owed)) => owed.clone(),
+            Stage::Published(Held::Stored(_)) => return true,
             Stage::Released => {
                 if let Some(link) = &self.link {
                     link.write(&Packet::PubRel(Ack::new(id, ReasonCode::Success)), turn.counters, fx);

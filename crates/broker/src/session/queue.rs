@@ -1,17 +1,33 @@
 //! Messages waiting for a session: for its client to come, to acknowledge, or to read.
 //!
-//! Called by `session/deliver`. Holds references; bounded in messages and in bytes, and drops the newest when full.
+//! Called by `session/deliver`. The oldest may be in memory; behind them stand references to messages that the journal
+//! keeps, which are read back a few at a time while there is a connection. Drops nothing by itself.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use motte_mqtt::{Qos, SubscriptionId};
 use smallvec::SmallVec;
 
+use super::refs::{Meant, Packed, Refs};
 use crate::limits::Limits;
-use crate::message::Message;
+use crate::message::{Message, Origin};
+use crate::restore::{FoundMessage, StoredRef};
 use crate::routes::{Share, Target};
 use crate::shard::Millis;
+
+/// Messages a session with a connection holds in memory before further ones become references.
+const WINDOW_MESSAGES: usize = 256;
+/// Bytes of memory of those.
+const WINDOW_BYTES: usize = 256 * 1024;
+/// Messages read back at once.
+pub(super) const BATCH_MESSAGES: usize = 128;
+/// Bytes of memory of those; a larger message is read back alone.
+const BATCH_BYTES: usize = 64 * 1024;
+/// Messages in memory at which the next are asked for.
+const LOW_MESSAGES: usize = 64;
+/// Bytes of memory a message takes beside topic, payload and properties.
+const MESSAGE_BYTES: usize = 256;
 
 /// A message owed to one session, and how it is to be sent.
 #[derive(Clone, Debug)]
@@ -19,6 +35,8 @@ pub(crate) struct Owed {
     pub(crate) message: Arc<Message>,
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
+    /// Whether the journal keeps it for this session.
+    pub(crate) is_kept: bool,
     pub(crate) ids: SmallVec<[SubscriptionId; 1]>,
     /// The group it is owed to, which it goes back to when this session cannot take it.
     pub(crate) share: Option<Arc<Share>>,
@@ -33,109 +51,386 @@ impl Owed {
             message: Arc::clone(message),
             qos: message.qos.min(target.qos),
             retain: message.retain && target.retain_as_published,
+            // A session that does not outlive its connection never comes to.
+            is_kept: message.origin.is_some() && target.is_owed(message.qos),
             ids: target.ids.clone(),
             share: target.share.clone(),
             epoch,
         }
     }
 
+    /// A message that was read back, not judged yet.
+    pub(crate) fn read_back(found: FoundMessage) -> Self {
+        let FoundMessage { message, qos, retain, ids, share } = found;
+        let share = share.map(|(name, filter)| Arc::new(Share::new(name, filter)));
+        Self { message, qos, retain, is_kept: true, ids: SmallVec::from_slice(&ids), share, epoch: None }
+    }
+
     /// Bytes that count against byte limits.
     pub(crate) fn weight(&self) -> u64 {
         self.message.weight_bytes() as u64
     }
+
+    /// Where the journal keeps it for this session.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.message.origin.filter(|_| self.is_kept)
+    }
+
+    /// What is left of it when it is only kept by the journal; `None` when it is not.
+    fn stored(&self) -> Option<StoredRef> {
+        self.origin().map(|origin| StoredRef { origin, ..self.described() })
+    }
+
+    fn described(&self) -> StoredRef {
+        let nowhere = Origin { shard: crate::ShardId(0), position: crate::Position(0) };
+        StoredRef {
+            origin: self.message.origin.unwrap_or(nowhere),
+            qos: self.qos,
+            is_shared: self.share.is_some(),
+            weight_bytes: u32::try_from(self.message.weight_bytes()).unwrap_or(u32::MAX),
+            accepted: self.message.accepted,
+            expires: self.message.expires,
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        MESSAGE_BYTES + self.message.weight_bytes()
+    }
 }
 
-/// The queue.
+/// A message owed to one session, in memory or kept by the journal alone.
+#[derive(Debug)]
+pub(crate) enum Held {
+    Loaded(Owed),
+    Stored(StoredRef),
+}
+
+impl Held {
+    /// The QoS it is sent with.
+    pub(crate) fn qos(&self) -> Qos {
+        match self {
+            Self::Loaded(owed) => owed.qos,
+            Self::Stored(stored) => stored.qos,
+        }
+    }
+
+    /// Bytes that count against byte limits.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        match self {
+            Self::Loaded(owed) => owed.message.weight_bytes(),
+            Self::Stored(stored) => stored.weight_bytes as usize,
+        }
+    }
+
+    /// Where the journal keeps it for this session.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        match self {
+            Self::Loaded(owed) => owed.origin(),
+            Self::Stored(stored) => Some(stored.origin),
+        }
+    }
+
+    /// Frees the memory of a message that the journal keeps.
+    pub(crate) fn unload(&mut self) {
+        if let Self::Loaded(owed) = self
+            && let Some(stored) = owed.stored()
+        {
+            *self = Self::Stored(stored);
+        }
+    }
+}
+
+/// A message that left the queue without being sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gone {
+    pub(crate) weight: u64,
+    pub(crate) origin: Option<Origin>,
+}
+
+impl From<&Owed> for Gone {
+    fn from(owed: &Owed) -> Self {
+        Self { weight: owed.weight(), origin: owed.origin() }
+    }
+}
+
+/// Where a session holds what waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holding {
+    /// In memory: the journal does not give messages back.
+    Memory,
+    /// The oldest in memory: there is a connection.
+    Window,
+    /// Nothing in memory that the journal keeps.
+    References,
+}
+
+/// The oldest message of a queue.
+#[derive(Debug)]
+pub(crate) enum Front<'a> {
+    Nothing,
+    Loaded(&'a Owed),
+    Stored(StoredRef),
+}
+
+/// The queue: what is loaded, then the references.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    waiting: VecDeque<Owed>,
-    bytes: usize,
+    loaded: VecDeque<Owed>,
+    refs: Refs,
+    /// What stands behind a reference and is kept by nobody else.
+    in_memory: BTreeMap<u64, Owed>,
+    next_number: u64,
+    /// Of everything that waits.
+    bytes: u64,
+    /// Of what is in memory.
+    memory_bytes: usize,
     /// No message expires before this; earlier than the soonest one when that has left.
     expires: Option<Millis>,
 }
 
 impl Queue {
-    /// Adds at the end, or gives the message back when there is no room.
-    pub(crate) fn push(&mut self, owed: Owed, limits: &Limits) -> Result<(), Owed> {
-        let weight_bytes = owed.message.weight_bytes();
-        if !self.has_room(weight_bytes, limits) {
-            return Err(owed);
+    /// Adds at the end.
+    pub(crate) fn push(&mut self, owed: Owed, holding: Holding, limits: &Limits) {
+        self.bytes += owed.weight();
+        self.expires = sooner(self.expires, until(owed.message.accepted, owed.message.expires, limits));
+        let stored = if holding == Holding::Memory { None } else { owed.stored() };
+        let is_open =
+            holding == Holding::Window && self.loaded.len() < WINDOW_MESSAGES && self.memory_bytes < WINDOW_BYTES;
+        match stored.filter(|_| !is_open || !self.refs.is_empty()) {
+            Some(stored) => self.refs.push_back(Packed::stored(&stored)),
+            None if self.refs.is_empty() => {
+                self.memory_bytes += owed.memory_bytes();
+                self.loaded.push_back(owed);
+            }
+            None => {
+                let packed = self.number(owed);
+                self.refs.push_back(packed);
+            }
         }
-        self.bytes += weight_bytes;
-        self.expires = sooner(self.expires, owed.message.expires);
-        self.waiting.push_back(owed);
-        Ok(())
     }
 
-    /// Whether a message of this weight would be taken.
-    pub(crate) fn has_room(&self, weight_bytes: usize, limits: &Limits) -> bool {
-        self.waiting.len() < limits.queue_messages_max && self.bytes + weight_bytes <= limits.queue_bytes_max
+    /// Adds a message that the journal keeps at the end.
+    pub(crate) fn push_stored(&mut self, stored: &StoredRef, limits: &Limits) {
+        self.bytes += u64::from(stored.weight_bytes);
+        self.expires = sooner(self.expires, until(stored.accepted, stored.expires, limits));
+        self.refs.push_back(Packed::stored(stored));
+    }
+
+    fn number(&mut self, owed: Owed) -> Packed {
+        let packed = Packed::in_memory(self.next_number, &owed.described());
+        self.memory_bytes += owed.memory_bytes();
+        self.in_memory.insert(self.next_number, owed);
+        self.next_number += 1;
+        packed
+    }
+
+    /// Frees the memory of what the journal keeps: there is no connection any more.
+    pub(crate) fn unload(&mut self) {
+        while let Some(owed) = self.loaded.pop_back() {
+            self.memory_bytes -= owed.memory_bytes();
+            let packed = match owed.stored() {
+                Some(stored) => Packed::stored(&stored),
+                None => self.number(owed),
+            };
+            self.refs.push_front(packed);
+        }
+        self.loaded.shrink_to_fit();
+    }
+
+    /// Whether a message of this weight would be taken within the limits.
+    pub(crate) fn has_room(&self, weight_bytes: usize, holding: Holding, limits: &Limits) -> bool {
+        let _ = holding;
+        self.len() < limits.queue_messages_max && self.bytes + weight_bytes as u64 <= limits.queue_bytes_max as u64
     }
 
     /// Adds what another queue holds behind its own.
-    pub(crate) fn append(&mut self, mut other: Self) {
-        self.bytes += other.bytes;
-        self.expires = sooner(self.expires, other.expires);
-        self.waiting.append(&mut other.waiting);
+    pub(crate) fn append(&mut self, mut other: Self, holding: Holding, limits: &Limits) {
+        while let Some(owed) = other.loaded.pop_front() {
+            self.push(owed, holding, limits);
+        }
+        while let Some(packed) = other.refs.pop_front() {
+            match packed.meant() {
+                Meant::Stored(stored) => self.push_stored(&stored, limits),
+                Meant::InMemory(number) => {
+                    let owed = other.in_memory.remove(&number).expect("a number stands for a message");
+                    self.push(owed, holding, limits);
+                }
+            }
+        }
     }
 
-    /// Bytes of the oldest.
-    pub(crate) fn next_weight_bytes(&self) -> Option<usize> {
-        self.waiting.front().map(|owed| owed.message.weight_bytes())
+    /// The oldest.
+    pub(crate) fn front(&mut self) -> Front<'_> {
+        self.surface();
+        match (self.loaded.front(), self.refs.front().map(Packed::meant)) {
+            (Some(owed), _) => Front::Loaded(owed),
+            (None, Some(Meant::Stored(stored))) => Front::Stored(stored),
+            (None, _) => Front::Nothing,
+        }
     }
 
-    /// Takes the oldest.
+    /// Takes the oldest, if it is in memory.
     pub(crate) fn pop(&mut self) -> Option<Owed> {
-        let owed = self.waiting.pop_front()?;
-        self.bytes -= owed.message.weight_bytes();
+        self.surface();
+        let owed = self.loaded.pop_front()?;
+        self.memory_bytes -= owed.memory_bytes();
+        self.bytes -= owed.weight();
         Some(owed)
+    }
+
+    /// Takes the oldest, wherever it is.
+    pub(crate) fn pop_any(&mut self) -> Option<Gone> {
+        if let Some(owed) = self.pop() {
+            return Some(Gone::from(&owed));
+        }
+        self.pop_stored().map(|stored| Gone { weight: stored.weight_bytes.into(), origin: Some(stored.origin) })
+    }
+
+    fn pop_stored(&mut self) -> Option<StoredRef> {
+        let Front::Stored(stored) = self.front() else { return None };
+        self.refs.pop_front();
+        self.bytes -= u64::from(stored.weight_bytes);
+        Some(stored)
     }
 
     /// Puts back what [`Queue::pop`] gave and could not be sent.
     pub(crate) fn push_front(&mut self, owed: Owed) {
-        self.bytes += owed.message.weight_bytes();
-        self.expires = sooner(self.expires, owed.message.expires);
-        self.waiting.push_front(owed);
+        self.bytes += owed.weight();
+        self.memory_bytes += owed.memory_bytes();
+        self.loaded.push_front(owed);
     }
 
-    /// Takes out what does not pass, in order.
+    /// Lets a message in memory whose turn it is stand where it is looked for.
+    fn surface(&mut self) {
+        if !self.loaded.is_empty() {
+            return;
+        }
+        if let Some(Meant::InMemory(number)) = self.refs.front().map(Packed::meant) {
+            self.refs.pop_front();
+            self.loaded.push_back(self.in_memory.remove(&number).expect("a number stands for a message"));
+        }
+    }
+
+    /// What is to be read back next, before what is loaded runs out; nothing when there is enough.
+    pub(crate) fn wanted(&self) -> Vec<Origin> {
+        if self.loaded.len() > LOW_MESSAGES || self.memory_bytes > BATCH_BYTES {
+            return Vec::new();
+        }
+        batch(self.refs.iter().map_while(|packed| match packed.meant() {
+            Meant::Stored(stored) => Some(stored),
+            Meant::InMemory(_) => None,
+        }))
+    }
+
+    /// Takes the first reference, if it is to this message. It is replaced by [`Queue::load`], or dropped.
+    pub(crate) fn take_stored(&mut self, origin: Origin) -> Option<StoredRef> {
+        let Some(Meant::Stored(stored)) = self.refs.front().map(Packed::meant) else { return None };
+        if stored.origin != origin {
+            return None;
+        }
+        self.refs.pop_front();
+        self.bytes -= u64::from(stored.weight_bytes);
+        Some(stored)
+    }
+
+    /// Adds a message that was read back behind those that are in memory.
+    pub(crate) fn load(&mut self, owed: Owed) {
+        self.bytes += owed.weight();
+        self.memory_bytes += owed.memory_bytes();
+        self.loaded.push_back(owed);
+    }
+
+    /// Takes out what does not pass, in order, of what is in memory.
     pub(crate) fn take_failing(&mut self, mut passes: impl FnMut(&mut Owed) -> bool) -> Vec<Owed> {
         let mut failing = Vec::new();
-        self.expires = None;
-        for mut owed in std::mem::take(&mut self.waiting) {
+        for mut owed in std::mem::take(&mut self.loaded) {
             if passes(&mut owed) {
-                self.expires = sooner(self.expires, owed.message.expires);
-                self.waiting.push_back(owed);
+                self.loaded.push_back(owed);
             } else {
-                self.bytes -= owed.message.weight_bytes();
                 failing.push(owed);
             }
+        }
+        let leaves = |_: &u64, owed: &mut Owed| !passes(owed);
+        let failing_later: Vec<(u64, Owed)> = self.in_memory.extract_if(.., leaves).collect();
+        if !failing_later.is_empty() {
+            let in_memory = &self.in_memory;
+            self.refs.retain(|packed| match packed.meant() {
+                Meant::InMemory(number) => in_memory.contains_key(&number),
+                Meant::Stored(_) => true,
+            });
+        }
+        failing.extend(failing_later.into_iter().map(|(_, owed)| owed));
+        for owed in &failing {
+            self.bytes -= owed.weight();
+            self.memory_bytes -= owed.memory_bytes();
         }
         failing
     }
 
-    /// Takes out what has expired. Looks through the queue only when there may be something.
-    pub(crate) fn take_expired(&mut self, now: Millis) -> Vec<Owed> {
+    /// Takes out what has expired or waited for too long. Looks through the queue only when there may be something.
+    pub(crate) fn take_expired(&mut self, now: Millis, limits: &Limits, mut gone: impl FnMut(Gone)) {
         if self.expires.is_none_or(|at| at > now) {
-            return Vec::new();
+            return;
         }
-        self.take_failing(|owed| !owed.message.is_expired(now))
+        let mut expires = None;
+        let mut stays = |accepted: Millis, at: Option<Millis>| {
+            let until = until(accepted, at, limits);
+            let stays = until.is_none_or(|at| at > now);
+            if stays {
+                expires = sooner(expires, until);
+            }
+            stays
+        };
+        for owed in self.take_failing(|owed| stays(owed.message.accepted, owed.message.expires)) {
+            gone(Gone::from(&owed));
+        }
+        let bytes = &mut self.bytes;
+        self.refs.retain(|packed| {
+            let Meant::Stored(stored) = packed.meant() else { return true };
+            let stays = stays(stored.accepted, stored.expires);
+            if !stays {
+                *bytes -= packed.weight();
+                gone(Gone { weight: packed.weight(), origin: Some(stored.origin) });
+            }
+            stays
+        });
+        self.expires = expires;
     }
 
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
+        self.loaded.len() + self.refs.len()
     }
 
     /// Bytes that wait.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes as u64
+        self.bytes
     }
 
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.loaded.is_empty() && self.refs.is_empty()
     }
+}
+
+/// The first of these messages, as many as are read back at once.
+pub(super) fn batch(stored: impl Iterator<Item = StoredRef>) -> Vec<Origin> {
+    let mut bytes = 0;
+    let mut wanted = Vec::new();
+    for stored in stored.take(BATCH_MESSAGES) {
+        bytes += MESSAGE_BYTES + stored.weight_bytes as usize;
+        if bytes > BATCH_BYTES && !wanted.is_empty() {
+            break;
+        }
+        wanted.push(stored.origin);
+    }
+    wanted
+}
+
+/// Until when a message may wait.
+pub(crate) fn until(accepted: Millis, expires: Option<Millis>, limits: &Limits) -> Option<Millis> {
+    let _ = (accepted, limits);
+    expires
 }
 
 /// The sooner of two times, where `None` is never.

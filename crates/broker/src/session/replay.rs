@@ -61,7 +61,11 @@ impl Session {
                 }
                 let ids = id.into_iter().collect();
                 let qos = qos.min(message.qos);
-                self.offer(Owed { message, qos, retain: true, ids, share: None, epoch: None }, turn, fx);
+                self.offer(
+                    Owed { message, qos, retain: true, ids, share: None, is_kept: false, epoch: None },
+                    turn,
+                    fx,
+                );
             }
             match page.next {
                 Some(topic) => self.replayed_up_to(Some(topic)),

@@ -15,6 +15,7 @@ mod kit;
 mod limits;
 mod mount;
 mod noid;
+mod paging;
 mod publish;
 mod rate;
 mod reasons;

@@ -407,9 +407,9 @@ fn the_journal_says_who_is_owed_a_message_that_was_passed_on() {
             "published x to [first@1]",
             "opened second 1000",
             "subscribed second $share/g/x",
-            "published x to [second@1]",
+            "moved 3 from first to second@1",
             "closed first",
-            "settled second 6",
+            "settled second 3",
             "closed second",
         ]
     );

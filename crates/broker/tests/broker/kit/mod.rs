@@ -6,8 +6,10 @@
 mod journal;
 mod show;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::{NonZeroU16, NonZeroU32};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use motte_audit::{CloseCause, Event, EventKind};
@@ -21,7 +23,7 @@ use motte_broker::{
 };
 use motte_policy::{Authenticated, ClientId, Policy, UserName};
 
-pub use journal::{Meanwhile, TestJournal};
+pub use journal::{Kept, Meanwhile, TestJournal};
 
 /// What a shard wrote.
 #[derive(Debug, Default)]
@@ -169,6 +171,8 @@ pub struct World {
     pub shards: Vec<Shard<TestJournal>>,
     pub sinks: Vec<Sink>,
     pub now: Millis,
+    /// What was asked back from the journals is not answered.
+    pub fetches_wait: bool,
     /// How long letters are under way.
     pub letters_take_ms: u64,
     rest: BTreeMap<LinkId, Vec<u8>>,
@@ -189,12 +193,32 @@ impl World {
     pub fn with(shards: u16, acl: &str, limits: &Limits) -> Self {
         let policy = Arc::new(Policy::parse(acl).unwrap());
         let shared = Shared::new(shards, Arc::clone(&policy));
-        let new = |at| Shard::new(ShardId(at), Arc::clone(&shared), limits.clone(), TestJournal::default());
+        Self::with_journals(shards, policy, &shared, limits, |shard| TestJournal { shard, ..TestJournal::default() })
+    }
+
+    /// Shards whose journals give messages back.
+    pub fn reading_back(shards: u16, acl: &str, limits: &Limits) -> Self {
+        let policy = Arc::new(Policy::parse(acl).unwrap());
+        let shared = Shared::new(shards, Arc::clone(&policy));
+        let kept = Rc::new(RefCell::new(Kept::default()));
+        let journal = |shard| TestJournal { shard, kept: Some(Rc::clone(&kept)), ..TestJournal::default() };
+        Self::with_journals(shards, policy, &shared, limits, journal)
+    }
+
+    fn with_journals(
+        shards: u16,
+        policy: Arc<Policy>,
+        shared: &Arc<Shared>,
+        limits: &Limits,
+        journal: impl Fn(u16) -> TestJournal,
+    ) -> Self {
+        let new = |at| Shard::new(ShardId(at), Arc::clone(shared), limits.clone(), journal(at));
         Self {
             shards: (0..shards).map(new).collect(),
             sinks: (0..shards).map(|_| Sink::default()).collect(),
-            shared,
+            shared: Arc::clone(shared),
             now: Millis(1_000),
+            fetches_wait: false,
             letters_take_ms: 0,
             rest: BTreeMap::new(),
             next_link: 1,
@@ -256,6 +280,9 @@ impl World {
         loop {
             let letters: Vec<_> = self.sinks.iter_mut().flat_map(|sink| std::mem::take(&mut sink.letters)).collect();
             if letters.is_empty() {
+                if !self.fetches_wait && self.answer_fetches() {
+                    continue;
+                }
                 return;
             }
             self.now = self.now.plus_ms(self.letters_take_ms);
@@ -264,6 +291,31 @@ impl World {
                 self.shards[to].on_letter(letter, self.now, &mut self.sinks[to]);
             }
         }
+    }
+
+    /// Answers what was asked back from the journals until now; tells whether that was anything.
+    pub fn answer_fetches(&mut self) -> bool {
+        let mut was_asked = false;
+        for (shard, sink) in self.shards.iter_mut().zip(&mut self.sinks) {
+            let fetches = std::mem::take(&mut shard.journal_mut().fetches);
+            for fetch in fetches {
+                was_asked = true;
+                let fetched = shard.journal().kept.as_ref().expect("they read back").borrow().answer(&fetch);
+                shard.on_fetched(fetched, self.now, sink);
+            }
+        }
+        was_asked
+    }
+
+    /// Answers what was asked back, and carries what comes of it.
+    pub fn read_back(&mut self) {
+        self.answer_fetches();
+        self.settle();
+    }
+
+    /// What the journals keep for a session.
+    pub fn kept_for(&self, client_id: &str) -> usize {
+        self.shards[0].journal().kept.as_ref().unwrap().borrow().owed_to(client_id)
     }
 
     /// Reads everything a client was sent, and goes on reading while more comes. Ends with `closed` when the link is.
