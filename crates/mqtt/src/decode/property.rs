@@ -5,7 +5,7 @@
 use crate::decode::DecodeError;
 use crate::decode::reader::Reader;
 use crate::property::raw::{Kind, id, is_forwarded, kind};
-use crate::property::{ForwardedProperties, SubscriptionIds, UserProperties};
+use crate::property::{ForwardedProperties, ForwardedPropertiesBuf, SubscriptionIds, UserProperties};
 use crate::wire::has_wildcard;
 
 /// A set of property identifiers; all of them are below 64.
@@ -40,6 +40,9 @@ pub(super) enum Value<'a> {
     Viewed,
 }
 
+/// The properties that are forwarded unchanged.
+const FORWARDED: [u8; 5] = [id::PAYLOAD_FORMAT, id::CONTENT_TYPE, id::RESPONSE_TOPIC, id::CORRELATION_DATA, id::USER];
+
 /// A checked block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block<'a> {
@@ -60,8 +63,6 @@ impl<'a> Block<'a> {
     }
 
     pub(super) fn forwarded(self) -> ForwardedProperties<'a> {
-        const FORWARDED: [u8; 5] =
-            [id::PAYLOAD_FORMAT, id::CONTENT_TYPE, id::RESPONSE_TOPIC, id::CORRELATION_DATA, id::USER];
         debug_assert!(FORWARDED.iter().all(|id| is_forwarded(*id)));
         if self.seen.0 & const { Set::of(&FORWARDED).0 } == 0 {
             ForwardedProperties::EMPTY
@@ -72,6 +73,17 @@ impl<'a> Block<'a> {
 
     pub(super) const fn subscription_ids(self) -> SubscriptionIds<'a> {
         if self.has(id::SUBSCRIPTION_ID) { SubscriptionIds::from_block(self.bytes) } else { SubscriptionIds::EMPTY }
+    }
+}
+
+impl ForwardedPropertiesBuf {
+    /// Reads back what [`ForwardedProperties::write_to`] wrote: nothing but properties that are forwarded, to the end.
+    ///
+    /// # Errors
+    /// The bytes are something else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        const ALLOWED: Set = Set::of(&FORWARDED);
+        check(Reader::new(bytes), ALLOWED, Set(0), &mut |_, _| ()).map(|block| block.forwarded().to_owned())
     }
 }
 
@@ -86,7 +98,16 @@ pub(super) fn read<'a>(
     if len == 0 {
         return Ok(Block::EMPTY);
     }
-    let mut reader = reader.sub(len)?;
+    check(reader.sub(len)?, allowed, repeatable, &mut each)
+}
+
+/// All bytes of `reader` as properties.
+fn check<'a>(
+    mut reader: Reader<'a>,
+    allowed: Set,
+    repeatable: Set,
+    each: &mut impl FnMut(u8, Value<'a>),
+) -> Result<Block<'a>, DecodeError> {
     let bytes = reader.rest();
     let mut seen = Set(0);
     while !reader.is_empty() {
@@ -142,3 +163,37 @@ fn value<'a>(reader: &mut Reader<'a>, id: u8, kind: Kind) -> Result<Value<'a>, D
 
 /// No property but User Property may come more than once.
 pub(super) const NONE: Set = Set(0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwarded_properties_are_read_back_as_they_were_written() {
+        let built = ForwardedPropertiesBuf::new()
+            .payload_utf8()
+            .content_type("text/plain")
+            .and_then(|built| built.response_topic("answers/1"))
+            .and_then(|built| built.correlation_data(&[0, 1, 255]))
+            .and_then(|built| built.user("key", "one")?.user("key", "two"))
+            .expect("all of it is allowed");
+        let mut bytes = Vec::new();
+        built.as_ref().write_to(&mut bytes);
+        assert_eq!(ForwardedPropertiesBuf::decode(&bytes), Ok(built));
+        assert_eq!(ForwardedPropertiesBuf::decode(&[]), Ok(ForwardedPropertiesBuf::new()));
+        for end in 1..bytes.len() {
+            // A cut between two properties leaves fewer of them; any other is seen.
+            let read = ForwardedPropertiesBuf::decode(&bytes[..end]);
+            assert!(read.is_err() || read.is_ok_and(|read| read.as_ref().encoded_len() == end), "{end}");
+        }
+    }
+
+    #[test]
+    fn other_properties_and_wild_response_topics_are_not_read_back() {
+        for bytes in
+            [&[id::TOPIC_ALIAS, 0, 1][..], &[id::MESSAGE_EXPIRY, 0, 0, 0, 1], b"\x08\x00\x01#", &[0x7F], &[1, 2]]
+        {
+            assert!(ForwardedPropertiesBuf::decode(bytes).is_err(), "{bytes:?}");
+        }
+    }
+}
