@@ -166,7 +166,7 @@ impl<J: Journal> Shard<J> {
     /// outbox may hold as much again.
     fn check_outbox(&self, slot: usize, fx: &mut impl Effects) -> Result<(), Stop> {
         let Some(link) = self.sessions.get(slot).and_then(|session| session.link.as_ref()) else { return Ok(()) };
-        let waiting = fx.outbox(link.id).map_or(0, |out| out.len());
+        let waiting = link.unsent_bytes(fx).unwrap_or(0);
         let limits = &self.core.limits;
         let largest = usize::try_from(limits.packet_size_bytes_max).unwrap_or(usize::MAX);
         if waiting <= limits.outbox_bytes_max.saturating_mul(2).saturating_add(largest) {
@@ -177,7 +177,7 @@ impl<J: Journal> Shard<J> {
 
     /// Writes a packet to the link of a session, if it has one.
     fn write(&mut self, slot: usize, packet: &Packet<'_>, fx: &mut impl Effects) {
-        if let Some(link) = &self.sessions[slot].link {
+        if let Some(link) = &mut self.sessions[slot].link {
             link.write(packet, &mut self.core.counters, fx);
         }
     }
@@ -211,19 +211,33 @@ impl<J: Journal> Shard<J> {
         Ok(())
     }
 
-    /// Sends the acknowledgements whose records are durable.
-    pub(crate) fn acknowledge(&mut self, slot: usize, _now: Millis, fx: &mut impl Effects) {
+    /// Sends what waited for records that are durable now.
+    pub(crate) fn acknowledge(&mut self, slot: usize, now: Millis, fx: &mut impl Effects) {
+        self.unacknowledged.remove(&slot);
         let durable = self.journal.durable();
-        let link = self.sessions.get_mut(slot).and_then(|session| session.link.as_mut());
-        let Some(link) = link else {
-            self.unacknowledged.remove(&slot);
-            return;
-        };
+        let Some(link) = self.sessions.get_mut(slot).and_then(|session| session.link.as_mut()) else { return };
+        let has_opened = link.open(durable, fx);
         while let Some(ack) = link.take_durable(durable) {
             link.write_answer(&ack.answer, &mut self.core.counters, fx);
         }
-        if !link.waits() {
-            self.unacknowledged.remove(&slot);
+        if link.waits() || link.is_opening() {
+            self.unacknowledged.insert(slot);
+        }
+        if has_opened || self.sessions[slot].next_record().is_some() {
+            self.pump(slot, now, fx);
+        }
+    }
+
+    /// Gives a message to a session.
+    pub(crate) fn offer(&mut self, slot: usize, owed: Owed, now: Millis, fx: &mut impl Effects) {
+        self.sessions[slot].offer(owed, &mut self.core.turn(&mut self.journal, now), fx);
+        self.note_waiting(slot);
+    }
+
+    /// Remembers a session that has something to send which waits for a record.
+    fn note_waiting(&mut self, slot: usize) {
+        if self.sessions[slot].next_record().is_some_and(|record| record > self.journal.durable()) {
+            self.unacknowledged.insert(slot);
         }
     }
 
@@ -240,8 +254,10 @@ impl<J: Journal> Shard<J> {
             let owed = Owed::new(message, target, Some(epoch));
             if owed.share.is_some() {
                 self.give(PassedOn::new(target, owed), now, fx);
-            } else if let Some(session) = self.sessions.get_mut(target.key.slot).filter(|s| s.key == target.key) {
-                session.offer(owed, &mut self.core.turn(&mut self.journal, now), fx);
+            } else if let Some(slot) = self.slot(target.key) {
+                self.offer(slot, owed, now, fx);
+            } else {
+                self.settle_owed(&owed, &target.facts);
             }
         }
     }
@@ -252,6 +268,7 @@ impl<J: Journal> Shard<J> {
         let wants_more = session.pump(&mut self.core.turn(&mut self.journal, now), fx);
         let at = wants_more.then_some(now);
         self.core.timers.set(&mut session.armed, session.key, TimerKind::Replay, at);
+        self.note_waiting(slot);
     }
 
     /// Messages that a session asked for were read back.

@@ -37,8 +37,17 @@ pub(crate) struct PendingAck {
 pub(crate) enum Answer {
     PubAck(PacketId, ReasonCode),
     PubRec(PacketId, ReasonCode),
+    PubRel(PacketId, ReasonCode),
+    PubComp(PacketId, ReasonCode),
     SubAck(PacketId, Vec<u8>),
     UnsubAck(PacketId, Vec<u8>),
+}
+
+/// What a client is sent from CONNACK on, while that waits for a record.
+#[derive(Debug)]
+struct Opening {
+    position: Position,
+    bytes: Vec<u8>,
 }
 
 /// The state of a connection.
@@ -63,6 +72,7 @@ pub(crate) struct Link {
     /// There when the connection began with an exchange of authentication data.
     pub(crate) reauthentication: Option<Box<Reauthentication>>,
     pub(crate) cache: RouteCache,
+    opening: Option<Opening>,
     pending: VecDeque<PendingAck>,
     /// QoS 1 publishes among `pending`: they count against our Receive Maximum.
     pub(crate) pending_publishes: usize,
@@ -91,6 +101,7 @@ impl Link {
             wants_problem_information: admission.wants_problem_information,
             reauthentication: None,
             cache: RouteCache::default(),
+            opening: None,
             pending: VecDeque::new(),
             pending_publishes: 0,
             aliases: InboundAliases::new(if is_v5 { limits.topic_alias_maximum } else { 0 }),
@@ -127,10 +138,49 @@ impl Link {
         !self.pending.is_empty()
     }
 
-    /// Writes a packet; what the client does not accept is left out (MQTT-3.1.2-24).
-    pub(crate) fn write(&self, packet: &Packet<'_>, counters: &mut Counters, fx: &mut impl Effects) {
+    /// Lets everything that is written from now on wait for a record.
+    pub(crate) fn open_at(&mut self, position: Position) {
+        self.opening = Some(Opening { position, bytes: Vec::new() });
+    }
+
+    /// Whether CONNACK still waits.
+    pub(crate) fn is_opening(&self) -> bool {
+        self.opening.is_some()
+    }
+
+    /// Lets CONNACK leave, and what was written behind it, if its record is durable; tells whether it left now.
+    pub(crate) fn open(&mut self, durable: Position, fx: &mut impl Effects) -> bool {
+        let Some(opening) = self.opening.take_if(|opening| opening.position <= durable) else { return false };
         if let Some(out) = fx.outbox(self.id) {
-            write_counted(self.encoder, packet, out, counters);
+            out.extend_from_slice(&opening.bytes);
+        }
+        true
+    }
+
+    /// Where packets for the client other than PUBLISH are written: behind CONNACK, while that waits. `None` when the
+    /// transport is gone.
+    pub(crate) fn outbox<'a>(&'a mut self, fx: &'a mut impl Effects) -> Option<&'a mut Vec<u8>> {
+        let out = fx.outbox(self.id)?;
+        Some(self.opening.as_mut().map_or(out, |opening| &mut opening.bytes))
+    }
+
+    /// Where a PUBLISH may be written now, if less than this many bytes wait there. None is written before CONNACK: it
+    /// is judged when it leaves.
+    pub(crate) fn outbox_below<'a>(&self, bytes_max: usize, fx: &'a mut impl Effects) -> Option<&'a mut Vec<u8>> {
+        fx.outbox(self.id).filter(|out| out.len() < bytes_max && self.opening.is_none())
+    }
+
+    /// Bytes the client has not been sent yet; `None` when the transport is gone.
+    pub(crate) fn unsent_bytes(&self, fx: &mut impl Effects) -> Option<usize> {
+        let out = fx.outbox(self.id)?;
+        Some(self.opening.as_ref().map_or(out.len(), |opening| opening.bytes.len()))
+    }
+
+    /// Writes a packet; what the client does not accept is left out (MQTT-3.1.2-24).
+    pub(crate) fn write(&mut self, packet: &Packet<'_>, counters: &mut Counters, fx: &mut impl Effects) {
+        let encoder = self.encoder;
+        if let Some(out) = self.outbox(fx) {
+            write_counted(encoder, packet, out, counters);
         }
     }
 
@@ -154,16 +204,19 @@ impl Link {
         }
     }
 
-    /// Writes a DISCONNECT, where the version has one from servers. A Server Reference that the client has no room for
-    /// leaves nothing to be said but that the server stops.
+    /// Writes a DISCONNECT, where the version has one from servers and CONNACK was sent (MQTT-3.14.0-1). A Server
+    /// Reference that the client has no room for leaves nothing to be said but that the server stops.
     pub(crate) fn write_disconnect(
-        &self,
+        &mut self,
         (reason, words): (ReasonCode, Option<&str>),
         server_reference: Option<&str>,
         counters: &mut Counters,
         fx: &mut impl Effects,
     ) {
-        let Some(out) = fx.outbox(self.id).filter(|_| self.is_v5()) else { return };
+        if !self.is_v5() || self.is_opening() {
+            return;
+        }
+        let Some(out) = fx.outbox(self.id) else { return };
         let packet = Disconnect { reason_string: words, server_reference, ..Disconnect::new(reason) };
         let is_written = write_counted(self.encoder, &Packet::Disconnect(packet), out, counters);
         if !is_written && server_reference.is_some() {
@@ -172,10 +225,12 @@ impl Link {
     }
 
     /// Writes an answer.
-    pub(crate) fn write_answer(&self, answer: &Answer, counters: &mut Counters, fx: &mut impl Effects) {
+    pub(crate) fn write_answer(&mut self, answer: &Answer, counters: &mut Counters, fx: &mut impl Effects) {
         match answer {
             Answer::PubAck(id, reason) => self.write_ack((*id, *reason), Packet::PubAck, counters, fx),
             Answer::PubRec(id, reason) => self.write_ack((*id, *reason), Packet::PubRec, counters, fx),
+            Answer::PubRel(id, reason) => self.write_ack((*id, *reason), Packet::PubRel, counters, fx),
+            Answer::PubComp(id, reason) => self.write_ack((*id, *reason), Packet::PubComp, counters, fx),
             Answer::SubAck(id, codes) => {
                 let words = self.explained(words::of_filters(codes));
                 let (reason_string, user) = (words.as_deref(), UserProperties::EMPTY);
@@ -191,8 +246,8 @@ impl Link {
     }
 
     /// Writes PUBACK, PUBREC, PUBREL or PUBCOMP.
-    pub(crate) fn write_ack(
-        &self,
+    fn write_ack(
+        &mut self,
         (id, reason): (PacketId, ReasonCode),
         packet: impl FnOnce(Ack<'static>) -> Packet<'static>,
         counters: &mut Counters,

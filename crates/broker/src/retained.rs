@@ -31,6 +31,8 @@ pub(crate) struct Page {
 #[derive(Debug, Default)]
 struct Stripe {
     tree: Tree,
+    /// Of the last change of any topic of this stripe.
+    serial: u64,
     /// Messages that expire, soonest first.
     expiring: BTreeSet<(Millis, Arc<str>)>,
 }
@@ -55,11 +57,25 @@ impl Retained {
     }
 
     /// Keeps `message` as the one of its topic, or clears the topic when the payload is empty (MQTT-3.3.1-5 to -7). Ask
-    /// [`Retained::fits`] first.
-    pub(crate) fn put(&self, message: &Arc<Message>) {
+    /// [`Retained::fits`] first. Gives the serial number of the change, and whether there was anything to change: two
+    /// shards that write at once are told here whose message stands.
+    pub(crate) fn put(&self, message: &Arc<Message>) -> (u64, bool) {
         let kept = (!message.payload.is_empty()).then(|| Arc::clone(message));
+        let keeps = kept.is_some();
         let mut stripe = self.stripes[stripe_of(&message.topic)].write();
-        self.replace(&mut stripe, &message.topic, kept);
+        stripe.serial += 1;
+        let had_one = self.replace(&mut stripe, &message.topic, kept);
+        (stripe.serial, keeps || had_one)
+    }
+
+    /// Takes back what was kept of an earlier run, unless it has expired.
+    pub(crate) fn restore(&self, message: Arc<Message>, serial: u64, now: Millis) {
+        let topic = Arc::clone(&message.topic);
+        let mut stripe = self.stripes[stripe_of(&topic)].write();
+        stripe.serial = stripe.serial.max(serial);
+        if !message.is_expired(now) {
+            self.replace(&mut stripe, &topic, Some(message));
+        }
     }
 
     /// Whether there is room for `message`, after dropping what has expired if need be.
@@ -80,7 +96,8 @@ impl Retained {
             && (bytes + weight(message)).saturating_sub(old_bytes) <= limits.retained_bytes_max as u64
     }
 
-    fn replace(&self, stripe: &mut Stripe, topic: &Arc<str>, message: Option<Arc<Message>>) {
+    /// Puts a message in the place of the one of its topic, and tells whether there was one.
+    fn replace(&self, stripe: &mut Stripe, topic: &Arc<str>, message: Option<Arc<Message>>) -> bool {
         if let Some(new) = &message {
             let (messages, bytes) = share(new);
             self.messages.fetch_add(messages, Ordering::Relaxed);
@@ -91,15 +108,15 @@ impl Retained {
             Some(new) => stripe.tree.insert(topic, new),
             None => stripe.tree.remove(topic),
         };
-        if let Some(old) = old {
-            let (messages, bytes) = share(&old);
-            self.messages.fetch_sub(messages, Ordering::Relaxed);
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            let still = stripe.tree.find(topic).and_then(|m| m.expires);
-            if let Some(at) = old.expires.filter(|&at| Some(at) != still) {
-                stripe.expiring.remove(&(at, Arc::clone(topic)));
-            }
+        let Some(old) = old else { return false };
+        let (messages, bytes) = share(&old);
+        self.messages.fetch_sub(messages, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let still = stripe.tree.find(topic).and_then(|m| m.expires);
+        if let Some(at) = old.expires.filter(|&at| Some(at) != still) {
+            stripe.expiring.remove(&(at, Arc::clone(topic)));
         }
+        true
     }
 
     /// Drops what has expired; tells whether anything was.

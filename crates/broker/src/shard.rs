@@ -16,7 +16,7 @@ use crate::counters::Counters;
 use crate::effects::{Effects, Letter, LetterContent};
 use crate::handle::{Ending, Stop};
 use crate::hints::Hints;
-use crate::journal::Journal;
+use crate::journal::{Journal, Record};
 use crate::limits::Limits;
 use crate::recorder::Recorder;
 use crate::restore::Fetched;
@@ -356,9 +356,21 @@ impl<J: Journal> Shard<J> {
         SessionRef { shard: self.core.id, key: self.sessions[slot].key }
     }
 
+    /// One shard writes down for all who was removed.
+    fn record_removals(&mut self, known: &Removals) {
+        if self.core.id != ShardId(0) || *known == *self.core.removals {
+            return;
+        }
+        for (user, &at) in self.core.removals.iter().filter(|(user, at)| known.get(*user) != Some(at)) {
+            self.journal.append(&Record::UserRemoved { user, at });
+        }
+    }
+
     fn begin(&mut self) {
         if self.core.shared.epoch() != self.core.epoch {
+            let known = Arc::clone(&self.core.removals);
             (self.core.policy, self.core.removals, self.core.epoch) = self.core.shared.policy();
+            self.record_removals(&known);
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use motte_policy::{Policy, UserName};
 
 use crate::lock::Lock;
+use crate::message::Message;
 use crate::owners::Owners;
 use crate::rates::ConnectRates;
 use crate::retained::Retained;
@@ -73,6 +74,20 @@ impl Shared {
         let mut current = self.policy.write();
         Arc::make_mut(&mut current.1).extend(users.into_iter().map(|user| (user, now)));
         self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes back retained messages, with the serial numbers they had, and the users whose messages were withdrawn.
+    /// Called before the first shard is made.
+    pub fn restore(
+        &self,
+        retained: impl IntoIterator<Item = (Arc<Message>, u64)>,
+        removals: impl IntoIterator<Item = (UserName, Millis)>,
+        now: Millis,
+    ) {
+        for (message, serial) in retained {
+            self.retained.restore(message, serial, now);
+        }
+        Arc::make_mut(&mut self.policy.write().1).extend(removals);
     }
 
     /// Retained messages and their bytes now.

@@ -54,6 +54,8 @@ pub(crate) struct Line {
     /// The broker ended it.
     pub(crate) is_closed: bool,
     pub(crate) told: Option<u8>,
+    /// CONNACK was written: nothing can be told before.
+    pub(crate) is_open: bool,
     pub(crate) answers: VecDeque<Answer>,
     /// PUBCOMP that are due.
     pub(crate) completions: VecDeque<(u16, u8)>,
@@ -86,6 +88,7 @@ impl Line {
             is_vanished: false,
             is_closed: false,
             told: None,
+            is_open: false,
             answers: VecDeque::new(),
             completions: VecDeque::new(),
             pongs: 0,
@@ -129,6 +132,9 @@ impl Line {
             let (mut item, alias, len) = packet::read(decoder, &outbox[self.seen..]).map_err(complain)?;
             if len > usize::try_from(self.packet_size_max).unwrap_or(usize::MAX) {
                 return Err(complain(format!("{item:?} of {len} bytes is larger than {}", self.packet_size_max)));
+            }
+            if !self.is_open && !matches!(item, Item::ConnAck { .. }) {
+                return Err(complain("a packet comes before CONNACK (MQTT-3.2.0-1)".into()));
             }
             if self.told.is_some() {
                 return Err(complain("a packet follows DISCONNECT (MQTT-3.14.4-1)".into()));
@@ -176,7 +182,11 @@ impl Line {
                 self.told = Some(*code);
                 if self.is_v5() { Ok(()) } else { Err("DISCONNECT to a 3.x client".into()) }
             }
-            Item::ConnAck { .. } | Item::PubRel(_) => Ok(()),
+            Item::ConnAck { .. } => {
+                self.is_open = true;
+                Ok(())
+            }
+            Item::PubRel(_) => Ok(()),
         }
     }
 

@@ -2,11 +2,12 @@
 //!
 //! An identifier nobody knows is answered, not punished; one that is in flight at another QoS is a protocol error.
 
-use motte_mqtt::{Ack, Packet, PacketId, ReasonCode};
+use motte_mqtt::{Ack, ReasonCode};
 
 use super::Stop;
 use crate::effects::Effects;
-use crate::journal::Journal;
+use crate::journal::{Journal, Record};
+use crate::link::Answer;
 use crate::session::flight::Acked;
 use crate::shard::{Millis, Shard};
 
@@ -30,23 +31,31 @@ impl<J: Journal> Shard<J> {
         now: Millis,
         fx: &mut impl Effects,
     ) -> Result<(), Stop> {
-        let acked = self.sessions[slot].on_pubrec(ack.id, ack.reason, &mut self.core.turn(&mut self.journal, now));
+        let mut turn = self.core.turn(&mut self.journal, now);
+        let (acked, position) = self.sessions[slot].on_pubrec(ack.id, ack.reason, &mut turn);
         check(acked)?;
-        match acked {
-            // A refused message is finished, and an unknown one that was refused needs no answer.
-            _ if ack.reason.is_error() => {}
-            Acked::Unknown => self.write_ack(slot, (ack.id, ReasonCode::PacketIdNotFound), Packet::PubRel, fx),
-            Acked::Fits | Acked::Mismatch => self.write_ack(slot, (ack.id, ReasonCode::Success), Packet::PubRel, fx),
+        let reason = if acked == Acked::Unknown { ReasonCode::PacketIdNotFound } else { ReasonCode::Success };
+        // A refused message is finished, and an unknown one that was refused needs no answer.
+        if !ack.reason.is_error() {
+            self.answer(slot, Answer::PubRel(ack.id, reason), Some(position), fx)?;
         }
         self.pump(slot, now, fx);
         Ok(())
     }
 
     pub(crate) fn on_pubrel(&mut self, slot: usize, ack: &Ack<'_>, fx: &mut impl Effects) -> Result<(), Stop> {
-        let was_known = self.sessions[slot].received.remove(ack.id);
+        let session = &mut self.sessions[slot];
+        let was_known = session.received.remove(ack.id);
         let reason = if was_known { ReasonCode::Success } else { ReasonCode::PacketIdNotFound };
-        self.write_ack(slot, (ack.id, reason), Packet::PubComp, fx);
-        Ok(())
+        if !session.is_durable() {
+            return self.answer(slot, Answer::PubComp(ack.id, reason), None, fx);
+        }
+        if was_known {
+            self.journal.append(&Record::Released { client_id: session.client_id(), id: ack.id });
+        }
+        // One that is repeated may have been released by a record that is not durable yet.
+        let position = self.journal.last();
+        self.answer(slot, Answer::PubComp(ack.id, reason), position, fx)
     }
 
     pub(crate) fn on_pubcomp(
@@ -59,18 +68,6 @@ impl<J: Journal> Shard<J> {
         check(self.sessions[slot].on_pubcomp(ack.id, &mut self.core.turn(&mut self.journal, now)))?;
         self.pump(slot, now, fx);
         Ok(())
-    }
-
-    fn write_ack(
-        &mut self,
-        slot: usize,
-        (id, reason): (PacketId, ReasonCode),
-        packet: impl FnOnce(Ack<'static>) -> Packet<'static>,
-        fx: &mut impl Effects,
-    ) {
-        if let Some(link) = &self.sessions[slot].link {
-            link.write_ack((id, reason), packet, &mut self.core.counters, fx);
-        }
     }
 }
 

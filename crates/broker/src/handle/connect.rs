@@ -16,7 +16,7 @@ use super::Ending;
 use super::publish::says_its_format;
 use crate::admission::Admission;
 use crate::effects::Effects;
-use crate::journal::{Journal, Record};
+use crate::journal::{Journal, Position, Record};
 use crate::limits::Limits;
 use crate::link::{Link, write_counted};
 use crate::rates::Rate;
@@ -27,7 +27,8 @@ use crate::timer::TimerKind;
 use crate::words;
 
 impl<J: Journal> Shard<J> {
-    pub(crate) fn on_admission(&mut self, link: LinkId, admission: Admission, now: Millis, fx: &mut impl Effects) {
+    pub(crate) fn on_admission(&mut self, link: LinkId, mut admission: Admission, now: Millis, fx: &mut impl Effects) {
+        let before = self.journal.last();
         let known = self.clients.get(&admission.subject.client_id.0).copied();
         if let Err((reason, why)) = self.check_admission(&admission, known, now) {
             return self.refuse_admission(link, &admission, (reason, why), fx);
@@ -42,20 +43,21 @@ impl<J: Journal> Shard<J> {
             self.open(&admission)
         });
         self.attach(slot, link, &admission, now);
-        self.write_connack(slot, &admission, session_present, fx);
+        // A will that was still to come from an earlier connection is not (MQTT-3.1.3-9).
+        self.clear_will(slot);
+        self.sessions[slot].will = admission.will.take();
+        self.record_opened(slot);
+        let told = self.journal.last().filter(|_| self.journal.last() != before);
+        self.write_connack(slot, (&admission, session_present), told, fx);
         let protocol_level = match admission.version {
             ProtocolVersion::V31 => 3,
             ProtocolVersion::V311 => 4,
             ProtocolVersion::V5 => 5,
         };
         fx.event(self.sessions[slot].event(EventKind::Admitted { session_present, protocol_level }));
-        // A will that was still to come from an earlier connection is not (MQTT-3.1.3-9).
-        self.clear_will(slot);
-        self.sessions[slot].will = admission.will;
         if let Some(link) = &mut self.sessions[slot].link {
             link.reauthentication = admission.reauthentication;
         }
-        self.record_opened(slot);
         self.pump(slot, now, fx);
     }
 
@@ -188,9 +190,21 @@ impl<J: Journal> Shard<J> {
         self.core.counters.links += 1;
     }
 
-    fn write_connack(&mut self, slot: usize, admission: &Admission, session_present: bool, fx: &mut impl Effects) {
-        let Some(link) = &self.sessions[slot].link else { return };
-        let Some(out) = fx.outbox(link.id) else { return };
+    /// Writes CONNACK, which leaves once `told`, the last of what was recorded about the session, is durable.
+    fn write_connack(
+        &mut self,
+        slot: usize,
+        (admission, session_present): (&Admission, bool),
+        told: Option<Position>,
+        fx: &mut impl Effects,
+    ) {
+        let Some(link) = &mut self.sessions[slot].link else { return };
+        if let Some(position) = told.filter(|&position| position > self.journal.durable()) {
+            link.open_at(position);
+            self.unacknowledged.insert(slot);
+        }
+        let encoder = link.encoder;
+        let Some(out) = link.outbox(fx) else { return };
         let (hints, client_id) = (&self.core.hints, &admission.subject.client_id.0);
         let response = admission.wants_response_information.then(|| hints.response_information(client_id)).flatten();
         let properties = told_at_connect(admission, &self.core.limits);
@@ -199,8 +213,8 @@ impl<J: Journal> Shard<J> {
         let whole = ConnAck { properties: with_hint, ..plain };
         // The hint is the part a client with little room can do without; that the rest fits was checked.
         let counters = &mut self.core.counters;
-        if !write_counted(link.encoder, &Packet::ConnAck(whole), out, counters) {
-            write_counted(link.encoder, &Packet::ConnAck(plain), out, counters);
+        if !write_counted(encoder, &Packet::ConnAck(whole), out, counters) {
+            write_counted(encoder, &Packet::ConnAck(plain), out, counters);
         }
     }
 

@@ -53,7 +53,7 @@ impl<J: Journal> Shard<J> {
     /// Ends the link of a session; the session goes on for as long as it was to outlive its connection.
     pub(crate) fn end_link(&mut self, slot: usize, ending: Ending, now: Millis, fx: &mut impl Effects) {
         let session = &mut self.sessions[slot];
-        let Some(link) = session.detach() else { return };
+        let Some(mut link) = session.detach() else { return };
         if let Some(reason) = ending.told {
             let words = ending.detail.or_else(|| words::of_end(reason));
             let has_moved = reason == ReasonCode::UseAnotherServer;
@@ -103,6 +103,10 @@ impl<J: Journal> Shard<J> {
         if expiry_s == 0 {
             self.end_session(slot, now, fx);
             return;
+        }
+        let session = &self.sessions[slot];
+        if session.is_recorded {
+            self.journal.append(&Record::SessionLeft { client_id: session.client_id(), at: now });
         }
         self.leave_waiting(slot, now, fx);
         let session = &mut self.sessions[slot];

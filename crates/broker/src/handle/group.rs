@@ -64,7 +64,7 @@ impl<J: Journal> Shard<J> {
             return;
         }
         if let Some(slot) = slot {
-            self.sessions[slot].offer(owed, &mut self.core.turn(&mut self.journal, now), fx);
+            self.offer(slot, owed, now, fx);
             return;
         }
         self.core.counters.routed += 1;
@@ -100,8 +100,14 @@ impl<J: Journal> Shard<J> {
         }
         let facts = Arc::clone(&session.facts);
         let leaving = Leaving { key: session.key, facts: &facts, readiness: Readiness::Full, times: 0 };
-        for owed in session.take_unacknowledged() {
-            self.pass_on(&owed, leaving, now, fx);
+        for (owed, waits) in session.take_unacknowledged() {
+            let is_passed_on = self.pass_on(&owed, leaving, now, fx);
+            if waits {
+                let counters = &mut self.core.counters;
+                counters.wait_no_more(owed.weight());
+                counters.routed -= u64::from(is_passed_on);
+                counters.dropped += u64::from(!is_passed_on);
+            }
         }
         let mut queue = session.take_queue();
         self.pass_queue_on(&mut queue, leaving, |_| true, now, fx);
@@ -197,7 +203,8 @@ impl<J: Journal> Shard<J> {
         }
     }
 
-    fn settle_owed(&mut self, owed: &Owed, facts: &Arc<Facts>) {
+    /// A session that was owed a message needs it no longer.
+    pub(super) fn settle_owed(&mut self, owed: &Owed, facts: &Arc<Facts>) {
         if let Some(origin) = owed.origin() {
             self.journal.append(&Record::Settled { client_id: &facts.subject.client_id.0, origin });
         }

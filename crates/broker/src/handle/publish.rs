@@ -160,19 +160,22 @@ impl<J: Journal> Shard<J> {
             Delivery::AtMostOnce => Ok(()),
             Delivery::AtLeastOnce { id, .. } => self.answer(slot, Answer::PubAck(id, reason), position, fx),
             Delivery::ExactlyOnce { id, .. } => {
-                self.remember_received(slot, id, reason);
+                let position = self.remember_received(slot, id, reason).or(position);
                 self.answer(slot, Answer::PubRec(id, reason), position, fx)
             }
         }
     }
 
     /// Holds the identifier until PUBREL. A 5.0 client that is told of a failure sends none (MQTT-4.3.3-9).
-    fn remember_received(&mut self, slot: usize, id: PacketId, reason: ReasonCode) {
+    fn remember_received(&mut self, slot: usize, id: PacketId, reason: ReasonCode) -> Option<Position> {
         let session = &mut self.sessions[slot];
         let told = session.link.as_ref().map_or(reason, |link| link.told(reason));
-        if !told.is_error() {
-            session.received.insert(id);
+        if told.is_error() {
+            return None;
         }
+        session.received.insert(id);
+        let client_id = session.client_id();
+        session.is_durable().then(|| self.journal.append(&Record::Received { client_id, id }))
     }
 
     /// Whether a message may be retained if it asks for that; one that does not fit goes on as one that did not ask.
@@ -201,9 +204,7 @@ impl<J: Journal> Shard<J> {
         let chosen: Chosen = route.groups.iter().map(|group| group.choose(&message).clone()).collect();
         let position = self.record_publish(&mut message, route, &chosen);
         let message = Arc::new(message);
-        if message.retain {
-            self.core.shared.retained.put(&message);
-        }
+        let position = if message.retain { self.retain(&message).or(position) } else { position };
         let latest = self.route_since(&message, generations);
         let route = latest.as_ref().unwrap_or(route);
         self.core.counters.routed += route.withheld;
@@ -213,6 +214,16 @@ impl<J: Journal> Shard<J> {
             self.send_to(*shard, &message, targets, now, fx);
         }
         position
+    }
+
+    /// Makes a message the retained one of its topic.
+    fn retain(&mut self, message: &Arc<Message>) -> Option<Position> {
+        let (serial, changes) = self.core.shared.retained.put(message);
+        // The figures of the `$SYS` tree are those of this run. Where nothing was, nothing is taken away: only an
+        // acknowledgement has to know that what another shard has taken away is gone for good.
+        let is_told = message.publisher != Publisher::Broker && (changes || message.qos > Qos::AtMostOnce);
+        let origin = message.origin.filter(|_| !message.payload.is_empty());
+        is_told.then(|| self.journal.append(&Record::Retained { topic: &message.topic, origin, serial }))
     }
 
     /// The route of a retained message once more, if a subscription was made since `generations`: on another shard its
@@ -239,8 +250,8 @@ impl<J: Journal> Shard<J> {
     ) -> Option<Position> {
         let targets = DurableTargets::routed(message, route, chosen);
         let is_owed = message.qos > Qos::AtMostOnce && targets.iter().next().is_some();
-        // The figures of the `$SYS` tree are those of this run.
-        if (!message.retain && !is_owed) || message.publisher == Publisher::Broker {
+        let is_retained = message.retain && !message.payload.is_empty();
+        if (!is_retained && !is_owed) || message.publisher == Publisher::Broker {
             return None;
         }
         let position = self.journal.append(&Record::Published { message, targets });

@@ -15,10 +15,11 @@ use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::journal::{Journal, Record};
 use crate::limits::Limits;
+use crate::link::Link;
 use crate::message::Origin;
 use crate::restore::{Fetch, FetchedMessage, StoredRef};
 use crate::retained::Retained;
-use crate::routes::Readiness;
+use crate::routes::{Facts, Readiness};
 use crate::shard::Millis;
 use crate::shared::Removals;
 
@@ -54,7 +55,7 @@ impl Session {
             self.withhold(&owed, turn);
         } else if owed.qos == Qos::AtMostOnce {
             self.offer_at_most_once(&owed, turn, fx);
-        } else if self.must_wait(owed.message.weight_bytes(), turn.limits) {
+        } else if self.must_wait(owed.message.weight_bytes(), turn) {
             self.enqueue(owed, turn, fx);
         } else {
             self.send_first(owed, turn, fx);
@@ -68,7 +69,7 @@ impl Session {
             return;
         }
         let (online, queue) = (self.link.is_some(), self.queue.has_room(1, self.holding(turn), turn.limits));
-        self.facts.room.tell(online, self.has_room(turn, fx), !self.must_wait(1, turn.limits), queue);
+        self.facts.room.tell(online, self.has_room(turn, fx), !self.must_wait(1, turn), queue);
     }
 
     /// How well this session can take a message now.
@@ -83,16 +84,20 @@ impl Session {
     }
 
     /// Whether a new message of this weight has to go behind others, or the window is full.
-    fn must_wait(&self, weight_bytes: usize, limits: &Limits) -> bool {
-        self.sent < self.in_flight.len() || !self.queue.is_empty() || !self.window_takes(weight_bytes, limits)
+    fn must_wait(&self, weight_bytes: usize, turn: &Turn<'_>) -> bool {
+        self.is_held_up(turn) || !self.queue.is_empty() || !self.window_takes(weight_bytes, turn.limits)
     }
 
     fn offer_at_most_once(&mut self, owed: &Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
-        match self.write(owed, Delivery::AtMostOnce, turn, fx) {
+        let written = match &mut self.link {
+            Some(link) => write((link, &self.facts), owed, Delivery::AtMostOnce, turn, fx),
+            None => Written::NotNow,
+        };
+        match written {
             Written::Sent | Written::NotForClient => turn.counters.sent += 1,
             Written::NotNow => {
                 turn.counters.dropped += 1;
-                if self.link.is_some() {
+                if self.link.as_ref().is_some_and(|link| !link.is_opening()) {
                     self.miss(fx);
                 }
             }
@@ -136,64 +141,12 @@ impl Session {
 
     /// Sends a QoS 1 or 2 message for the first time; it waits when the transport has no room.
     fn send_first(&mut self, owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
-        let id = self.free_id();
-        match self.write(&owed, delivery(&owed, id, false), turn, fx) {
-            Written::Sent => {
-                turn.counters.sent += 1;
-                self.begin_flight(id, owed);
-            }
-            Written::NotForClient => {
-                turn.counters.sent += 1;
-                self.settle(owed.origin(), turn);
-            }
-            Written::NotNow => self.enqueue(owed, turn, fx),
+        if self.has_room(turn, fx) {
+            self.begin_flight(owed, turn);
+            self.send_in_flight(turn, fx);
+        } else {
+            self.enqueue(owed, turn, fx);
         }
-    }
-
-    /// The next identifier not in use (MQTT-2.2.1-4). The window is smaller than the number of identifiers.
-    fn free_id(&self) -> PacketId {
-        let mut value = self.last_id;
-        loop {
-            value = value.wrapping_add(1);
-            if let Some(id) = PacketId::new(value).filter(|&id| !self.ids_used.contains(id)) {
-                return id;
-            }
-        }
-    }
-
-    pub(super) fn write(
-        &mut self,
-        owed: &Owed,
-        delivery: Delivery,
-        turn: &mut Turn<'_>,
-        fx: &mut impl Effects,
-    ) -> Written {
-        let Some(link) = &mut self.link else { return Written::NotNow };
-        let Some(out) = fx.outbox(link.id) else { return Written::NotNow };
-        if out.len() >= turn.limits.outbox_bytes_max {
-            return Written::NotNow;
-        }
-        let message = &owed.message;
-        // Names out of sight are held back where receivers are judged; one that came this far is not told either.
-        let Some(topic) = self.facts.mount_point.seen(&message.topic) else { return Written::NotForClient };
-        let packet = Publish {
-            delivery,
-            retain: owed.retain,
-            topic,
-            topic_alias: None,
-            message_expiry_s: message.remaining_s(turn.now),
-            subscription_ids: SubscriptionIds::from_slice(&owed.ids),
-            properties: message.properties.as_ref(),
-            payload: &message.payload,
-        };
-        let before = out.len();
-        if !link.publish(&packet, &message.topic, out) {
-            return Written::NotForClient;
-        }
-        let outgoing = &mut turn.counters.outgoing;
-        outgoing.count(out[before], out.len() - before);
-        outgoing.payload_bytes += message.payload.len() as u64;
-        Written::Sent
     }
 
     /// Sends whatever may go now: what was unfinished on an earlier connection, what waits, what is being replayed.
@@ -206,7 +159,7 @@ impl Session {
     }
 
     fn send_waiting(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) -> bool {
-        if !self.resend(turn, fx) {
+        if !self.send_in_flight(turn, fx) {
             return false;
         }
         while let Some(mut owed) = self.next_waiting(turn) {
@@ -288,20 +241,12 @@ impl Session {
 
     pub(super) fn has_room(&self, turn: &Turn<'_>, fx: &mut impl Effects) -> bool {
         let Some(link) = &self.link else { return false };
-        fx.outbox(link.id).is_some_and(|out| out.len() < turn.limits.outbox_bytes_max)
+        link.outbox_below(turn.limits.outbox_bytes_max, fx).is_some()
     }
 
-    /// Whether policy still lets the publisher publish and this client receive, and the publisher was not removed.
-    /// Asked only when the policy is another than at the last time.
+    /// Whether the message may still change hands, as [`judge`].
     pub(super) fn judge(&self, owed: &mut Owed, turn: &Turn<'_>) -> bool {
-        if owed.epoch == Some(turn.epoch) {
-            return true;
-        }
-        let message = &*owed.message;
-        owed.epoch = Some(turn.epoch);
-        message.publisher.may_publish(turn.policy, &message.topic)
-            && !message.is_withdrawn(turn.removals)
-            && self.facts.may_receive(turn.policy, &message.topic)
+        judge(&self.facts, owed, turn)
     }
 
     /// Counts a delivery that policy denies.
@@ -313,7 +258,7 @@ impl Session {
 
     /// Lets the journal forget a message this session no longer needs.
     pub(super) fn settle(&self, origin: Option<Origin>, turn: &mut Turn<'_>) {
-        if let Some(origin) = origin {
+        if let Some(origin) = origin.filter(|_| self.is_durable()) {
             turn.journal.append(&Record::Settled { client_id: self.client_id(), origin });
         }
     }
@@ -394,6 +339,7 @@ impl Session {
         turn.counters.queued_bytes -= self.queue.bytes();
         turn.counters.dropped += waiting;
         self.queue = Queue::default();
+        self.discard_in_flight(turn);
     }
 }
 
@@ -404,6 +350,51 @@ fn is_over(owed: &Owed, turn: &Turn<'_>) -> bool {
 
 fn is_past(at: Option<Millis>, now: Millis) -> bool {
     at.is_some_and(|at| at <= now)
+}
+
+/// Writes a message to the link of a session with these facts.
+pub(super) fn write(
+    (link, facts): (&mut Link, &Facts),
+    owed: &Owed,
+    delivery: Delivery,
+    turn: &mut Turn<'_>,
+    fx: &mut impl Effects,
+) -> Written {
+    let Some(out) = link.outbox_below(turn.limits.outbox_bytes_max, fx) else { return Written::NotNow };
+    let message = &owed.message;
+    // Names out of sight are held back where receivers are judged; one that came this far is not told either.
+    let Some(topic) = facts.mount_point.seen(&message.topic) else { return Written::NotForClient };
+    let packet = Publish {
+        delivery,
+        retain: owed.retain,
+        topic,
+        topic_alias: None,
+        message_expiry_s: message.remaining_s(turn.now),
+        subscription_ids: SubscriptionIds::from_slice(&owed.ids),
+        properties: message.properties.as_ref(),
+        payload: &message.payload,
+    };
+    let before = out.len();
+    if !link.publish(&packet, &message.topic, out) {
+        return Written::NotForClient;
+    }
+    let outgoing = &mut turn.counters.outgoing;
+    outgoing.count(out[before], out.len() - before);
+    outgoing.payload_bytes += message.payload.len() as u64;
+    Written::Sent
+}
+
+/// Whether policy still lets the publisher publish and a session with these facts receive, and the publisher was not
+/// removed. Asked only when the policy is another than at the last time.
+pub(super) fn judge(facts: &Facts, owed: &mut Owed, turn: &Turn<'_>) -> bool {
+    if owed.epoch == Some(turn.epoch) {
+        return true;
+    }
+    let message = &*owed.message;
+    owed.epoch = Some(turn.epoch);
+    message.publisher.may_publish(turn.policy, &message.topic)
+        && !message.is_withdrawn(turn.removals)
+        && facts.may_receive(turn.policy, &message.topic)
 }
 
 /// QoS, identifier and DUP of a message on the wire.

@@ -6,9 +6,10 @@
 use motte_mqtt::{Ack, Packet, PacketId, Qos, ReasonCode};
 
 use super::Session;
-use super::deliver::{Turn, Written, delivery};
+use super::deliver::{Turn, Written, delivery, judge, write};
 use super::queue::{BATCH_MESSAGES, Held, Owed, batch};
 use crate::effects::Effects;
+use crate::journal::{Position, Record};
 use crate::limits::Limits;
 use crate::message::Origin;
 use crate::restore::StoredRef;
@@ -18,14 +19,30 @@ use crate::restore::StoredRef;
 pub(crate) struct InFlight {
     id: PacketId,
     stage: Stage,
+    /// Whether the client may have got the PUBLISH, on this connection or an earlier one. Until then it counts as
+    /// waiting.
+    may_have_left: bool,
+    /// The record that what is to be sent next waits for.
+    record: Position,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// PUBLISH was sent; PUBACK or PUBREC is awaited.
+    /// PUBLISH was sent or waits for its record; PUBACK or PUBREC is awaited.
     Published(Held),
-    /// PUBREC came and PUBREL was sent; PUBCOMP is awaited (MQTT-4.3.3-5).
+    /// PUBREC came and PUBREL was sent or waits for its record; PUBCOMP is awaited (MQTT-4.3.3-5).
     Released,
+}
+
+/// What became of a message that was to be sent.
+#[derive(Clone, Copy)]
+enum Fate {
+    Sent,
+    /// The client does not take it.
+    TooLarge,
+    /// Its time ran out before it was sent at all (MQTT-3.3.2-5).
+    TooLate,
+    Denied,
 }
 
 /// What an acknowledgement of the client meant.
@@ -62,23 +79,17 @@ impl Session {
         }
     }
 
-    /// PUBREC: a QoS 2 message has arrived, or was refused.
-    pub(crate) fn on_pubrec(&mut self, id: PacketId, reason: ReasonCode, turn: &mut Turn<'_>) -> Acked {
-        let Some(at) = self.in_flight_at(id) else { return Acked::Unknown };
+    /// PUBREC: a QoS 2 message has arrived, or was refused. Tells which record PUBREL has to wait for.
+    pub(crate) fn on_pubrec(&mut self, id: PacketId, reason: ReasonCode, turn: &mut Turn<'_>) -> (Acked, Position) {
+        let Some(at) = self.in_flight_at(id) else { return (Acked::Unknown, Position::default()) };
         match &self.in_flight[at].stage {
-            Stage::Published(held) if held.qos() != Qos::ExactlyOnce => Acked::Mismatch,
-            _ if reason.is_error() => {
-                self.forget(at, turn);
-                Acked::Fits
-            }
-            Stage::Published(held) => {
-                self.settle(held.origin(), turn);
-                self.in_flight_bytes -= held.weight_bytes();
-                self.in_flight[at].stage = Stage::Released;
-                Acked::Fits
-            }
-            Stage::Released => Acked::Fits,
+            Stage::Published(held) if held.qos() != Qos::ExactlyOnce => return (Acked::Mismatch, Position::default()),
+            _ if reason.is_error() => self.forget(at, turn),
+            Stage::Published(_) => self.release(at, turn),
+            Stage::Released => {}
         }
+        let entry = self.in_flight.get(at).filter(|entry| entry.id == id);
+        (Acked::Fits, entry.map_or(Position::default(), |entry| entry.record))
     }
 
     /// PUBCOMP: a QoS 2 message is finished.
@@ -93,16 +104,30 @@ impl Session {
         }
     }
 
-    /// The session ends: takes out the unacknowledged QoS 1 messages of groups. A QoS 2 delivery that was begun is not
-    /// begun with anybody else (MQTT-4.8.2-5).
-    pub(crate) fn take_unacknowledged(&mut self) -> Vec<Owed> {
+    /// The session ends: takes out the unacknowledged QoS 1 messages of groups, each with whether it counts as waiting.
+    /// A QoS 2 delivery that was begun is not begun with anybody else (MQTT-4.8.2-5).
+    pub(crate) fn take_unacknowledged(&mut self) -> Vec<(Owed, bool)> {
+        let mut unacknowledged = Vec::new();
+        for entry in std::mem::take(&mut self.in_flight) {
+            match entry.stage {
+                Stage::Published(Held::Loaded(owed))
+                    if owed.share.is_some() && (owed.qos == Qos::AtLeastOnce || !entry.may_have_left) =>
+                {
+                    unacknowledged.push((owed, !entry.may_have_left));
+                }
+                stage => self.in_flight.push_back(InFlight { stage, ..entry }),
+            }
+        }
+        unacknowledged
+    }
+
+    /// The session ends: what waited for its record is dropped.
+    pub(super) fn discard_in_flight(&mut self, turn: &mut Turn<'_>) {
+        for at in 0..self.in_flight.len() {
+            self.count_out(at, Fate::TooLate, turn);
+        }
+        self.in_flight.clear();
         self.in_flight_bytes = 0;
-        let in_flight = std::mem::take(&mut self.in_flight).into_iter();
-        let unacknowledged = in_flight.filter_map(|entry| match entry.stage {
-            Stage::Published(Held::Loaded(owed)) if owed.qos == Qos::AtLeastOnce && owed.share.is_some() => Some(owed),
-            Stage::Published(_) | Stage::Released => None,
-        });
-        unacknowledged.collect()
     }
 
     /// Clients acknowledge in order, so the search ends at the front.
@@ -114,22 +139,80 @@ impl Session {
     }
 
     fn forget(&mut self, at: usize, turn: &mut Turn<'_>) {
+        self.count_out(at, Fate::Sent, turn);
         let Some(entry) = self.in_flight.remove(at) else { return };
         self.ids_used.remove(entry.id);
         self.sent -= usize::from(at < self.sent);
-        if let Stage::Published(held) = &entry.stage {
-            self.settle(held.origin(), turn);
-            self.in_flight_bytes -= held.weight_bytes();
+        match &entry.stage {
+            Stage::Published(held) => {
+                self.settle(held.origin(), turn);
+                self.in_flight_bytes -= held.weight_bytes();
+            }
+            Stage::Released if self.is_durable() => {
+                turn.journal.append(&Record::Completed { client_id: self.client_id(), id: entry.id });
+            }
+            Stage::Released => {}
         }
     }
 
-    /// A message was sent for the first time.
-    pub(super) fn begin_flight(&mut self, id: PacketId, owed: Owed) {
+    /// A message has arrived, or must not be sent any more though it may have: PUBREL is owed in its place.
+    fn release(&mut self, at: usize, turn: &mut Turn<'_>) {
+        self.count_out(at, Fate::Sent, turn);
+        let entry = &mut self.in_flight[at];
+        let Stage::Published(held) = std::mem::replace(&mut entry.stage, Stage::Released) else { return };
+        self.in_flight_bytes -= held.weight_bytes();
+        if self.expiry_s > 0 {
+            let (client_id, id) = (&self.facts.subject.client_id.0, entry.id);
+            entry.record = turn.journal.append(&Record::Arrived { client_id, origin: held.origin(), id });
+        }
+    }
+
+    /// A message gets its identifier, and is to be sent behind what is in flight.
+    pub(super) fn begin_flight(&mut self, owed: Owed, turn: &mut Turn<'_>) {
+        let id = self.free_id();
+        let record = self.record_sent(&owed, id, turn);
         self.ids_used.insert(id);
         self.last_id = id.value();
-        self.in_flight_bytes += owed.message.weight_bytes();
-        self.in_flight.push_back(InFlight { id, stage: Stage::Published(Held::Loaded(owed)) });
-        self.sent = self.in_flight.len();
+        let weight_bytes = owed.message.weight_bytes();
+        self.in_flight_bytes += weight_bytes;
+        turn.counters.wait(weight_bytes as u64);
+        let stage = Stage::Published(Held::Loaded(owed));
+        self.in_flight.push_back(InFlight { id, stage, may_have_left: false, record });
+    }
+
+    /// An entry counts as waiting no more, if it did.
+    fn count_out(&mut self, at: usize, fate: Fate, turn: &mut Turn<'_>) {
+        let entry = &mut self.in_flight[at];
+        let Stage::Published(held) = &entry.stage else { return };
+        if std::mem::replace(&mut entry.may_have_left, true) {
+            return;
+        }
+        let counters = &mut *turn.counters;
+        counters.wait_no_more(held.weight_bytes() as u64);
+        match fate {
+            Fate::Sent | Fate::TooLarge => counters.sent += 1,
+            Fate::TooLate => counters.dropped += 1,
+            Fate::Denied => counters.withheld += 1,
+        }
+    }
+
+    /// The next identifier not in use (MQTT-2.2.1-4). The window is smaller than the number of identifiers.
+    fn free_id(&self) -> PacketId {
+        let mut value = self.last_id;
+        loop {
+            value = value.wrapping_add(1);
+            if let Some(id) = PacketId::new(value).filter(|&id| !self.ids_used.contains(id)) {
+                return id;
+            }
+        }
+    }
+
+    /// Writes down under which identifier a message is sent. One of QoS 2 has to wait for that: after a crash it would
+    /// go out under another identifier, and be taken for another message.
+    fn record_sent(&self, owed: &Owed, id: PacketId, turn: &mut Turn<'_>) -> Position {
+        let Some(origin) = owed.origin().filter(|_| self.is_durable()) else { return Position::default() };
+        let position = turn.journal.append(&Record::Sent { client_id: self.client_id(), origin, id });
+        if owed.qos == Qos::ExactlyOnce { position } else { Position::default() }
     }
 
     /// Whether a message of this weight may be sent beside those in flight: by the number the client takes
@@ -140,19 +223,32 @@ impl Session {
         self.in_flight.len() < window && (self.in_flight_bytes == 0 || bytes <= limits.inflight_bytes_max)
     }
 
-    /// Sends again what an earlier connection left unfinished, in the first order and with the first identifiers
-    /// (MQTT-4.4.0-1); tells whether all of it is out.
-    pub(super) fn resend(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) -> bool {
-        while self.sent < self.in_flight.len() {
+    /// The record that the next entry to be sent waits for, if there is one to be sent.
+    pub(crate) fn next_record(&self) -> Option<Position> {
+        self.in_flight.get(self.sent).map(|entry| entry.record)
+    }
+
+    /// Whether what is in flight waits for the client or the transport, so that nothing new may go behind it.
+    pub(super) fn is_held_up(&self, turn: &Turn<'_>) -> bool {
+        self.next_record().is_some_and(|record| record <= turn.journal.durable())
+    }
+
+    /// Sends what is in flight and was not sent on this connection: what an earlier one left unfinished, in the first
+    /// order and with the first identifiers (MQTT-4.4.0-1), then what waited for its record. Tells whether something
+    /// new may go behind it.
+    pub(super) fn send_in_flight(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) -> bool {
+        while self.is_held_up(turn) {
             let window = self.link.as_ref().map_or(0, |link| link.window);
             let is_stored = self.in_flight.get(self.sent).is_some_and(|entry| entry.stored().is_some());
             if self.sent >= window || is_stored || !self.has_room(turn, fx) {
                 return false;
             }
-            if self.send_again(self.sent, turn, fx) {
-                self.sent += 1;
-            } else {
-                self.give_up(self.sent, turn);
+            match self.send_entry(self.sent, turn, fx) {
+                Fate::Sent => {
+                    self.count_out(self.sent, Fate::Sent, turn);
+                    self.sent += 1;
+                }
+                fate => self.give_up(self.sent, fate, turn),
             }
         }
         true
@@ -199,7 +295,7 @@ impl Session {
                 *held = Held::Loaded(owed);
             }
             _ => {
-                self.give_up(at, turn);
+                self.give_up(at, Fate::TooLate, turn);
                 self.miss(fx);
             }
         }
@@ -208,34 +304,43 @@ impl Session {
     /// Ends the flow of a message that must not be sent any more. The client may have got it on an earlier connection,
     /// and then holds the identifier of QoS 2 until PUBREL (MQTT-4.3.3-10): without one it would take the next message
     /// under this identifier for a copy.
-    fn give_up(&mut self, at: usize, turn: &mut Turn<'_>) {
-        match &self.in_flight[at].stage {
-            Stage::Published(held) if held.qos() == Qos::ExactlyOnce => {
-                self.settle(held.origin(), turn);
-                self.in_flight[at].stage = Stage::Released;
+    fn give_up(&mut self, at: usize, fate: Fate, turn: &mut Turn<'_>) {
+        turn.counters.denied += u64::from(matches!(fate, Fate::Denied));
+        let entry = &self.in_flight[at];
+        if !entry.may_have_left && at + 1 == self.in_flight.len() {
+            self.last_id = entry.id.value() - 1;
+        }
+        match &entry.stage {
+            Stage::Published(held) if held.qos() == Qos::ExactlyOnce && entry.may_have_left => self.release(at, turn),
+            _ => {
+                self.count_out(at, fate, turn);
+                self.forget(at, turn);
             }
-            _ => self.forget(at, turn),
         }
     }
 
-    /// Sends one entry again, or tells that it must not be sent any more.
-    fn send_again(&mut self, at: usize, turn: &mut Turn<'_>, fx: &mut impl Effects) -> bool {
-        let InFlight { id, stage } = &self.in_flight[at];
-        let id = *id;
-        let mut owed = match stage {
-            Stage::Published(Held::Loaded(owed)) => owed.clone(),
-            Stage::Published(Held::Stored(_)) => return true,
+    /// Sends one entry, or tells why it must not be sent any more.
+    fn send_entry(&mut self, at: usize, turn: &mut Turn<'_>, fx: &mut impl Effects) -> Fate {
+        let InFlight { id, stage, may_have_left, .. } = &mut self.in_flight[at];
+        let Some(link) = &mut self.link else { return Fate::TooLarge };
+        let owed = match stage {
+            Stage::Published(Held::Loaded(owed)) => owed,
+            // Looked for before: it is read back first.
+            Stage::Published(Held::Stored(_)) => return Fate::Sent,
             Stage::Released => {
-                if let Some(link) = &self.link {
-                    link.write(&Packet::PubRel(Ack::new(id, ReasonCode::Success)), turn.counters, fx);
-                }
-                return true;
+                link.write(&Packet::PubRel(Ack::new(*id, ReasonCode::Success)), turn.counters, fx);
+                return Fate::Sent;
             }
         };
-        if !self.judge(&mut owed, turn) {
-            turn.counters.denied += 1;
-            return false;
+        if !*may_have_left && owed.message.is_too_late(turn.now) {
+            return Fate::TooLate;
         }
-        matches!(self.write(&owed, delivery(&owed, id, true), turn, fx), Written::Sent)
+        if !judge(&self.facts, owed, turn) {
+            return Fate::Denied;
+        }
+        match write((link, &self.facts), owed, delivery(owed, *id, *may_have_left), turn, fx) {
+            Written::Sent => Fate::Sent,
+            Written::NotNow | Written::NotForClient => Fate::TooLarge,
+        }
     }
 }

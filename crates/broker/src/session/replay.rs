@@ -85,6 +85,7 @@ impl Session {
 
     /// Whether a message of this weight would go out at once.
     fn may_replay(&self, weight_bytes: usize, turn: &Turn<'_>, fx: &mut impl Effects) -> bool {
-        self.queue.is_empty() && self.window_takes(weight_bytes, turn.limits) && self.has_room(turn, fx)
+        let is_behind = !self.queue.is_empty() || self.next_record().is_some();
+        !is_behind && self.window_takes(weight_bytes, turn.limits) && self.has_room(turn, fx)
     }
 }

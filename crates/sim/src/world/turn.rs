@@ -231,7 +231,7 @@ impl World {
             (CloseCause::SlowReader, _) if outbox.is_some_and(|len| len > self.plan.limits.outbox_bytes_max) => &[0x97],
             (cause, end) => return Err(complain(format!("a connection ended without a reason: {cause:?} {end:?}"))),
         };
-        let can_tell = outbox.is_some() && line.is_v5();
+        let can_tell = outbox.is_some() && line.is_v5() && line.is_open;
         if can_tell && cause != CloseCause::TakenOver && line.told.is_some_and(|told| !codes.contains(&told)) {
             return Err(complain(format!("the client was told {:02x?} where {codes:02x?} is right", line.told)));
         }

@@ -155,6 +155,20 @@ pub fn record(record: &Record<'_>) -> String {
         Record::Unsubscribed { client_id, filter } => format!("unsubscribed {client_id} {filter}"),
         Record::WillSet { client_id, will } => format!("will {client_id} {}", will.topic),
         Record::WillCleared { client_id } => format!("no will {client_id}"),
+        Record::SessionLeft { client_id, .. } => format!("left {client_id}"),
+        Record::Retained { topic, origin: Some(origin), serial } => {
+            format!("retained {topic} {} as {serial}", origin.position.0)
+        }
+        Record::Retained { topic, origin: None, serial } => format!("retained {topic} nothing as {serial}"),
+        Record::Received { client_id, id } => format!("received {client_id} #{}", id.value()),
+        Record::Released { client_id, id } => format!("released {client_id} #{}", id.value()),
+        Record::Sent { client_id, origin, id } => format!("sent {client_id} {} #{}", origin.position.0, id.value()),
+        Record::Arrived { client_id, origin: Some(origin), id } => {
+            format!("arrived {client_id} {} #{}", origin.position.0, id.value())
+        }
+        Record::Arrived { client_id, origin: None, id } => format!("arrived {client_id} #{}", id.value()),
+        Record::Completed { client_id, id } => format!("completed {client_id} #{}", id.value()),
+        Record::UserRemoved { user, .. } => format!("removed {}", user.0),
         other => format!("{other:?}"),
     }
 }
