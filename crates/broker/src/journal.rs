@@ -27,7 +27,9 @@ pub enum Record<'a> {
     Published {
         /// The message; its origin is the position this record gets.
         message: &'a Message,
-        /// The sessions that outlive their connections and are owed the message.
+        /// The sessions that outlive their connections and are owed the message, each once: what is said later of the
+        /// message and a session names no more than these two. Whoever is owed a second copy, as a member of a group,
+        /// has it by a record of its own.
         targets: DurableTargets<'a>,
     },
     /// The retained message of a topic is this one from now on, or none.

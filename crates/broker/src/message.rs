@@ -8,7 +8,7 @@ use std::sync::Arc;
 use motte_mqtt::{ForwardedProperties, ForwardedPropertiesBuf, Qos};
 use motte_policy::{Action, ClientId, Identity, Policy, Subject};
 
-use crate::journal::Position;
+use crate::journal::{DurableTarget, DurableTargets, Journal, Position, Record};
 use crate::shard::{Millis, ShardId};
 use crate::shared::Removals;
 
@@ -112,6 +112,17 @@ impl Message {
     #[must_use]
     pub fn origin(&self) -> Option<Origin> {
         self.origin
+    }
+
+    /// The same message, kept for one target by a record of its own. Nothing is retained by that.
+    pub(crate) fn kept_for(&self, target: DurableTarget<'_>, shard: ShardId, journal: &mut dyn Journal) -> Self {
+        let mut message = Self { retain: false, ..self.clone() };
+        let targets = [target];
+        let targets = DurableTargets::listed(&targets);
+        let position = journal.append(&Record::Published { message: &message, targets });
+        message.retain = self.retain;
+        message.origin = Some(Origin { shard, position });
+        message
     }
 
     /// Bytes that count against byte limits: topic, payload and properties.

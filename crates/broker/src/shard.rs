@@ -105,6 +105,7 @@ impl Core {
     /// What a session is given for one step.
     pub(crate) fn turn<'a>(&'a mut self, journal: &'a mut dyn Journal, now: Millis) -> Turn<'a> {
         Turn {
+            shard: self.id,
             now,
             limits: &self.limits,
             policy: &self.policy,

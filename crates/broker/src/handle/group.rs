@@ -9,12 +9,12 @@ use std::sync::Arc;
 use motte_mqtt::SubscriptionFilter;
 
 use crate::effects::{Effects, Letter, LetterContent};
-use crate::journal::{DurableTarget, DurableTargets, Journal, Record};
-use crate::message::{Message, Origin};
-use crate::routes::{Facts, Readiness, Route, SessionKey, SessionRef, Share, Subscription, Target};
+use crate::journal::{DurableTarget, Journal, Record};
+use crate::message::Message;
+use crate::routes::{Facts, Readiness, SessionKey, SessionRef, Share, Subscription, Target};
 use crate::session::Session;
 use crate::session::queue::{Owed, Queue};
-use crate::shard::{Millis, Shard, ShardId};
+use crate::shard::{Millis, Shard};
 
 /// How often a message may look for another member: each shard knows its own members exactly and the others a moment
 /// late, so a few times are enough, and a message cannot go round for ever.
@@ -164,7 +164,7 @@ impl<J: Journal> Shard<J> {
         // Not judged yet: the member's shard asks about the publisher and about the member.
         let mut next =
             PassedOn { times: leaving.times + 1, ..PassedOn::new(&target, Owed::new(message, &target, None)) };
-        self.record_passed_on(&mut next.owed, (owed, leaving.facts), (shard, &target));
+        self.record_passed_on(&mut next.owed, (owed, leaving.facts), &target);
         if shard == self.core.id {
             self.give(next, now, fx);
         } else {
@@ -175,8 +175,7 @@ impl<J: Journal> Shard<J> {
 
     /// Writes down who is owed the message now. A message that was not written down for the session it leaves is
     /// recorded anew when the next one is durable.
-    fn record_passed_on(&mut self, next: &mut Owed, (old, facts): (&Owed, &Arc<Facts>), to: (ShardId, &Target)) {
-        let (shard, target) = to;
+    fn record_passed_on(&mut self, next: &mut Owed, (old, facts): (&Owed, &Arc<Facts>), target: &Target) {
         let is_owed = target.is_owed(next.message.qos);
         match old.origin() {
             Some(origin) if is_owed => {
@@ -190,13 +189,7 @@ impl<J: Journal> Shard<J> {
                 next.is_kept = false;
             }
             None if is_owed => {
-                // It is not to be retained once more by the record.
-                let mut message = Message { retain: false, ..Message::clone(&next.message) };
-                let (route, chosen) = (Route::default(), [(shard, [target.clone()].into())]);
-                let targets = DurableTargets::routed(&message, &route, &chosen);
-                let position = self.journal.append(&Record::Published { message: &message, targets });
-                message.origin = Some(Origin { shard: self.core.id, position });
-                next.message = Arc::new(message);
+                next.message = self.keep(&next.message, target);
                 next.is_kept = true;
             }
             None => next.is_kept = false,

@@ -12,7 +12,7 @@ use motte_policy::Action;
 
 use super::Stop;
 use crate::effects::{Effects, Letter, LetterContent};
-use crate::journal::{DurableTargets, Journal, Position, Record};
+use crate::journal::{DurableTarget, DurableTargets, Journal, Position, Record};
 use crate::link::Answer;
 use crate::message::{Message, Origin, Publisher};
 use crate::routes::{Cached, Facts, Generations, Route, Target};
@@ -202,18 +202,35 @@ impl<J: Journal> Shard<J> {
         fx: &mut impl Effects,
     ) -> Option<Position> {
         let chosen: Chosen = route.groups.iter().map(|group| group.choose(&message).clone()).collect();
-        let position = self.record_publish(&mut message, route, &chosen);
+        let apart = kept_apart(&message, route, &chosen);
+        let position = self.record_publish(&mut message, route, &chosen[..apart]);
         let message = Arc::new(message);
         let position = if message.retain { self.retain(&message).or(position) } else { position };
+        let before = route;
         let latest = self.route_since(&message, generations);
         let route = latest.as_ref().unwrap_or(route);
         self.core.counters.routed += route.withheld;
         self.core.counters.withheld += route.withheld;
         self.core.counters.denied += route.withheld;
-        for (shard, targets) in route.direct.iter().chain(&chosen) {
+        let split = latest.as_ref().map(|latest| since(before, latest));
+        let (known, late) = split.as_ref().map_or((&route.direct[..], &[][..]), |(known, late)| (known, late));
+        for (shard, targets) in known.iter().chain(&chosen[..apart]) {
             self.send_to(*shard, &message, targets, now, fx);
         }
+        let mut position = position;
+        for (shard, targets) in late.iter().chain(&chosen[apart..]) {
+            let own =
+                targets.iter().find(|target| target.is_owed(message.qos)).map(|target| self.keep(&message, target));
+            position = own.as_ref().and_then(|own| own.origin).map(|origin| origin.position).or(position);
+            self.send_to(*shard, own.as_ref().unwrap_or(&message), targets, now, fx);
+        }
         position
+    }
+
+    /// Keeps a message for one target alone, by a record of its own.
+    pub(super) fn keep(&mut self, message: &Message, target: &Target) -> Arc<Message> {
+        let target = DurableTarget::new(target, message.qos, message.retain);
+        Arc::new(message.kept_for(target, self.core.id, &mut self.journal))
     }
 
     /// Makes a message the retained one of its topic.
@@ -299,6 +316,27 @@ impl<J: Journal> Shard<J> {
         self.fits_retained(&mut message, now, fx);
         self.publish(message, (&route, generations), now, fx);
     }
+}
+
+/// The targets of a route that an earlier one had as well, and each of the others.
+fn since(before: &Route, route: &Route) -> (Chosen, Chosen) {
+    let was_there = |shard: ShardId, target: &Target| {
+        before.direct.iter().any(|(at, targets)| *at == shard && targets.iter().any(|one| one.key == target.key))
+    };
+    let all = route.direct.iter().flat_map(|(shard, targets)| targets.iter().map(|target| (*shard, target)));
+    let alone = |(shard, target): (ShardId, &Target)| (shard, Arc::from([target.clone()]));
+    let (known, late): (Vec<_>, Vec<_>) = all.partition(|(shard, target)| was_there(*shard, target));
+    (known.into_iter().map(alone).collect(), late.into_iter().map(alone).collect())
+}
+
+/// How many of the chosen members stand in the record of the message itself. A session is found by what its record says
+/// of a message and of the session, so nobody may stand there twice: where somebody is owed the message already, as a
+/// subscriber or as a member of another group, which any member may be in as well, it is kept for the member apart.
+fn kept_apart(message: &Message, route: &Route, chosen: &Chosen) -> usize {
+    let is_owed = |(_, targets): &(ShardId, Arc<[Target]>)| targets.iter().any(|target| target.is_owed(message.qos));
+    let already = usize::from(route.direct.iter().any(is_owed));
+    let mut owed = chosen.iter().enumerate().filter(|(_, one)| is_owed(one)).map(|(at, _)| at);
+    owed.nth(1 - already).unwrap_or(chosen.len())
 }
 
 /// Whether a payload that is said to be UTF-8 is.

@@ -20,11 +20,12 @@ use crate::message::Origin;
 use crate::restore::{Fetch, FetchedMessage, StoredRef};
 use crate::retained::Retained;
 use crate::routes::{Facts, Readiness};
-use crate::shard::Millis;
+use crate::shard::{Millis, ShardId};
 use crate::shared::Removals;
 
 /// What one step of a session is given.
 pub(crate) struct Turn<'a> {
+    pub(crate) shard: ShardId,
     pub(crate) now: Millis,
     pub(crate) limits: &'a Limits,
     pub(crate) policy: &'a Policy,

@@ -3,15 +3,17 @@
 //! Called by `handle/ack` and `session/deliver`. The window is counted in entries, from PUBLISH to PUBACK or PUBCOMP,
 //! and in bytes, from PUBLISH to PUBACK or PUBREC.
 
+use std::sync::Arc;
+
 use motte_mqtt::{Ack, Packet, PacketId, Qos, ReasonCode};
 
 use super::Session;
 use super::deliver::{Turn, Written, delivery, judge, write};
 use super::queue::{BATCH_MESSAGES, Held, Owed, batch};
 use crate::effects::Effects;
-use crate::journal::{Position, Record};
+use crate::journal::{DurableTarget, Position, Record};
 use crate::limits::Limits;
-use crate::message::Origin;
+use crate::message::{Origin, Publisher};
 use crate::restore::StoredRef;
 
 /// A message sent at QoS 1 or 2 and not finished.
@@ -169,6 +171,7 @@ impl Session {
 
     /// A message gets its identifier, and is to be sent behind what is in flight.
     pub(super) fn begin_flight(&mut self, owed: Owed, turn: &mut Turn<'_>) {
+        let owed = self.keep_to_send(owed, turn);
         let id = self.free_id();
         let record = self.record_sent(&owed, id, turn);
         self.ids_used.insert(id);
@@ -205,6 +208,20 @@ impl Session {
                 return id;
             }
         }
+    }
+
+    /// A QoS 2 message that is not kept for this session, such as one from the retained store, is so from here on:
+    /// without a record of its identifier the next message under it would pass for a copy after a crash.
+    fn keep_to_send(&self, owed: Owed, turn: &mut Turn<'_>) -> Owed {
+        let is_of_client = owed.message.publisher != Publisher::Broker;
+        if owed.qos < Qos::ExactlyOnce || owed.is_kept || !self.is_durable() || !is_of_client {
+            return owed;
+        }
+        let share = owed.share.as_deref().map(|share| (share.name(), share.filter()));
+        let (client_id, ids) = (&**self.client_id(), owed.ids.as_slice());
+        let target = DurableTarget { client_id, qos: owed.qos, retain: owed.retain, ids, share };
+        let message = owed.message.kept_for(target, turn.shard, turn.journal);
+        Owed { message: Arc::new(message), is_kept: true, ..owed }
     }
 
     /// Writes down under which identifier a message is sent. One of QoS 2 has to wait for that: after a crash it would

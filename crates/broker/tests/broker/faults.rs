@@ -149,18 +149,19 @@ fn k41_a_subscription_made_while_a_retained_message_is_put_does_not_miss_it() {
         (0..).map(|n| format!("c{n}")).find(|id| world.shared.home(id).0 == at).expect("both shards have ids")
     };
     let (publisher, subscriber) = (on_shard(&world, 0), on_shard(&world, 1));
-    let (from, to) = (world.connect(&v5(&publisher)), world.connect(&v5(&subscriber)));
+    let (from, to) = (world.connect(&v5(&publisher)), world.connect(&lasting(&subscriber)));
     world.publish(from, Publish { retain: true, ..message("x", "old") });
     let bytes = |packet: &Packet<'_>| {
         let mut bytes = Vec::new();
         mqtt::Encoder::new(V5, u32::MAX).encode(packet, &mut bytes).unwrap();
         bytes
     };
-    let filters = [("x", options(0))];
+    let filters = [("x", options(1))];
     let filters = mqtt::SubscribeFilters::from_slice(&filters);
     let subscribe = mqtt::Subscribe { id: id(1), subscription_id: None, user: mqtt::UserProperties::EMPTY, filters };
     let subscribe = bytes(&Packet::Subscribe(subscribe));
-    let publish = bytes(&Packet::Publish(Publish { retain: true, ..message("x", "new") }));
+    let publish = Publish { retain: true, delivery: qos1(1), ..message("x", "new") };
+    let publish = bytes(&Packet::Publish(publish));
     // The other shard handles the SUBSCRIBE between the look-up of the route and the store of the message.
     let other = Rc::new(RefCell::new((world.shards.pop().unwrap(), world.sinks.pop().unwrap())));
     let (theirs, now) = (Rc::clone(&other), world.now);
@@ -175,4 +176,7 @@ fn k41_a_subscription_made_while_a_retained_message_is_put_does_not_miss_it() {
     world.settle();
     let shown = world.take(to);
     assert!(shown.last().unwrap().contains("new"), "{shown:?}");
+    // Acknowledged, it is kept for who subscribed meanwhile as well.
+    let owed = format!("published x to [{subscriber}@1]");
+    assert_eq!(world.shards[0].journal().records.last(), Some(&owed));
 }

@@ -93,6 +93,56 @@ fn what_a_later_connection_or_a_disconnect_changes_of_a_session_is_recorded() {
 }
 
 #[test]
+fn a_second_copy_of_a_message_for_the_same_session_has_a_record_of_its_own() {
+    let mut world = World::new();
+    let from = world.connect(&v5("from"));
+    let (own, other) = (world.connect(&lasting("own")), world.connect(&lasting("other")));
+    world.subscribe(own, &[("x", 1), ("$share/g/x", 1), ("$share/h/+", 1)]);
+    let records = world.shards[0].journal().records.len();
+    world.publish(from, Publish { delivery: qos1(1), ..message("x", "m") });
+    world.take(own);
+    world.puback(own, 2);
+    world.puback(own, 1);
+    world.subscribe(other, &[("$share/i/x", 1)]);
+    world.unsubscribe(own, &["x", "$share/h/+"]);
+    world.publish(from, Publish { delivery: qos1(2), ..message("x", "n") });
+    let expected = [
+        "published x to [own@1]",
+        "sent own 6 #1",
+        "published x to [own@1]",
+        "sent own 8 #2",
+        "published x to [own@1]",
+        "sent own 10 #3",
+        "settled own 8",
+        "settled own 6",
+        "subscribed other $share/i/x",
+        "unsubscribed own x",
+        "unsubscribed own $share/h/+",
+        "published x to [own@1]",
+        "sent own 17 #4",
+        "published x to [other@1]",
+        "sent other 19 #1",
+    ];
+    assert_eq!(world.shards[0].journal().records[records..], expected);
+}
+
+#[test]
+fn the_identifier_of_a_retained_message_at_qos_2_is_recorded_before_it_is_sent() {
+    let mut world = World::new();
+    let from = world.connect(&v5("from"));
+    world.publish(from, Publish { retain: true, delivery: qos2(1), ..message("x", "m") });
+    let to = world.connect(&lasting("to"));
+    let records = world.shards[0].journal().records.len();
+    world.hold_journal(true);
+    world.subscribe_with(to, None, &[("x", options(2))]);
+    world.expect(to, &[]);
+    world.hold_journal(false);
+    world.expect(to, &["suback 1 02", "publish x=m q2 #1 retain"]);
+    let expected = ["subscribed to x", "published x to [to@2]", "sent to 5 #1"];
+    assert_eq!(world.shards[0].journal().records[records..], expected);
+}
+
+#[test]
 fn acknowledgements_wait_for_the_journal_in_order() {
     let mut world = World::new();
     let (from, to) = (world.connect(&v5("from")), world.connect(&lasting("to")));
