@@ -8,6 +8,7 @@ use motte_mqtt::{Connect, ForwardedPropertiesBuf, ProtocolVersion, Qos, Will};
 use motte_policy::{AdmitPermit, Reauthentication, Subject};
 
 use crate::mount::MountPoint;
+use crate::restore::StoredWill;
 
 /// Everything the broker keeps of a CONNECT.
 #[derive(Debug)]
@@ -60,6 +61,13 @@ impl WillMessage {
             message_expiry_s: will.message_expiry_s,
             properties: will.properties.to_owned(),
         }
+    }
+}
+
+impl From<StoredWill> for WillMessage {
+    fn from(will: StoredWill) -> Self {
+        let StoredWill { topic, payload, qos, retain, delay_s, message_expiry_s, properties } = will;
+        Self { topic, payload, qos, retain, delay_s, message_expiry_s, properties }
     }
 }
 

@@ -9,6 +9,7 @@ mod connect;
 mod disconnect;
 mod group;
 mod publish;
+mod restore;
 mod subscribe;
 mod sys;
 

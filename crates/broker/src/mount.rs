@@ -56,6 +56,11 @@ impl MountPoint {
         Ok(Self(Some(text.into())))
     }
 
+    /// One that was checked before it was written down.
+    pub(crate) fn restored(text: &str) -> Self {
+        Self((!text.is_empty()).then(|| text.into()))
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

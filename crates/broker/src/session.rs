@@ -9,6 +9,7 @@ pub(crate) mod ids;
 pub(crate) mod queue;
 mod refs;
 pub(crate) mod replay;
+pub(crate) mod restored;
 pub(crate) mod will;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -23,6 +24,7 @@ use crate::admission::WillMessage;
 use crate::link::Link;
 use crate::mount::MountPoint;
 use crate::routes::{Facts, Room, SessionKey};
+use crate::shard::Millis;
 use crate::timer::Armed;
 use flight::InFlight;
 use ids::IdSet;
@@ -62,6 +64,8 @@ pub(crate) struct Session {
     /// Identifiers of `in_flight`.
     ids_used: IdSet,
     last_id: u16,
+    /// What was accepted until then may have been sent by the last run of the node.
+    unsure_until: Option<Millis>,
     queue: Queue,
     /// Whether messages were asked back from the journal and have not come.
     is_fetching: bool,
@@ -97,6 +101,7 @@ impl Session {
             in_flight_bytes: 0,
             ids_used: IdSet::default(),
             last_id: 0,
+            unsure_until: None,
             queue: Queue::default(),
             is_fetching: false,
             replays: VecDeque::new(),

@@ -19,7 +19,7 @@ use crate::hints::Hints;
 use crate::journal::{Journal, Record};
 use crate::limits::Limits;
 use crate::recorder::Recorder;
-use crate::restore::Fetched;
+use crate::restore::{Fetched, RestoredSession};
 use crate::routes::{SessionKey, SessionRef};
 use crate::session::Session;
 use crate::session::deliver::Turn;
@@ -149,6 +149,14 @@ impl<J: Journal> Shard<J> {
     /// Sets what clients are told from now on.
     pub fn set_hints(&mut self, hints: Hints) {
         self.core.hints = hints;
+    }
+
+    /// Takes a session back that outlived the last run of the node; it belongs to the shard of its client identifier.
+    /// Called for all sessions of all shards before anything else, and then [`Shard::on_timer`] on each: sessions whose
+    /// time is over end there, and wills that are due are published once everybody who is to get them is back.
+    pub fn restore(&mut self, session: RestoredSession, now: Millis, fx: &mut impl Effects) {
+        self.begin();
+        self.take_back(session, now, fx);
     }
 
     /// Takes an admitted connection in: takeover, clean start, CONNACK, redelivery. If the session belongs to another

@@ -9,8 +9,8 @@ use motte_audit::{CloseCause, Denial, EventKind, RefusalReason};
 use motte_mqtt::{
     ConnAck, ConnAckProperties, Encoder, Packet, ProtocolVersion, Qos, ReasonCode, SubscriptionFilter, TopicName,
 };
-use motte_policy::SubscribeVerdict;
 use motte_policy::scram::METHOD;
+use motte_policy::{Subject, SubscribeVerdict};
 
 use super::Ending;
 use super::publish::says_its_format;
@@ -19,6 +19,7 @@ use crate::effects::Effects;
 use crate::journal::{Journal, Position, Record};
 use crate::limits::Limits;
 use crate::link::{Link, write_counted};
+use crate::mount::MountPoint;
 use crate::rates::Rate;
 use crate::routes::SessionKey;
 use crate::session::{Session, event_about};
@@ -40,7 +41,7 @@ impl<J: Journal> Shard<J> {
                 // In the place of one that has just ended: its owner has room for it, whoever was quicker elsewhere.
                 self.core.shared.owners.enter(&admission.subject.identity, usize::MAX);
             }
-            self.open(&admission)
+            self.open(admission.subject.clone(), admission.mount_point.clone())
         });
         self.attach(slot, link, &admission, now);
         // A will that was still to come from an earlier connection is not (MQTT-3.1.3-9).
@@ -165,12 +166,13 @@ impl<J: Journal> Shard<J> {
         Some(slot)
     }
 
-    fn open(&mut self, admission: &Admission) -> usize {
+    /// A new session of `owner`, which was counted as one of its owner's.
+    pub(super) fn open(&mut self, owner: Subject, mount_point: MountPoint) -> usize {
         let entry = self.sessions.vacant_entry();
         let key = SessionKey { slot: entry.key(), serial: self.core.next_serial };
         self.core.next_serial += 1;
-        entry.insert(Session::new(key, admission.subject.clone(), admission.mount_point.clone()));
-        self.clients.insert(Arc::clone(&admission.subject.client_id.0), key.slot);
+        let session = entry.insert(Session::new(key, owner, mount_point));
+        self.clients.insert(Arc::clone(session.client_id()), key.slot);
         self.core.counters.sessions += 1;
         key.slot
     }

@@ -103,6 +103,21 @@ impl<J: Journal> Shard<J> {
         filter: &SubscriptionFilter<'_>,
         asked: Subscribed,
     ) -> Option<Position> {
+        self.enter_subscription(slot, text, filter, asked);
+        let session = &self.sessions[slot];
+        let (client_id, Subscribed { options, id }) = (session.client_id(), asked);
+        let record = Record::Subscribed { client_id, filter: text, options, id };
+        session.is_durable().then(|| self.journal.append(&record))
+    }
+
+    /// Enters a subscription where it is looked for.
+    pub(super) fn enter_subscription(
+        &mut self,
+        slot: usize,
+        text: &str,
+        filter: &SubscriptionFilter<'_>,
+        asked: Subscribed,
+    ) {
         let session_ref = self.session_ref(slot);
         let session = &mut self.sessions[slot];
         let Subscribed { options, id } = asked;
@@ -111,11 +126,6 @@ impl<J: Journal> Shard<J> {
         let is_new = session.subscriptions.insert(text.into(), asked).is_none();
         session.shares += usize::from(is_new && filter.share.is_some());
         *self.core.counters.subscriptions_of(filter) += u64::from(is_new);
-        if !session.is_durable() {
-            return None;
-        }
-        let client_id = session.client_id();
-        Some(self.journal.append(&Record::Subscribed { client_id, filter: text, options, id }))
     }
 
     pub(crate) fn on_unsubscribe(

@@ -14,7 +14,7 @@ use crate::effects::Effects;
 use crate::journal::{DurableTarget, Position, Record};
 use crate::limits::Limits;
 use crate::message::{Origin, Publisher};
-use crate::restore::StoredRef;
+use crate::restore::{RestoredFlight, StoredRef};
 
 /// A message sent at QoS 1 or 2 and not finished.
 #[derive(Debug)]
@@ -59,6 +59,12 @@ pub(crate) enum Acked {
 }
 
 impl InFlight {
+    /// What the last run of the node sent, or may have sent.
+    pub(super) fn restored(RestoredFlight { id, message }: RestoredFlight) -> Self {
+        let stage = message.map_or(Stage::Released, |stored| Stage::Published(Held::Stored(stored)));
+        Self { id, stage, may_have_left: true, record: Position::default() }
+    }
+
     /// The message, if it is kept by the journal alone.
     fn stored(&self) -> Option<StoredRef> {
         match &self.stage {
@@ -355,7 +361,8 @@ impl Session {
         if !judge(&self.facts, owed, turn) {
             return Fate::Denied;
         }
-        match write((link, &self.facts), owed, delivery(owed, *id, *may_have_left), turn, fx) {
+        let dup = *may_have_left || Self::may_be_repeated(self.unsure_until, owed);
+        match write((link, &self.facts), owed, delivery(owed, *id, dup), turn, fx) {
             Written::Sent => Fate::Sent,
             Written::NotNow | Written::NotForClient => Fate::TooLarge,
         }

@@ -7,6 +7,7 @@
 
 mod alias;
 mod connect;
+mod crash;
 mod endings;
 mod errors;
 mod faults;
@@ -19,6 +20,7 @@ mod paging;
 mod publish;
 mod rate;
 mod reasons;
+mod restore;
 mod rights;
 mod session;
 mod subscribe;

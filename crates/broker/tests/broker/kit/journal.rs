@@ -13,6 +13,7 @@ use motte_broker::mqtt::{Qos, SubscriptionId};
 use motte_broker::restore::{Fetch, Fetched, FetchedMessage, FoundMessage, StoredMessage};
 use motte_broker::{Journal, Message, Origin, Position, Publisher, Record, ShardId};
 
+use super::log::Log;
 use super::show;
 
 /// A journal that a test may hold back.
@@ -39,9 +40,12 @@ impl std::fmt::Debug for Meanwhile {
     }
 }
 
-/// Messages and who is owed them.
+/// Messages and who is owed them, and how that came about.
 #[derive(Debug, Default)]
-pub struct Kept(pub BTreeMap<Origin, (Arc<Message>, Vec<KeptTarget>)>);
+pub struct Kept {
+    pub messages: BTreeMap<Origin, (Arc<Message>, Vec<KeptTarget>)>,
+    pub log: Log,
+}
 
 /// One session that is owed a message.
 #[derive(Clone, Debug)]
@@ -67,39 +71,42 @@ impl From<DurableTarget<'_>> for KeptTarget {
 
 impl Kept {
     fn on_record(&mut self, record: &Record<'_>, at: Origin) {
+        self.log.on_record(record, at);
         match record {
             Record::Published { message, targets } => {
                 let targets = targets.iter().map(KeptTarget::from).collect();
-                self.0.insert(at, (Arc::new(copy(message, at)), targets));
+                self.messages.insert(at, (Arc::new(copy(message, at)), targets));
             }
             Record::Settled { client_id, origin } => self.settle(client_id, *origin),
             Record::Arrived { client_id, origin: Some(origin), .. } => self.settle(client_id, *origin),
             Record::Moved { origin, from, to } => {
                 self.settle(from, *origin);
-                self.0.get_mut(origin).expect("what moves is kept").1.push((*to).into());
+                self.messages.get_mut(origin).expect("what moves is kept").1.push((*to).into());
             }
             Record::SessionClosed { client_id } => {
-                self.0.values_mut().for_each(|(_, targets)| targets.retain(|target| target.client_id != *client_id));
+                self.messages
+                    .values_mut()
+                    .for_each(|(_, targets)| targets.retain(|target| target.client_id != *client_id));
             }
             _ => {}
         }
     }
 
     fn settle(&mut self, client_id: &str, origin: Origin) {
-        let (_, targets) = self.0.get_mut(&origin).expect("what is settled is kept");
+        let (_, targets) = self.messages.get_mut(&origin).expect("what is settled is kept");
         let at = targets.iter().position(|target| target.client_id == client_id);
         targets.remove(at.unwrap_or_else(|| panic!("{origin:?} is kept for {client_id} no longer")));
     }
 
     /// What is owed to a session.
     pub fn owed_to(&self, client_id: &str) -> usize {
-        self.0.values().flat_map(|(_, targets)| targets).filter(|target| target.client_id == client_id).count()
+        self.messages.values().flat_map(|(_, targets)| targets).filter(|target| target.client_id == client_id).count()
     }
 
     /// The answer to a question.
     pub fn answer(&self, fetch: &Fetch) -> Fetched {
         let find = |&origin: &Origin| {
-            let (message, targets) = self.0.get(&origin)?;
+            let (message, targets) = self.messages.get(&origin)?;
             let target = targets.iter().find(|target| *target.client_id == *fetch.client_id)?.clone();
             let share = target.share.map(|(name, filter)| (name.into(), filter.into()));
             let (qos, retain, ids) = (target.qos, target.retain, target.ids.into());
@@ -111,7 +118,7 @@ impl Kept {
 }
 
 /// A message as it comes out of a store.
-fn copy(message: &Message, origin: Origin) -> Message {
+pub fn copy(message: &Message, origin: Origin) -> Message {
     let Publisher::Client(publisher) = message.publisher() else { panic!("nothing of the broker is kept") };
     Message::restored(StoredMessage {
         topic: message.topic().into(),

@@ -4,6 +4,7 @@
 //! the exchange it describes.
 
 mod journal;
+mod log;
 mod show;
 
 use std::cell::RefCell;
@@ -178,6 +179,7 @@ pub struct World {
     rest: BTreeMap<LinkId, Vec<u8>>,
     next_link: u64,
     policy: Arc<Policy>,
+    limits: Limits,
 }
 
 impl World {
@@ -223,6 +225,57 @@ impl World {
             rest: BTreeMap::new(),
             next_link: 1,
             policy,
+            limits: limits.clone(),
+        }
+    }
+
+    /// What is left of this world after a crash, with what its journals had written before a cut; the new one has this
+    /// many shards and begins later. What was due meanwhile has happened.
+    pub fn crash(self, cut: usize, shards: u16, away_ms: u64) -> Self {
+        let kept = Rc::clone(self.shards[0].journal().kept.as_ref().expect("its journals keep what they are told"));
+        let (recovered, ends) = (kept.borrow().log.recover(cut), kept.borrow().log.ends(cut));
+        let restored = recovered.restored();
+        let shared = Shared::new(shards, Arc::clone(&self.policy));
+        let now = self.now.plus_ms(away_ms.max(1));
+        shared.restore(restored.retained, restored.removals, now);
+        let log = std::mem::take(&mut kept.borrow_mut().log).before(cut);
+        let kept = Rc::new(RefCell::new(Kept { messages: recovered.messages, log }));
+        let journal = |shard| {
+            let end = ends.get(&shard).copied().unwrap_or_default();
+            TestJournal { shard, end, kept: Some(Rc::clone(&kept)), ..TestJournal::default() }
+        };
+        let mut world = Self::with_journals(shards, self.policy, &shared, &self.limits, journal);
+        (world.now, world.next_link) = (now, self.next_link);
+        for session in restored.sessions {
+            let shard = usize::from(shared.home(&session.owner.client_id.0).0);
+            world.shards[shard].restore(session, now, &mut world.sinks[shard]);
+        }
+        world.pass_ms(0);
+        world.settle();
+        world
+    }
+
+    /// Everything that was told before a cut is durable, and nothing after it.
+    pub fn durable_until(&mut self, cut: usize) {
+        let kept = Rc::clone(self.shards[0].journal().kept.as_ref().expect("its journals keep what they are told"));
+        let ends = kept.borrow().log.ends(cut);
+        for (at, (shard, sink)) in self.shards.iter_mut().zip(&mut self.sinks).enumerate() {
+            let at = u16::try_from(at).unwrap();
+            shard.journal_mut().held_at = Some(ends.get(&at).copied().unwrap_or_default());
+            shard.on_durable(self.now, sink);
+        }
+        self.settle();
+    }
+
+    /// Where the log can be cut: the ends of all calls so far.
+    pub fn cuts(&self) -> Vec<usize> {
+        self.shards[0].journal().kept.as_ref().unwrap().borrow().log.cuts()
+    }
+
+    /// Another call into a shard begins: what it writes survives a crash as a whole or not at all.
+    fn begin(&self) {
+        if let Some(kept) = &self.shards[0].journal().kept {
+            kept.borrow_mut().log.turn += 1;
         }
     }
 
@@ -254,6 +307,7 @@ impl World {
         let admission = Admission::new(permit, &connect_packet(hello), hello.assigned)
             .behind(&mount_point)
             .with_authentication_data(data);
+        self.begin();
         self.shards[shard].admit(link, admission, self.now, &mut self.sinks[shard]);
         self.settle();
         Client { link, shard, version: hello.version }
@@ -268,6 +322,7 @@ impl World {
 
     /// Sends bytes as the network would: what was not taken stays in front of what comes next.
     pub fn send_bytes(&mut self, client: Client, bytes: &[u8]) {
+        self.begin();
         let rest = self.rest.entry(client.link).or_default();
         rest.extend_from_slice(bytes);
         let taken = self.shards[client.shard].on_bytes(client.link, rest, self.now, &mut self.sinks[client.shard]);
@@ -287,6 +342,7 @@ impl World {
             }
             self.now = self.now.plus_ms(self.letters_take_ms);
             for (to, letter) in letters {
+                self.begin();
                 let to = usize::from(to.0);
                 self.shards[to].on_letter(letter, self.now, &mut self.sinks[to]);
             }
@@ -386,6 +442,7 @@ impl World {
 
     /// The network breaks.
     pub fn lose(&mut self, client: Client) {
+        self.begin();
         let sink = &mut self.sinks[client.shard];
         sink.outboxes.remove(&client.link);
         self.shards[client.shard].on_lost(client.link, CloseCause::ConnectionLost, self.now, sink);
@@ -397,8 +454,9 @@ impl World {
         let until = self.now.plus_ms(ms);
         while let Some(at) = self.shards.iter().filter_map(Shard::next_timer).min().filter(|&at| at <= until) {
             self.now = at.max(self.now);
-            for (shard, sink) in self.shards.iter_mut().zip(&mut self.sinks) {
-                shard.on_timer(self.now, sink);
+            for at in 0..self.shards.len() {
+                self.begin();
+                self.shards[at].on_timer(self.now, &mut self.sinks[at]);
             }
             self.settle();
         }
@@ -413,6 +471,11 @@ impl World {
             shard.on_policy_changed(self.now, sink);
         }
         self.settle();
+    }
+
+    /// Another ACL is written down, and no shard lives to hear of it.
+    pub fn change_policy_unheard(&mut self, acl: &str) {
+        self.policy = Arc::new(Policy::parse(acl).unwrap());
     }
 
     /// Removes users, whose connections are left to be ended.
