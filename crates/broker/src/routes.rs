@@ -29,8 +29,8 @@ use crate::shard::ShardId;
 const LITERAL_STRIPES: usize = 63;
 
 /// A session within its shard: the slot it stands in and a serial number that is never used again, so that a late
-/// letter cannot reach the session that took the slot over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// letter cannot reach the session that took the slot over. The default is for whoever asks a journal without a shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey {
     pub(crate) slot: usize,
     pub(crate) serial: u64,

@@ -12,7 +12,7 @@ use motte_broker::Millis;
 const AWAY_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What the clocks of the machine say at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// Milliseconds of the wall clock since 1970.
     pub wall_ms: u64,

@@ -2,9 +2,16 @@
 //!
 //! Started by [`crate::Store::start`], stopped by `node` after the shards have ended.
 
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use motte_broker::{Fetched, JournalState, ShardId};
+
+use crate::engine::{Engine, Failed};
+use crate::intake::{Intake, Woken};
+use crate::options::Mode;
 
 /// What the keeper tells.
 #[derive(Debug)]
@@ -26,6 +33,8 @@ pub struct Figures {
     pub bytes: u64,
     /// Bytes of the file.
     pub file_bytes: u64,
+    /// Sessions that are kept.
+    pub sessions: u64,
     /// Messages that are owed, one for each session that is owed it.
     pub owed: u64,
     /// Commits since the start.
@@ -49,22 +58,138 @@ pub enum StopError {
     Panicked,
 }
 
+/// Records that nobody waits for are committed after this time.
+const LAZILY: Duration = Duration::from_millis(10);
+/// After so long without a record the keeper looks after the store.
+const IDLE: Duration = Duration::from_secs(1);
+/// How often it looks whether there is room again.
+const ROOM: Duration = Duration::from_millis(100);
+
 /// The running keeper.
 #[derive(Debug)]
-pub struct Keeper {}
+pub struct Keeper {
+    intake: Arc<Intake>,
+    figures: Arc<Mutex<Figures>>,
+    thread: Option<JoinHandle<Result<(), Failed>>>,
+}
 
 impl Keeper {
+    pub(crate) fn start(engine: Engine, mode: Mode, notify: Box<dyn Fn(Notice) + Send>) -> io::Result<Self> {
+        let intake = engine.intake();
+        let figures = Arc::new(Mutex::new(engine.figures()));
+        let lazily = match mode {
+            Mode::Sync => LAZILY,
+            Mode::Interval(interval) => interval,
+        };
+        let work = Work { engine, intake: Arc::clone(&intake), figures: Arc::clone(&figures), lazily, notify };
+        let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(move || work.run())?;
+        Ok(Self { intake, figures, thread: Some(thread) })
+    }
+
     /// Commits what was handed over, closes the store in order and joins the thread.
     ///
     /// # Errors
     /// Not everything that was handed over is durable.
-    pub fn stop(self) -> Result<(), StopError> {
-        Ok(())
+    pub fn stop(mut self) -> Result<(), StopError> {
+        self.intake.stop();
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(Ok(()))) | None => Ok(()),
+            Some(Ok(Err(Failed(what)))) => Err(StopError::Failed(what)),
+            Some(Err(_)) => Err(StopError::Panicked),
+        }
     }
 
     /// How the store is doing.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        Figures::default()
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.intake.stop();
+    }
+}
+
+/// What the thread has.
+struct Work {
+    engine: Engine,
+    intake: Arc<Intake>,
+    figures: Arc<Mutex<Figures>>,
+    lazily: Duration,
+    notify: Box<dyn Fn(Notice) + Send>,
+}
+
+impl Work {
+    fn run(mut self) -> Result<(), Failed> {
+        let kept = self.keep();
+        if kept.is_err() {
+            self.show();
+            (self.notify)(Notice::State(JournalState::Failed));
+            // Shards go on handing over until they have ended; nothing of it is kept.
+            while self.intake.wait(self.lazily, IDLE) != Woken::Stop {
+                self.intake.take(usize::MAX, usize::MAX);
+            }
+            return kept;
+        }
+        self.engine.close()
+    }
+
+    /// Commits until it is told to stop.
+    fn keep(&mut self) -> Result<(), Failed> {
+        loop {
+            match self.intake.wait(self.lazily, IDLE) {
+                Woken::Work => {
+                    if self.wait_for_room() {
+                        self.commit()?;
+                    }
+                }
+                Woken::Time => {
+                    self.engine.seal()?;
+                    self.commit()?;
+                    self.look_for_room();
+                }
+                Woken::Stop => {
+                    while !self.intake.is_empty() {
+                        if !self.engine.has_room_to_commit() {
+                            return Err(Failed("there is no room on the disk".to_owned()));
+                        }
+                        self.commit()?;
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), Failed> {
+        for notice in self.engine.commit(usize::MAX)? {
+            (self.notify)(notice);
+        }
+        self.show();
+        Ok(())
+    }
+
+    fn look_for_room(&mut self) {
+        if let Some(state) = self.engine.look_for_room() {
+            self.show();
+            (self.notify)(Notice::State(state));
+        }
+    }
+
+    /// Waits until a commit does not meet the end of the disk. False when it is to stop instead.
+    fn wait_for_room(&mut self) -> bool {
+        while !self.engine.has_room_to_commit() {
+            self.look_for_room();
+            if self.intake.wait_for_stop(ROOM) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn show(&self) {
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.figures();
     }
 }

@@ -3,20 +3,30 @@
 //! Called by `node`, which opens a [`Store`], gives each shard its [`ShardJournal`] and stops the [`Keeper`], by the
 //! simulator, and by the tools of the command line. Knows what a record is and nothing of packets.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "opening asks it"))]
+mod batch;
+mod block;
 mod clock;
-#[expect(dead_code, reason = "the disk layer passes its points")]
+mod codec;
 mod crash;
+mod cursor;
+
 pub mod disk;
+mod engine;
+mod entry;
+mod file;
+mod guard;
+mod intake;
 mod journal;
 mod keeper;
 mod memory;
 mod open;
 mod options;
+mod row;
 mod store;
 
 pub use clock::{Away, Clock, Reading};
 pub use crash::{CrashName, CrashPoint, CrashPointError};
+pub use engine::{Engine, Failed, FreeBytes, OpenedEngine, Settings};
 pub use journal::ShardJournal;
 pub use keeper::{Figures, Keeper, Notice, StopError};
 pub use memory::MemoryJournal;

@@ -27,6 +27,8 @@ pub struct Opened {
 /// What there is to say about a store that was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenReport {
+    /// Whether it was made just now.
+    pub is_new: bool,
     /// How long the node was away.
     pub away: Away,
     /// Whether it was not closed in order the last time.

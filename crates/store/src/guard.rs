@@ -1,0 +1,137 @@
+//! The disk as the storage engine sees it: behind a header of our own, and given up for good at the first error.
+//!
+//! Made by the engine around any [`StorageBackend`]. After a write or a sync has failed nobody knows what is on the
+//! disk ("Can applications recover from fsync failures?", ATC 2020), so nothing is written any more, whatever is asked.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use redb::StorageBackend;
+
+use crate::codec::{Reader, checksum};
+use crate::crash::{Crash, CrashName};
+
+/// Bytes of our header; what the storage engine has begins behind it.
+pub(crate) const HEADER_BYTES: u64 = 4_096;
+const MAGIC: &[u8; 12] = b"motte store\n";
+/// Magic, version, checksum: less than a sector, so that no power cut tears it.
+const HEADER_USED: usize = MAGIC.len() + 4 + 4;
+
+/// What is at the front of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Header {
+    /// There is nothing at all.
+    Empty,
+    /// A store of this version of the format.
+    Store(u32),
+    /// Zeros: a header that was not written yet.
+    Blank,
+    /// Something else.
+    Foreign,
+}
+
+/// What is counted and remembered of a disk.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    pub(crate) written_bytes: AtomicU64,
+    has_failed: AtomicBool,
+}
+
+/// A disk behind our header.
+#[derive(Debug)]
+pub(crate) struct Guard<D> {
+    disk: Arc<D>,
+    meter: Arc<Meter>,
+    crash: Arc<Crash>,
+}
+
+impl<D: StorageBackend> Guard<D> {
+    pub(crate) fn new(disk: Arc<D>, meter: Arc<Meter>, crash: Arc<Crash>) -> Self {
+        Self { disk, meter, crash }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.meter.has_failed.load(Ordering::Acquire) {
+            return Err(io::Error::other("an earlier write failed"));
+        }
+        Ok(())
+    }
+
+    fn noting<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if result.is_err() {
+            self.meter.has_failed.store(true, Ordering::Release);
+        }
+        result
+    }
+}
+
+impl<D: StorageBackend> StorageBackend for Guard<D> {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.disk.len()?.saturating_sub(HEADER_BYTES))
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.disk.read(offset + HEADER_BYTES, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check()?;
+        self.noting(self.disk.set_len(len + HEADER_BYTES))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.check()?;
+        self.crash.pass(CrashName::BeforeFsync);
+        self.noting(self.disk.sync_data())?;
+        self.crash.pass(CrashName::AfterFsync);
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check()?;
+        self.crash.pass(CrashName::BeforeWrite);
+        self.noting(self.disk.write(offset + HEADER_BYTES, data))?;
+        self.meter.written_bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+        self.crash.pass(CrashName::AfterWrite);
+        Ok(())
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.disk.close()
+    }
+}
+
+/// Reads the header. Writes nothing.
+pub(crate) fn read_header(disk: &impl StorageBackend) -> io::Result<Header> {
+    let len = disk.len()?;
+    if len == 0 {
+        return Ok(Header::Empty);
+    }
+    let mut bytes = vec![0; usize::try_from(len.min(HEADER_BYTES)).unwrap_or(0)];
+    disk.read(0, &mut bytes)?;
+    Ok(parse(&bytes))
+}
+
+/// The header in these first bytes of a disk.
+pub(crate) fn parse(bytes: &[u8]) -> Header {
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Header::Blank;
+    }
+    let mut reader = Reader::new(bytes);
+    let is_ours = reader.take(MAGIC.len()).is_ok_and(|magic| magic == MAGIC);
+    match (reader.u32(), reader.u32()) {
+        (Ok(version), Ok(crc)) if is_ours && crc == checksum(MAGIC, &version.to_le_bytes()) => Header::Store(version),
+        _ => Header::Foreign,
+    }
+}
+
+/// Writes the header and syncs it: from then on the disk is a store.
+pub(crate) fn write_header(disk: &impl StorageBackend, version: u32) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(HEADER_USED);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&version.to_le_bytes());
+    bytes.extend_from_slice(&checksum(MAGIC, &version.to_le_bytes()).to_le_bytes());
+    disk.write(0, &bytes)?;
+    disk.sync_data()
+}
