@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use motte_broker::{ShardId, Shared};
+use motte_broker::{Millis, ShardId, Shared};
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::UnboundedSender;
@@ -178,7 +178,7 @@ impl Node {
         let shared = Shared::new(settings.shards.get(), Arc::clone(&snapshot.policy));
         let mailboxes: Arc<[Mailbox]> = (0..settings.shards.get()).map(|_| Mailbox::default()).collect();
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
-        let clock = Clock::start();
+        let clock = Clock::starting_at(Millis::default());
         let reloader = Reloader {
             snapshot: Arc::clone(&snapshot),
             shared: Arc::clone(&shared),

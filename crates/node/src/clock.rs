@@ -1,4 +1,4 @@
-//! The one clock of the node: monotonic milliseconds since it started.
+//! The one clock of the node: monotonic milliseconds that go on over restarts, as far as the store remembers them.
 //!
 //! Read by the shard workers and handed to the broker as an argument. Never tells the time of day.
 
@@ -10,21 +10,52 @@ use motte_broker::Millis;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Instant,
+    /// What it showed at the start.
+    first: Millis,
 }
 
 impl Clock {
-    /// A clock that starts at zero.
-    pub(crate) fn start() -> Self {
-        Self { start: Instant::now() }
+    /// A clock that shows `first` now.
+    pub(crate) fn starting_at(first: Millis) -> Self {
+        Self { start: Instant::now(), first }
     }
 
-    /// Milliseconds since the start.
+    /// Milliseconds now.
     pub(crate) fn now(&self) -> Millis {
-        Millis(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+        self.first.plus_ms(u64::try_from(self.uptime().as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// The instant of a reading, for timers of the runtime. `None` when it is too far away to be expressed.
+    /// How long ago it was started.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The instant of a reading, for timers of the runtime; what was before the start is at the start. `None` when it
+    /// is too far away to be expressed.
     pub(crate) fn instant(&self, at: Millis) -> Option<Instant> {
-        self.start.checked_add(Duration::from_millis(at.0))
+        self.start.checked_add(Duration::from_millis(at.0.saturating_sub(self.first.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use motte_broker::Millis;
+
+    use super::Clock;
+
+    #[test]
+    fn r15_a_clock_goes_on_from_where_it_was_and_its_timers_count_from_there() {
+        let before = Instant::now();
+        let first = Millis(30 * 24 * 3_600 * 1_000);
+        let clock = Clock::starting_at(first);
+        let after = Instant::now();
+        assert!(first <= clock.now() && clock.now() < first.plus_s(60));
+        let due = clock.instant(first.plus_s(5));
+        assert!(due.is_some_and(|due| (before..=after).contains(&(due - Duration::from_secs(5)))));
+        let past = clock.instant(Millis(7));
+        assert!(past.is_some_and(|past| (before..=after).contains(&past)), "what was due before is due at once");
+        assert_eq!(Clock::starting_at(Millis(u64::MAX)).now(), Millis(u64::MAX));
     }
 }
