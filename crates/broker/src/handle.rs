@@ -141,6 +141,17 @@ impl<J: Journal> Shard<J> {
         }
     }
 
+    /// The owner does not read these links for now, for a reason that is none of their clients: they cannot be heard,
+    /// so their silence begins after it.
+    pub fn on_unread(&mut self, links: impl IntoIterator<Item = LinkId>, now: Millis) {
+        for link in links {
+            let Some(&slot) = self.links.get(&link) else { continue };
+            if let Some(state) = &mut self.sessions[slot].link {
+                state.heard = state.heard.max(now);
+            }
+        }
+    }
+
     fn on_packet(&mut self, slot: usize, packet: Packet<'_>, now: Millis, fx: &mut impl Effects) -> Result<(), Stop> {
         match packet {
             Packet::Publish(publish) => self.on_publish(slot, &publish, now, fx),

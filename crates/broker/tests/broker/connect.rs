@@ -58,6 +58,18 @@ fn v5_3_1_2_22_silence_ends_the_connection_after_one_and_a_half_keep_alives() {
 }
 
 #[test]
+fn r04_a_client_that_is_not_read_is_not_silent() {
+    let mut world = World::new();
+    let waiting = world.connect(&Hello { keep_alive_s: 10, ..v5("w") });
+    world.pass_ms(14_999);
+    world.shards[0].on_unread([waiting.link], world.now);
+    world.pass_ms(14_999);
+    world.expect(waiting, &[]);
+    world.pass_ms(1);
+    world.expect(waiting, &["disconnect 8d", "closed"]);
+}
+
+#[test]
 fn v5_3_1_4_3_the_same_identity_takes_its_session_over() {
     let mut world = World::new();
     let from = world.connect(&v5("from"));
