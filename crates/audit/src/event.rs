@@ -14,7 +14,7 @@ pub enum Severity {
     Info,
     /// A refusal or a denial: expected now and then, telling in numbers.
     Notice,
-    /// The node is not as it should be: a bad file at reload, a failed renewal.
+    /// The node is not as it should be: no room for its store, or a write that failed.
     Alarm,
 }
 
@@ -161,6 +161,14 @@ pub enum EventKind {
         /// How many since the last event of this kind for the client.
         messages: u64,
     },
+    /// There is no room on the disk, or none within the bound of the store: messages of QoS 1 and 2 and new sessions
+    /// that outlive their connections are refused.
+    JournalFull,
+    /// There is room again after [`EventKind::JournalFull`].
+    JournalHasRoom,
+    /// Something could not be written to the disk: nothing is acknowledged from now on and nobody is let in. Ends with
+    /// the process.
+    JournalFailed,
 }
 
 impl EventKind {
@@ -171,7 +179,10 @@ impl EventKind {
             Self::Admitted { .. } | Self::Closed { .. } | Self::SessionExpired | Self::WillPublished { .. } => {
                 Severity::Info
             }
-            Self::Refused { .. } | Self::Denied { .. } | Self::Dropped { .. } => Severity::Notice,
+            Self::Refused { .. } | Self::Denied { .. } | Self::Dropped { .. } | Self::JournalHasRoom => {
+                Severity::Notice
+            }
+            Self::JournalFull | Self::JournalFailed => Severity::Alarm,
         }
     }
 }

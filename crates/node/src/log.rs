@@ -158,6 +158,17 @@ fn write(entry: &Entry) {
             tracing::info!(client_id, user, topic = %Escaped(topic), "will published");
         }
         EventKind::Dropped { messages } => tracing::warn!(client_id, user, messages, "messages dropped"),
+        EventKind::JournalFull => tracing::error!(
+            detail,
+            hint = "make room on the disk, or raise max_bytes in [durability]",
+            "the store is full: messages of QoS 1 and 2 and new durable sessions are refused"
+        ),
+        EventKind::JournalHasRoom => tracing::warn!("the store has room again: messages and sessions are accepted"),
+        EventKind::JournalFailed => tracing::error!(
+            detail,
+            hint = "check the disk, then start the broker again: what was acknowledged is on it",
+            "the store failed: nothing is acknowledged any more and nobody is let in"
+        ),
     }
 }
 
