@@ -43,4 +43,4 @@ pub use mount::{MountPoint, MountPointError};
 pub use restore::{Fetch, Fetched, Restored, RestoredSession};
 pub use shard::{LinkId, Millis, Shard, ShardId, home};
 pub use shared::Shared;
-pub use sys::NodeFigures;
+pub use sys::{NodeFigures, StoreFigures};

@@ -7,6 +7,7 @@ mod load;
 use std::collections::BTreeMap;
 
 use crate::counters::{Counters, Traffic};
+use crate::journal::JournalState;
 use crate::shard::{Millis, ShardId};
 use load::{Load, PERIODS};
 
@@ -20,6 +21,8 @@ pub struct NodeFigures {
     pub version: &'static str,
     /// What survives a crash: `memory` is nothing.
     pub durability: &'static str,
+    /// How the store is doing; `None` without one.
+    pub store: Option<StoreFigures>,
     /// Seconds since the start.
     pub uptime_s: u64,
     /// Bytes of memory the process has now.
@@ -34,6 +37,27 @@ pub struct NodeFigures {
     pub incoming: Traffic,
     /// CONNACK packets of those that were refused there.
     pub outgoing: Traffic,
+}
+
+/// What the node knows of its store.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreFigures {
+    /// Whether it takes what it is given.
+    pub state: JournalState,
+    /// Bytes that are kept.
+    pub bytes: u64,
+    /// Bytes of its file.
+    pub file_bytes: u64,
+    /// Messages that are owed, one for each session.
+    pub messages: u64,
+    /// Commits since the start.
+    pub commits: u64,
+    /// Microseconds of the last commit.
+    pub commit_us: u64,
+    /// Microseconds of the longest commit since the start.
+    pub commit_us_max: u64,
+    /// Bytes written since the start.
+    pub written_bytes: u64,
 }
 
 /// Packet types by their number in the fixed header, with whether clients and whether servers send them.
@@ -101,6 +125,7 @@ impl Board {
         self.connected_max = self.connected_max.max(all.links);
         let mut values = Vec::with_capacity(128);
         self.state(&all, retained, &mut values);
+        self.node.store.iter().for_each(|store| durability(store, &mut values));
         traffic(&all, &mut values);
         self.loads(&all, now, &mut values);
         values.retain(|(topic, value)| self.published.get(topic) != Some(value));
@@ -135,7 +160,7 @@ impl Board {
         for (name, value) in [
             ("version", format!("motte version {}", self.node.version)),
             ("uptime", format!("{} seconds", self.node.uptime_s)),
-            ("motte/durability", self.node.durability.to_owned()),
+            ("durability/mode", self.node.durability.to_owned()),
         ] {
             values.push((format!("{ROOT}/{name}"), value));
         }
@@ -161,6 +186,27 @@ impl Board {
                 values.push((format!("{ROOT}/load/{name}/{}", period.name), format!("{average:.2}")));
             }
         }
+    }
+}
+
+/// How the store is doing.
+fn durability(store: &StoreFigures, values: &mut Vec<(String, String)>) {
+    let state = match store.state {
+        JournalState::Ready => "ready",
+        JournalState::Full => "full",
+        JournalState::Failed => "failed",
+    };
+    values.push((format!("{ROOT}/durability/state"), state.to_owned()));
+    for (name, value) in [
+        ("bytes", store.bytes),
+        ("file/bytes", store.file_bytes),
+        ("messages", store.messages),
+        ("commits", store.commits),
+        ("commit_us/last", store.commit_us),
+        ("commit_us/maximum", store.commit_us_max),
+        ("written/bytes", store.written_bytes),
+    ] {
+        values.push((format!("{ROOT}/durability/{name}"), value.to_string()));
     }
 }
 

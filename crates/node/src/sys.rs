@@ -33,6 +33,7 @@ fn figures(gate: &Gate, clock: Clock, (memory_bytes, memory_bytes_max): (u64, u6
     NodeFigures {
         version: env!("CARGO_PKG_VERSION"),
         durability: DURABILITY,
+        store: None,
         uptime_s: clock.uptime().as_secs(),
         memory_bytes,
         memory_bytes_max,

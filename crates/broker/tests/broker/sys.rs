@@ -17,6 +17,7 @@ fn figures() -> NodeFigures {
     NodeFigures {
         version: "1.2.3",
         durability: "memory",
+        store: None,
         uptime_s: 60,
         memory_bytes: 1_000,
         memory_bytes_max: 2_000,
@@ -74,7 +75,7 @@ fn the_tree_is_the_sum_of_all_shards_under_the_names_of_mosquitto() {
     for (topic, expected) in [
         ("version", "motte version 1.2.3"),
         ("uptime", "60 seconds"),
-        ("motte/durability", "memory"),
+        ("durability/mode", "memory"),
         ("clients/total", "3"),
         ("clients/connected", "2"),
         ("clients/active", "2"),
