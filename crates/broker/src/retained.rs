@@ -17,6 +17,8 @@ use crate::shard::{Millis, fnv1a};
 use tree::Tree;
 
 const STRIPES: usize = 64;
+/// How far serial numbers of two runs lie apart for each millisecond between their starts.
+const SERIALS_PER_MS: u64 = 1 << 20;
 /// Levels looked at in one page: bounds the time a page may take.
 const PAGE_STEPS: usize = 4_096;
 
@@ -66,6 +68,15 @@ impl Retained {
         stripe.serial += 1;
         let had_one = self.replace(&mut stripe, &message.topic, kept);
         (stripe.serial, keeps || had_one)
+    }
+
+    /// Lets the serial numbers of a run that starts `now` begin above all of earlier ones, of which the highest may
+    /// have cleared its topic and be known to nobody. The clock goes on over restarts, and no run has made a million
+    /// changes in each millisecond that it lasted.
+    pub(crate) fn begin(&self, now: Millis) {
+        for stripe in &self.stripes {
+            stripe.write().serial = now.0.saturating_mul(SERIALS_PER_MS);
+        }
     }
 
     /// Takes back what was kept of an earlier run, unless it has expired.

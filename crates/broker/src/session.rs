@@ -64,7 +64,7 @@ pub(crate) struct Session {
     /// Identifiers of `in_flight`.
     ids_used: IdSet,
     last_id: u16,
-    /// What was accepted until then may have been sent by the last run of the node.
+    /// What was accepted until then may have been sent by an earlier run of the node.
     unsure_until: Option<Millis>,
     queue: Queue,
     /// Whether messages were asked back from the journal and have not come.

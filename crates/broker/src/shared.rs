@@ -84,6 +84,7 @@ impl Shared {
         removals: impl IntoIterator<Item = (UserName, Millis)>,
         now: Millis,
     ) {
+        self.retained.begin(now);
         for (message, serial) in retained {
             self.retained.restore(message, serial, now);
         }

@@ -28,7 +28,7 @@ impl<J: Journal> Shard<J> {
         }
         let (left, was_connected) = (restored.left_at.unwrap_or(now), restored.left_at.is_none());
         let debts = (restored.in_flight, restored.queue);
-        session.restore_debts(debts, was_connected, &mut self.core.turn(&mut self.journal, now));
+        session.restore_debts(debts, left, &mut self.core.turn(&mut self.journal, now));
         for (text, options, id) in restored.subscriptions {
             if let Ok(filter) = SubscriptionFilter::parse(&text, usize::MAX) {
                 self.enter_subscription(slot, &text, &filter, Subscribed { options, id });

@@ -12,12 +12,12 @@ use crate::restore::{RestoredFlight, StoredRef};
 use crate::shard::Millis;
 
 impl Session {
-    /// Takes back what was sent and not finished, and what waits. `was_connected`: there was a connection until the
-    /// node stopped, on which more may have been sent than was written down.
+    /// Takes back what was sent and not finished, and what waits. What was accepted before the connection `left` may
+    /// have been sent without a record of it: where the connection ended with the node, be it runs ago.
     pub(crate) fn restore_debts(
         &mut self,
         (in_flight, queue): (Vec<RestoredFlight>, Vec<StoredRef>),
-        was_connected: bool,
+        left: Millis,
         turn: &mut Turn<'_>,
     ) {
         for flight in in_flight {
@@ -32,11 +32,11 @@ impl Session {
             turn.counters.wait(stored.weight_bytes.into());
             self.queue.push_stored(&stored, turn.limits);
         }
-        // The clock of this run began later than that of the last one ended.
-        self.unsure_until = was_connected.then(|| Millis(turn.now.0.saturating_sub(1)));
+        // The clock of a run begins later than that of the one before ended.
+        self.unsure_until = Some(Millis(left.0.saturating_sub(1)));
     }
 
-    /// Whether a message that is sent for the first time now may have been sent by the last run, which did not get to
+    /// Whether a message that is sent for the first time now may have been sent by an earlier run, which did not get to
     /// write that down: at QoS 1 nothing waits for that record.
     pub(super) fn may_be_repeated(unsure_until: Option<Millis>, owed: &Owed) -> bool {
         let is_old = unsure_until.is_some_and(|at| owed.message.accepted <= at);

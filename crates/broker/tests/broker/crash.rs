@@ -336,3 +336,43 @@ fn r01_nothing_acknowledged_is_lost_and_nothing_doubled_in_any_order_of_events()
         crash_everywhere(&script(seed), Some(usize::try_from(seed % 7).unwrap()));
     }
 }
+
+#[test]
+fn r01_what_may_have_been_sent_two_runs_ago_says_that_it_is_repeated() {
+    let mut world = World::reading_back(2, OPEN, &Limits::default());
+    let elsewhere = (0..).map(|n| format!("c{n}")).find(|id| world.shared.home(id) != world.shared.home("to")).unwrap();
+    let (from, to) = (world.connect(&v5(&elsewhere)), world.connect(&lasting("to")));
+    world.subscribe(to, &[("x", 1)]);
+    world.publish(from, Publish { delivery: qos1(1), ..message("x", "m") });
+    world.expect(to, &["publish x=m q1 #1"]);
+    // The record of the identifier is lost in the first crash, and that of the lost connection is not in the second.
+    let cuts = world.cuts();
+    let before_sent = cuts[cuts.len() - 2];
+    let world = world.crash(before_sent, 1, 1_000);
+    let last = *world.cuts().last().unwrap();
+    let mut world = world.crash(last, 1, 1_000);
+    let to = world.admit(&lasting("to"));
+    world.read_back();
+    let shown = world.take(to);
+    assert_eq!(shown, ["connack 00 present", "publish x=m q1 #1 dup"]);
+}
+
+#[test]
+fn r01_a_message_that_is_retained_after_a_restart_stands_though_one_was_cleared_before() {
+    let mut world = World::reading_back(1, OPEN, &Limits::default());
+    let from = world.connect(&v5("from"));
+    for payload in ["a", "b", "c", ""] {
+        world.publish(from, Publish { retain: true, delivery: qos1(1), ..message("x", payload) });
+    }
+    for _ in 0..2 {
+        let last = *world.cuts().last().unwrap();
+        world = world.crash(last, 1, 1_000);
+        let from = world.connect(&v5("from"));
+        world.publish(from, Publish { retain: true, delivery: qos1(1), ..message("x", "new") });
+    }
+    let last = *world.cuts().last().unwrap();
+    let mut world = world.crash(last, 1, 1_000);
+    let to = world.connect(&v5("to"));
+    world.subscribe_with(to, None, &[("x", options(0))]);
+    world.expect(to, &["suback 1 00", "publish x=new retain"]);
+}
