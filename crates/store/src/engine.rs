@@ -141,6 +141,7 @@ pub(crate) struct State {
 #[derive(Debug)]
 pub struct Engine {
     database: Option<Database>,
+    disk: Arc<dyn StorageBackend>,
     state: State,
     settings: Settings,
     crash: Arc<Crash>,
@@ -186,12 +187,9 @@ impl Engine {
             Header::Store(version) if version > crate::FORMAT => return Err(OpenError::TooNew { version }),
             Header::Store(_) => false,
             Header::Empty => true,
-            Header::Blank if is_unborn(&*disk)? => {
-                disk.set_len(0).map_err(|source| io("making the store", source))?;
-                true
-            }
-            Header::Blank | Header::Foreign => return Err(corrupt("header: it is not that of a store")),
+            Header::Foreign => return Err(corrupt("header: it is not that of a store")),
         };
+        let witnessed = guard::read_witness(&*disk).map_err(|source| io("reading the header of the store", source))?;
         let (meter, crash) = (Arc::new(Meter::default()), Arc::new(Crash::new(settings.crash_at)));
         let guarded = Guard::new(Arc::clone(&disk), Arc::clone(&meter), Arc::clone(&crash));
         let database = open_database(guarded)?;
@@ -203,6 +201,10 @@ impl Engine {
             guard::write_header(&*disk, crate::FORMAT)
                 .map_err(|source| io("writing the header of the store", source))?;
         }
+        if state.commits < witnessed {
+            let (found, lost) = (state.commits, witnessed - state.commits);
+            return Err(corrupt(&format!("commit {found} is the last that is whole, and {lost} came after it")));
+        }
         let now = settings.clock.read();
         let (clock, away) =
             if is_new { (Millis(0), Away::Never) } else { clock::resume(state.now, state.reading, now) };
@@ -211,6 +213,7 @@ impl Engine {
         report = OpenReport { away, file_bytes, took: start.elapsed(), ..report };
         let mut engine = Self {
             database: Some(database),
+            disk,
             state,
             settings,
             crash,
@@ -283,7 +286,8 @@ impl Engine {
             for (index, batch) in batches.iter_mut().enumerate() {
                 self.state.apply(index, batch)?;
             }
-            self.state.write(database, batches, ending, &self.crash)
+            self.state.write(database, batches, ending, &self.crash)?;
+            guard::write_witness(&*self.disk, self.state.commits).map_err(|error| Failed(error.to_string()))
         }));
         let done = done.unwrap_or_else(|_| Err(Failed("the storage engine panicked".to_owned())));
         self.is_sealed = ending != Ending::Open;
@@ -386,21 +390,17 @@ impl Engine {
 fn open_database(disk: impl StorageBackend) -> Result<Database, OpenError> {
     let opened = Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create_with_backend(disk);
     opened.map_err(|error| match error {
-        redb::DatabaseError::Storage(redb::StorageError::Io(source)) => io("opening the store", source),
+        // A file that is not its own is an error of input and output to the storage engine.
+        redb::DatabaseError::Storage(redb::StorageError::Io(source)) if !is_damage(source.kind()) => {
+            io("opening the store", source)
+        }
         other => corrupt(&format!("storage engine: {other}")),
     })
 }
 
 /// Whether a disk with a blank header was never a store: what is behind the header is none of the storage engine's.
-fn is_unborn(disk: &impl StorageBackend) -> Result<bool, OpenError> {
-    let at = guard::HEADER_BYTES;
-    let mut magic = [0; 9];
-    let len = disk.len().map_err(|source| io("reading the store", source))?;
-    if len < at + magic.len() as u64 {
-        return Ok(true);
-    }
-    disk.read(at, &mut magic).map_err(|source| io("reading the store", source))?;
-    Ok(magic == [0; 9])
+fn is_damage(kind: std::io::ErrorKind) -> bool {
+    matches!(kind, std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
 }
 
 pub(crate) fn corrupt(what: &str) -> OpenError {

@@ -17,6 +17,9 @@ pub(crate) const HEADER_BYTES: u64 = 4_096;
 const MAGIC: &[u8; 12] = b"motte store\n";
 /// Magic, version, checksum: less than a sector, so that no power cut tears it.
 const HEADER_USED: usize = MAGIC.len() + 4 + 4;
+/// Where the header tells how many commits have returned; in a sector of its own.
+const WITNESS_AT: u64 = 512;
+const WITNESS: &[u8; 8] = b"commits\n";
 
 /// What is at the front of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +28,6 @@ pub(crate) enum Header {
     Empty,
     /// A store of this version of the format.
     Store(u32),
-    /// Zeros: a header that was not written yet.
-    Blank,
     /// Something else.
     Foreign,
 }
@@ -103,7 +104,7 @@ impl<D: StorageBackend> StorageBackend for Guard<D> {
 }
 
 /// Reads the header. Writes nothing.
-pub(crate) fn read_header(disk: &impl StorageBackend) -> io::Result<Header> {
+pub(crate) fn read_header(disk: &dyn StorageBackend) -> io::Result<Header> {
     let len = disk.len()?;
     if len == 0 {
         return Ok(Header::Empty);
@@ -115,9 +116,6 @@ pub(crate) fn read_header(disk: &impl StorageBackend) -> io::Result<Header> {
 
 /// The header in these first bytes of a disk.
 pub(crate) fn parse(bytes: &[u8]) -> Header {
-    if bytes.iter().all(|byte| *byte == 0) {
-        return Header::Blank;
-    }
     let mut reader = Reader::new(bytes);
     let is_ours = reader.take(MAGIC.len()).is_ok_and(|magic| magic == MAGIC);
     match (reader.u32(), reader.u32()) {
@@ -127,11 +125,35 @@ pub(crate) fn parse(bytes: &[u8]) -> Header {
 }
 
 /// Writes the header and syncs it: from then on the disk is a store.
-pub(crate) fn write_header(disk: &impl StorageBackend, version: u32) -> io::Result<()> {
+pub(crate) fn write_header(disk: &dyn StorageBackend, version: u32) -> io::Result<()> {
     let mut bytes = Vec::with_capacity(HEADER_USED);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&version.to_le_bytes());
     bytes.extend_from_slice(&checksum(MAGIC, &version.to_le_bytes()).to_le_bytes());
     disk.write(0, &bytes)?;
     disk.sync_data()
+}
+
+/// Notes that so many commits have returned. Not synced: the next commit does that, or the system in its own time. It
+/// is never ahead of what is on the disk, so it costs a commit nothing but a call.
+pub(crate) fn write_witness(disk: &dyn StorageBackend, commits: u64) -> io::Result<()> {
+    let count = commits.to_le_bytes();
+    let crc = checksum(WITNESS, &count).to_le_bytes();
+    disk.write(WITNESS_AT, &[&WITNESS[..], &count, &crc].concat())
+}
+
+/// How many commits have returned for sure; 0 where nothing tells. The storage engine goes back by one commit when the
+/// last one does not verify: right after a power cut within it, and a loss where its pages were damaged later.
+pub(crate) fn read_witness(disk: &dyn StorageBackend) -> io::Result<u64> {
+    let mut bytes = [0; WITNESS.len() + 8 + 4];
+    if disk.len()? < WITNESS_AT + bytes.len() as u64 {
+        return Ok(0);
+    }
+    disk.read(WITNESS_AT, &mut bytes)?;
+    let mut reader = Reader::new(&bytes);
+    let is_ours = reader.take(WITNESS.len()).is_ok_and(|magic| magic == WITNESS);
+    match (reader.u64(), reader.u32()) {
+        (Ok(commits), Ok(crc)) if is_ours && crc == checksum(WITNESS, &commits.to_le_bytes()) => Ok(commits),
+        _ => Ok(0),
+    }
 }

@@ -7,5 +7,6 @@ mod failing;
 mod model;
 mod power;
 mod random;
+mod rot;
 
 mod workload;
