@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use redb::StorageBackend;
 
-use crate::engine::{Engine, FreeBytes, Settings};
+use crate::engine::{Engine, FreeBytes, Settings, corrupt};
 use crate::open::OpenError;
 
 /// The name of the file.
@@ -76,7 +76,12 @@ pub(crate) fn disk(directory: &Path, lock: &Arc<File>, settings: &Settings) -> R
         make(directory, lock, settings)?;
     }
     let file = open(&path, false).map_err(|error| named("opening", &path, error))?;
-    Ok((FileDisk { file, _lock: Arc::clone(lock) }, is_new))
+    let disk = FileDisk { file, _lock: Arc::clone(lock) };
+    // A store is whole when it gets its name, so an empty one has lost what was in it.
+    if disk.len().map_err(|error| named("reading", &path, error))? == 0 {
+        return Err(corrupt(&format!("{} is empty", path.display())));
+    }
+    Ok((disk, is_new))
 }
 
 /// Makes an empty store under another name and gives it its own when all of it is on the disk.
