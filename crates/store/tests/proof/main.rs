@@ -8,5 +8,6 @@ mod model;
 mod power;
 mod random;
 mod rot;
+mod versions;
 
 mod workload;

@@ -1,7 +1,6 @@
 //! What has to be kept, written from the contract of the journal and not from the store: plain maps.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hasher};
 
 use motte_broker::journal::{DurableTarget, Position, Record};
 use motte_broker::mqtt::{Qos, SubscriptionId};
@@ -60,9 +59,7 @@ pub(crate) fn text(message: &Message) -> String {
 }
 
 fn hash(message: &Message) -> String {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(message.payload());
-    format!("{} bytes {:x}", message.payload().len(), hasher.finish())
+    format!("{} bytes {:08x}", message.payload().len(), crc32fast::hash(message.payload()))
 }
 
 fn owed(message: &Message, origin: Origin, target: &DurableTarget<'_>) -> Owed {
@@ -87,6 +84,12 @@ fn found(found: FoundMessage) -> Kept {
     let share = found.share.map(|(name, filter)| (name.into(), filter.into()));
     let FoundMessage { message, qos, retain, ids, .. } = found;
     Kept { qos, retain, ids: ids.into(), share, text: text(&message) }
+}
+
+fn owed_line(owed: Option<&Owed>) -> String {
+    let Some(Owed { reference, message: Some(message) }) = owed else { return "nothing".to_owned() };
+    let Origin { shard, position } = reference.origin;
+    format!("{}/{} {} bytes {message:?}", shard.0, position.0, reference.weight_bytes)
 }
 
 /// Reads messages of a session back.
@@ -250,6 +253,26 @@ impl Model {
             model.removals.insert(user.0.to_string(), at.0);
         }
         Ok(model)
+    }
+
+    /// Everything as lines, one for each fact.
+    pub(crate) fn lines(&self) -> String {
+        let mut lines = Vec::new();
+        for (id, session) in &self.sessions {
+            let Session { owner, expiry_s, mount_point, left_at, subscriptions, will, received, in_flight, queue } =
+                session;
+            lines.push(format!("{id}: {:?} {expiry_s} s {mount_point:?} left {left_at:?}", owner.identity.user_name()));
+            lines.push(format!("{id}: received {received:?}"));
+            lines.extend(will.iter().map(|will| format!("{id}: {will}")));
+            lines.extend(subscriptions.iter().map(|(filter, how)| format!("{id}: {filter} {how}")));
+            lines.extend(
+                in_flight.iter().map(|(sent, owed)| format!("{id}: sent as {sent} {}", owed_line(owed.as_ref()))),
+            );
+            lines.extend(queue.values().map(|owed| format!("{id}: waits {}", owed_line(Some(owed)))));
+        }
+        lines.extend(self.retained.iter().map(|(topic, (text, serial))| format!("{topic}: {serial} {text}")));
+        lines.extend(self.removals.iter().map(|(user, at)| format!("{user}: removed until {at}")));
+        lines.join("\n") + "\n"
     }
 
     /// Whether a store that gave back `found` kept exactly this.
