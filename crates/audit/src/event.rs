@@ -156,6 +156,11 @@ pub enum EventKind {
         /// Its topic.
         topic: Arc<str>,
     },
+    /// So much waits for a client that further messages of QoS 1 and 2 for it are refused.
+    QueueFull {
+        /// How many wait.
+        messages: u64,
+    },
     /// Messages to a client were dropped because a limit was reached.
     Dropped {
         /// How many since the last event of this kind for the client.
@@ -179,9 +184,11 @@ impl EventKind {
             Self::Admitted { .. } | Self::Closed { .. } | Self::SessionExpired | Self::WillPublished { .. } => {
                 Severity::Info
             }
-            Self::Refused { .. } | Self::Denied { .. } | Self::Dropped { .. } | Self::JournalHasRoom => {
-                Severity::Notice
-            }
+            Self::Refused { .. }
+            | Self::Denied { .. }
+            | Self::QueueFull { .. }
+            | Self::Dropped { .. }
+            | Self::JournalHasRoom => Severity::Notice,
             Self::JournalFull | Self::JournalFailed => Severity::Alarm,
         }
     }

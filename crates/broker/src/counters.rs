@@ -23,6 +23,8 @@ pub struct Counters {
     pub subscriptions_shared: u64,
     /// PUBLISH packets accepted from clients.
     pub received: u64,
+    /// Among them, PUBLISH packets refused because a queue was full.
+    pub refused: u64,
     /// Deliveries owed: one for each message and target, with wills and retained replays. A message that another member
     /// of its group takes over before it was sent is counted with that member and no longer here.
     pub routed: u64,
@@ -73,6 +75,7 @@ impl AddAssign for Counters {
         self.subscriptions += other.subscriptions;
         self.subscriptions_shared += other.subscriptions_shared;
         self.received += other.received;
+        self.refused += other.refused;
         self.routed += other.routed;
         self.sent += other.sent;
         self.queued += other.queued;

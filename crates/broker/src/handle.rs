@@ -307,6 +307,7 @@ impl<J: Journal> Shard<J> {
             TimerKind::SessionExpiry => self.on_session_expired(slot, now, fx),
             TimerKind::Replay => self.pump(slot, now, fx),
             TimerKind::Reauthentication => self.on_exchange_overdue(slot, now, fx),
+            TimerKind::Waiting => self.sessions[slot].on_waited(&mut self.core.turn(&mut self.journal, now), fx),
         }
     }
 }

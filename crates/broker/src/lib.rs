@@ -34,7 +34,7 @@ pub use counters::{Counters, Traffic};
 pub use effects::{Effects, Letter};
 pub use hints::Hints;
 pub use journal::{Journal, JournalState, Position, Record};
-pub use limits::Limits;
+pub use limits::{Limits, QueuePolicy};
 pub use message::{Message, Origin, Publisher};
 pub use motte_audit as audit;
 pub use motte_mqtt as mqtt;

@@ -4,6 +4,17 @@
 
 use motte_mqtt::{Qos, ReasonCode};
 
+/// What a full queue means for a message of QoS 1 or 2. Messages of QoS 0, and those for sessions that end with their
+/// connection, are dropped and counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueuePolicy {
+    /// Its publisher is refused: 5.0 with 0x97, 3.x by no answer. Nobody is given the message.
+    #[default]
+    Reject,
+    /// The oldest that waits is dropped and counted.
+    DropOldest,
+}
+
 /// Bounds; all are inclusive maxima.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -23,10 +34,17 @@ pub struct Limits {
     pub inflight_bytes_max: usize,
     /// Receive Maximum announced to clients: unacknowledged QoS 2 (and QoS 1) publishes from one client.
     pub receive_maximum: u16,
-    /// Messages waiting for one session.
+    /// Messages waiting for one session, in memory or kept by the journal.
     pub queue_messages_max: usize,
-    /// Bytes of payload and topic waiting for one session.
+    /// Bytes of topics, payloads and properties of those.
     pub queue_bytes_max: usize,
+    /// Bytes of memory for messages waiting for one session, with what each takes beside. Where the journal gives
+    /// messages back it bounds only sessions that end with their connection.
+    pub queue_memory_bytes_max: usize,
+    /// Seconds a message may wait for a session; 0 for any time.
+    pub queue_age_s_max: u32,
+    /// What becomes of a message of QoS 1 or 2 for a session that outlives its connection and has no room for it.
+    pub queue_policy: QueuePolicy,
     /// Bytes in a link's outbox above which QoS 0 is dropped and QoS 1 and 2 wait.
     pub outbox_bytes_max: usize,
     /// Bytes of letters that may wait for one shard before the clients that write more of them are not read.
@@ -75,8 +93,11 @@ impl Default for Limits {
             inflight_max: 100,
             inflight_bytes_max: 16 * 1024 * 1024,
             receive_maximum: 1_000,
-            queue_messages_max: 10_000,
-            queue_bytes_max: 16 * 1024 * 1024,
+            queue_messages_max: 1_000_000,
+            queue_bytes_max: 1024 * 1024 * 1024,
+            queue_memory_bytes_max: 16 * 1024 * 1024,
+            queue_age_s_max: 0,
+            queue_policy: QueuePolicy::Reject,
             outbox_bytes_max: 1024 * 1024,
             letter_bytes_max: 8 * 1024 * 1024,
             retained_messages_max: 1_000_000,

@@ -4,6 +4,7 @@
 //! as long as two generations stand. Called by `handle/{publish,subscribe,connect}`; never calls a session.
 
 mod cache;
+mod fullness;
 mod group;
 mod room;
 mod trie;
@@ -17,6 +18,8 @@ use motte_policy::{Action, ClientId, Policy, Subject};
 use smallvec::SmallVec;
 
 pub(crate) use cache::{Cached, RouteCache};
+use fullness::Found;
+pub(crate) use fullness::Fullness;
 pub(crate) use group::{GroupRoute, Share};
 pub(crate) use room::{Readiness, Room};
 use trie::{Node, Trie};
@@ -53,6 +56,8 @@ pub(crate) struct Facts {
     pub(crate) room: Room,
     /// Whether the session outlives its connection: messages for it go into the journal.
     pub(crate) durable: AtomicBool,
+    /// Whether its queue is full, so that who publishes to it is refused.
+    pub(crate) full: AtomicBool,
 }
 
 impl Facts {
@@ -90,6 +95,11 @@ impl Target {
         qos.min(self.qos) > Qos::AtMostOnce && self.facts.durable.load(Ordering::Acquire)
     }
 
+    /// Whether a message of QoS 1 or 2 would have to be kept for it, and its queue is full.
+    fn is_full(&self) -> bool {
+        self.facts.full.load(Ordering::Acquire) && self.is_owed(Qos::AtLeastOnce)
+    }
+
     fn add(&mut self, subscription: &Subscription) {
         self.qos = self.qos.max(subscription.options.qos);
         self.retain_as_published |= subscription.options.retain_as_published;
@@ -112,9 +122,20 @@ pub(crate) struct Route {
     pub(crate) groups: Vec<GroupRoute>,
     /// Subscribers left out because policy does not let them receive the topic.
     pub(crate) withheld: u64,
+    /// Whether a queue is full that its messages would have to wait in.
+    full: Found,
 }
 
 impl Route {
+    /// Whether a message of QoS 1 or 2 has to be refused, because a session that it would be kept for is full, or all
+    /// members of a group are.
+    pub(crate) fn is_full(&self, fullness: &Fullness) -> bool {
+        self.full.or_find(fullness.changes(), || {
+            let mut direct = self.direct.iter().flat_map(|(_, targets)| targets.iter());
+            direct.any(Target::is_full) || self.groups.iter().any(GroupRoute::is_full)
+        })
+    }
+
     /// Whether nobody is given the topic.
     pub(crate) fn is_empty(&self) -> bool {
         self.direct.is_empty() && self.groups.is_empty()

@@ -6,10 +6,12 @@
 pub(crate) mod deliver;
 pub(crate) mod flight;
 pub(crate) mod ids;
+mod owed;
 pub(crate) mod queue;
 mod refs;
 pub(crate) mod replay;
 pub(crate) mod restored;
+mod waiting;
 pub(crate) mod will;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -84,10 +86,10 @@ struct Missed {
 impl Session {
     /// A new session of `owner`, of whose topics the client does not see the mount point.
     pub(crate) fn new(key: SessionKey, owner: Subject, mount_point: MountPoint) -> Self {
-        let (room, durable) = (Room::default(), AtomicBool::new(false));
+        let (room, durable, full) = (Room::default(), AtomicBool::new(false), AtomicBool::new(false));
         Self {
             key,
-            facts: Arc::new(Facts { subject: owner, mount_point, room, durable }),
+            facts: Arc::new(Facts { subject: owner, mount_point, room, durable, full }),
             expiry_s: 0,
             link: None,
             subscriptions: BTreeMap::new(),

@@ -112,6 +112,8 @@ impl Core {
             removals: &self.removals,
             epoch: self.epoch,
             retained: &self.shared.retained,
+            fullness: &self.shared.fullness,
+            timers: &mut self.timers,
             counters: &mut self.counters,
             journal,
         }

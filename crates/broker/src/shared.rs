@@ -13,7 +13,7 @@ use crate::message::Message;
 use crate::owners::Owners;
 use crate::rates::ConnectRates;
 use crate::retained::Retained;
-use crate::routes::Routes;
+use crate::routes::{Fullness, Routes};
 use crate::shard::{Millis, ShardId, home};
 
 /// When users were removed, of those that were since the start. What they had published until then is given to nobody.
@@ -24,6 +24,7 @@ pub(crate) type Removals = BTreeMap<UserName, Millis>;
 pub struct Shared {
     shards: u16,
     pub(crate) routes: Routes,
+    pub(crate) fullness: Fullness,
     pub(crate) retained: Retained,
     pub(crate) owners: Owners,
     pub(crate) connects: ConnectRates,
@@ -38,6 +39,7 @@ impl Shared {
         Arc::new(Self {
             shards,
             routes: Routes::new(),
+            fullness: Fullness::default(),
             retained: Retained::new(),
             owners: Owners::new(),
             connects: ConnectRates::new(),

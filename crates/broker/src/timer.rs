@@ -20,10 +20,12 @@ pub(crate) enum TimerKind {
     Replay,
     /// When an exchange of authentication data has lasted too long.
     Reauthentication,
+    /// When what waits is looked through for messages that are over.
+    Waiting,
 }
 
 /// Number of kinds.
-const KINDS: usize = 5;
+const KINDS: usize = 6;
 
 /// When each kind is due for one session.
 pub(crate) type Armed = [Option<Millis>; KINDS];
@@ -53,6 +55,7 @@ impl Timers {
             TimerKind::SessionExpiry,
             TimerKind::Replay,
             TimerKind::Reauthentication,
+            TimerKind::Waiting,
         ] {
             self.set(armed, key, kind, None);
         }

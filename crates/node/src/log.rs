@@ -157,6 +157,9 @@ fn write(entry: &Entry) {
         EventKind::WillPublished { topic } => {
             tracing::info!(client_id, user, topic = %Escaped(topic), "will published");
         }
+        EventKind::QueueFull { messages } => {
+            tracing::warn!(client_id, user, messages, "queue full: publishers refused")
+        }
         EventKind::Dropped { messages } => tracing::warn!(client_id, user, messages, "messages dropped"),
         EventKind::JournalFull => tracing::error!(
             detail,

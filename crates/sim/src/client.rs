@@ -82,6 +82,11 @@ impl Client {
         self.unfinished.clear();
     }
 
+    /// A publish is not answered, because a queue is full: it is not tried again.
+    pub(crate) fn give_up(&mut self, id: u16) {
+        self.unfinished.retain(|unfinished| unfinished.id != id);
+    }
+
     /// Whether another publish of QoS 1 or 2 may begin.
     pub(crate) fn has_window(&self) -> bool {
         self.unfinished.len() < self.window.min(30)

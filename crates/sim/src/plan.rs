@@ -2,8 +2,8 @@
 //!
 //! Made by the world. Limits are small, so that runs reach them.
 
-use motte_broker::Limits;
 use motte_broker::mqtt::ProtocolVersion;
+use motte_broker::{Limits, QueuePolicy};
 
 use crate::random::Random;
 use crate::rights::USERS;
@@ -48,9 +48,12 @@ pub(crate) struct Profile {
 
 impl Plan {
     pub(crate) fn new(random: &mut Random) -> Self {
+        let (outbox_bytes_max, queue_messages_max) = (random.pick(&[60, 200, 2_000]), random.pick(&[3, 12, 100]));
+        let drops_oldest = queue_messages_max == 12;
         let limits = Limits {
-            outbox_bytes_max: random.pick(&[60, 200, 2_000]),
-            queue_messages_max: random.pick(&[3, 12, 100]),
+            outbox_bytes_max,
+            queue_messages_max,
+            queue_policy: if drops_oldest { QueuePolicy::DropOldest } else { QueuePolicy::Reject },
             inflight_max: random.pick(&[2, 5, 20]),
             receive_maximum: random.pick(&[4, 20]),
             retained_messages_max: random.pick(&[3, 100]),

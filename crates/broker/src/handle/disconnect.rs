@@ -110,7 +110,7 @@ impl<J: Journal> Shard<J> {
         }
         self.leave_waiting(slot, now, fx);
         let session = &mut self.sessions[slot];
-        session.unload(&self.core.turn(&mut self.journal, now));
+        session.unload(&mut self.core.turn(&mut self.journal, now));
         let will_delay_s = session.will.as_ref().map(|will| will.delay_s(expiry_s));
         let timers = &mut self.core.timers;
         let ends = (expiry_s != u32::MAX).then(|| now.plus_s(expiry_s));

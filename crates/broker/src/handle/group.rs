@@ -111,7 +111,7 @@ impl<J: Journal> Shard<J> {
         }
         let mut queue = session.take_queue();
         self.pass_queue_on(&mut queue, leaving, |_| true, now, fx);
-        session.put_queue(queue, &self.core.turn(&mut self.journal, now));
+        session.put_queue(queue, &mut self.core.turn(&mut self.journal, now));
     }
 
     fn pass_waiting_on(
@@ -126,7 +126,7 @@ impl<J: Journal> Shard<J> {
         let (key, facts) = (session.key, Arc::clone(&session.facts));
         let mut queue = session.take_queue();
         self.pass_queue_on(&mut queue, Leaving { key, facts: &facts, readiness, times: 0 }, which, now, fx);
-        self.sessions[slot].put_queue(queue, &self.core.turn(&mut self.journal, now));
+        self.sessions[slot].put_queue(queue, &mut self.core.turn(&mut self.journal, now));
     }
 
     fn pass_queue_on(

@@ -50,6 +50,9 @@ impl<J: Journal> Shard<J> {
         if !says_its_format(publish.properties, publish.payload) {
             return self.refuse_payload(slot, publish.delivery, fx);
         }
+        if publish.delivery != Delivery::AtMostOnce && route.is_full(&self.core.shared.fullness) {
+            return self.refuse_full(slot, publish.delivery, fx);
+        }
         let mut message = Message {
             topic: cached.topic,
             payload: publish.payload.into(),
@@ -147,6 +150,16 @@ impl<J: Journal> Shard<J> {
         self.core.counters.dropped += 1;
         fx.event(self.sessions[slot].event(EventKind::Dropped { messages: 1 }));
         self.answer_publish(slot, delivery, (ReasonCode::PayloadFormatInvalid, None), fx)
+    }
+
+    /// Refuses a PUBLISH as a whole, because somebody it has to be kept for is full: 5.0 is told, 3.x is not answered,
+    /// so that neither takes it for accepted.
+    fn refuse_full(&mut self, slot: usize, delivery: Delivery, fx: &mut impl Effects) -> Result<(), Stop> {
+        self.core.counters.refused += 1;
+        match self.version(slot) {
+            ProtocolVersion::V5 => self.answer_publish(slot, delivery, (ReasonCode::QuotaExceeded, None), fx),
+            ProtocolVersion::V31 | ProtocolVersion::V311 => Ok(()),
+        }
     }
 
     fn answer_publish(

@@ -136,6 +136,11 @@ impl GroupRoute {
         self.share.choose(len, in_turn, rate).expect("a group route has a member")
     }
 
+    /// Whether every member would have to keep a message of QoS 1 or 2 and is full.
+    pub(super) fn is_full(&self) -> bool {
+        self.members.iter().all(|(_, targets)| targets.iter().all(Target::is_full))
+    }
+
     pub(super) fn size(&self) -> usize {
         self.members.len()
     }

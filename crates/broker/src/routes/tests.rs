@@ -41,6 +41,7 @@ fn subscription(n: usize) -> Subscription {
         mount_point: MountPoint::default(),
         room: Room::default(),
         durable: AtomicBool::new(false),
+        full: AtomicBool::new(false),
     };
     Subscription { options: SubscriptionOptions::default(), id: None, facts: Arc::new(facts) }
 }

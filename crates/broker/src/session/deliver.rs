@@ -3,25 +3,24 @@
 //! Called by `handle`. Asks policy whenever a message changes hands under another policy than it was last judged by
 //! (K20, K21, K22). Never closes a link and never waits.
 
-use std::sync::Arc;
-
-use motte_audit::{Denial, EventKind};
+use motte_audit::EventKind;
 use motte_mqtt::{Delivery, PacketId, Publish, Qos, SubscriptionIds};
 use motte_policy::Policy;
 
 use super::Session;
-use super::queue::{Front, Holding, Owed, Queue, until};
+use super::queue::Owed;
+use super::waiting::is_over;
 use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::journal::{Journal, Record};
 use crate::limits::Limits;
 use crate::link::Link;
 use crate::message::Origin;
-use crate::restore::{Fetch, FetchedMessage, StoredRef};
 use crate::retained::Retained;
-use crate::routes::{Facts, Readiness};
+use crate::routes::{Facts, Fullness, Readiness};
 use crate::shard::{Millis, ShardId};
 use crate::shared::Removals;
+use crate::timer::Timers;
 
 /// What one step of a session is given.
 pub(crate) struct Turn<'a> {
@@ -32,6 +31,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) removals: &'a Removals,
     pub(crate) epoch: u64,
     pub(crate) retained: &'a Retained,
+    pub(crate) fullness: &'a Fullness,
+    pub(crate) timers: &'a mut Timers,
     pub(crate) counters: &'a mut Counters,
     pub(crate) journal: &'a mut dyn Journal,
 }
@@ -69,7 +70,7 @@ impl Session {
         if self.shares == 0 {
             return;
         }
-        let (online, queue) = (self.link.is_some(), self.queue.has_room(1, self.holding(turn), turn.limits));
+        let (online, queue) = (self.link.is_some(), !self.is_full() && self.takes(1, turn));
         self.facts.room.tell(online, self.has_room(turn, fx), !self.must_wait(1, turn), queue);
     }
 
@@ -78,7 +79,7 @@ impl Session {
         self.tell_room(turn, fx);
         let readiness = self.facts.room.readiness(owed.qos, owed.message.packet_bytes_max());
         let has_to_wait = matches!(readiness, Readiness::Away | Readiness::Busy);
-        if has_to_wait && !self.queue.has_room(owed.message.weight_bytes(), self.holding(turn), turn.limits) {
+        if has_to_wait && !self.takes(owed.message.weight_bytes(), turn) {
             return Readiness::Full;
         }
         readiness
@@ -105,41 +106,6 @@ impl Session {
         }
     }
 
-    fn enqueue(&mut self, owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
-        let (holding, weight) = (self.holding(turn), owed.message.weight_bytes());
-        if !self.queue.has_room(weight, holding, turn.limits) {
-            self.drop_expired(turn);
-        }
-        if self.queue.has_room(weight, holding, turn.limits) {
-            turn.counters.wait(owed.weight());
-            self.queue.push(owed, holding, turn.limits);
-        } else {
-            turn.counters.dropped += 1;
-            self.settle(owed.origin(), turn);
-            self.miss(fx);
-        }
-    }
-
-    /// Where what waits is held now.
-    pub(super) fn holding(&self, turn: &Turn<'_>) -> Holding {
-        match (turn.journal.reads_back(), &self.link) {
-            (false, _) => Holding::Memory,
-            (true, Some(_)) => Holding::Window,
-            (true, None) => Holding::References,
-        }
-    }
-
-    /// Drops what has expired while it waited, so that it takes no room from what has not.
-    fn drop_expired(&mut self, turn: &mut Turn<'_>) {
-        let mut queue = std::mem::take(&mut self.queue);
-        queue.take_expired(turn.now, turn.limits, |gone| {
-            turn.counters.wait_no_more(gone.weight);
-            turn.counters.dropped += 1;
-            self.settle(gone.origin, turn);
-        });
-        self.queue = queue;
-    }
-
     /// Sends a QoS 1 or 2 message for the first time; it waits when the transport has no room.
     fn send_first(&mut self, owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
         if self.has_room(turn, fx) {
@@ -155,6 +121,7 @@ impl Session {
     pub(crate) fn pump(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) -> bool {
         let wants_more = self.send_waiting(turn, fx);
         self.fetch(turn);
+        self.tell_fullness(turn, fx);
         self.tell_room(turn, fx);
         wants_more
     }
@@ -181,65 +148,6 @@ impl Session {
         self.replay(turn, fx)
     }
 
-    /// The next message that is in memory, if the window takes it.
-    fn next_waiting(&mut self, turn: &mut Turn<'_>) -> Option<Owed> {
-        loop {
-            let weight_bytes = match self.queue.front() {
-                Front::Loaded(owed) => owed.message.weight_bytes(),
-                // What is over need not be read back.
-                Front::Stored(stored) if is_past(until(stored.accepted, stored.expires, turn.limits), turn.now) => {
-                    let gone = self.queue.pop_any()?;
-                    turn.counters.wait_no_more(gone.weight);
-                    turn.counters.dropped += 1;
-                    self.settle(gone.origin, turn);
-                    continue;
-                }
-                Front::Stored(_) | Front::Nothing => return None,
-            };
-            return if self.window_takes(weight_bytes, turn.limits) { self.queue.pop() } else { None };
-        }
-    }
-
-    /// Asks for what has to be read back before the session can go on, or will have to be soon; once at a time.
-    fn fetch(&mut self, turn: &mut Turn<'_>) {
-        if self.link.is_none() || self.is_fetching {
-            return;
-        }
-        let unsent = self.unsent_stored();
-        let origins = if unsent.is_empty() { self.queue.wanted() } else { unsent };
-        if !origins.is_empty() {
-            self.is_fetching = true;
-            let client_id = Arc::clone(self.client_id());
-            turn.journal.fetch(Fetch { session: self.key, client_id, origins });
-        }
-    }
-
-    /// Takes in what was read back, as far as it still is what comes next.
-    pub(crate) fn on_fetched(&mut self, messages: Vec<FetchedMessage>, turn: &mut Turn<'_>, fx: &mut impl Effects) {
-        self.is_fetching = false;
-        // Without a connection nothing is wanted in memory.
-        let messages = if self.link.is_some() { messages } else { Vec::new() };
-        for FetchedMessage { origin, found } in messages {
-            let owed = found.map(Owed::read_back);
-            if self.is_unsent(origin) {
-                self.load_unsent(origin, owed, turn, fx);
-            } else if let Some(stored) = self.queue.take_stored(origin) {
-                turn.counters.wait_no_more(stored.weight_bytes.into());
-                match owed {
-                    Some(owed) => {
-                        turn.counters.wait(owed.weight());
-                        self.queue.load(Owed { qos: stored.qos, ..owed });
-                    }
-                    None => {
-                        turn.counters.dropped += 1;
-                        self.settle(Some(origin), turn);
-                        self.miss(fx);
-                    }
-                }
-            }
-        }
-    }
-
     pub(super) fn has_room(&self, turn: &Turn<'_>, fx: &mut impl Effects) -> bool {
         let Some(link) = &self.link else { return false };
         link.outbox_below(turn.limits.outbox_bytes_max, fx).is_some()
@@ -251,7 +159,7 @@ impl Session {
     }
 
     /// Counts a delivery that policy denies.
-    fn withhold(&self, owed: &Owed, turn: &mut Turn<'_>) {
+    pub(super) fn withhold(&self, owed: &Owed, turn: &mut Turn<'_>) {
         turn.counters.withheld += 1;
         turn.counters.denied += 1;
         self.settle(owed.origin(), turn);
@@ -288,69 +196,6 @@ impl Session {
             fx.event(self.event(EventKind::Dropped { messages }));
         }
     }
-
-    /// Judges what waits under a new policy and drops what it denies (K20, K22).
-    pub(crate) fn judge_queue(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) {
-        let mut queue = std::mem::take(&mut self.queue);
-        let denied = queue.take_failing(|owed| self.judge(owed, turn));
-        self.queue = queue;
-        for owed in &denied {
-            turn.counters.wait_no_more(owed.weight());
-            self.withhold(owed, turn);
-        }
-        if let Some(owed) = denied.first() {
-            let topic = Arc::clone(&owed.message.topic);
-            fx.event(self.event(EventKind::Denied { what: Denial::Receive, topic }));
-        }
-    }
-
-    /// Takes out what waits; whatever comes meanwhile belongs behind it.
-    pub(crate) fn take_queue(&mut self) -> Queue {
-        std::mem::take(&mut self.queue)
-    }
-
-    /// Puts back what was taken out.
-    pub(crate) fn put_queue(&mut self, mut queue: Queue, turn: &Turn<'_>) {
-        queue.append(std::mem::take(&mut self.queue), self.holding(turn), turn.limits);
-        self.queue = queue;
-    }
-
-    /// Takes what the journal kept for this session while the node was away.
-    #[expect(dead_code, reason = "called once sessions are restored")]
-    pub(crate) fn restore_waiting(&mut self, stored: &[StoredRef], turn: &mut Turn<'_>) {
-        for stored in stored {
-            turn.counters.routed += 1;
-            turn.counters.wait(stored.weight_bytes.into());
-            self.queue.push_stored(stored, turn.limits);
-        }
-    }
-
-    /// The connection ended: what the journal keeps need not be in memory.
-    pub(crate) fn unload(&mut self, turn: &Turn<'_>) {
-        if self.holding(turn) == Holding::References {
-            self.queue.unload();
-            self.unload_flight();
-        }
-    }
-
-    /// The session ends: what waits is dropped.
-    pub(crate) fn discard(&mut self, turn: &mut Turn<'_>) {
-        let waiting = self.queue.len() as u64;
-        turn.counters.queued -= waiting;
-        turn.counters.queued_bytes -= self.queue.bytes();
-        turn.counters.dropped += waiting;
-        self.queue = Queue::default();
-        self.discard_in_flight(turn);
-    }
-}
-
-/// Whether a message has waited for as long as it may.
-fn is_over(owed: &Owed, turn: &Turn<'_>) -> bool {
-    is_past(until(owed.message.accepted, owed.message.expires, turn.limits), turn.now)
-}
-
-fn is_past(at: Option<Millis>, now: Millis) -> bool {
-    at.is_some_and(|at| at <= now)
 }
 
 /// Writes a message to the link of a session with these facts.

@@ -4,16 +4,13 @@
 //! keeps, which are read back a few at a time while there is a connection. Drops nothing by itself.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-use motte_mqtt::{Qos, SubscriptionId};
-use smallvec::SmallVec;
-
+use super::owed::MESSAGE_BYTES;
+pub(crate) use super::owed::{Gone, Held, Owed};
 use super::refs::{Meant, Packed, Refs};
 use crate::limits::Limits;
-use crate::message::{Message, Origin};
-use crate::restore::{FoundMessage, StoredRef};
-use crate::routes::{Share, Target};
+use crate::message::Origin;
+use crate::restore::StoredRef;
 use crate::shard::Millis;
 
 /// Messages a session with a connection holds in memory before further ones become references.
@@ -26,132 +23,6 @@ pub(super) const BATCH_MESSAGES: usize = 128;
 const BATCH_BYTES: usize = 64 * 1024;
 /// Messages in memory at which the next are asked for.
 const LOW_MESSAGES: usize = 64;
-/// Bytes of memory a message takes beside topic, payload and properties.
-const MESSAGE_BYTES: usize = 256;
-
-/// A message owed to one session, and how it is to be sent.
-#[derive(Clone, Debug)]
-pub(crate) struct Owed {
-    pub(crate) message: Arc<Message>,
-    pub(crate) qos: Qos,
-    pub(crate) retain: bool,
-    /// Whether the journal keeps it for this session.
-    pub(crate) is_kept: bool,
-    pub(crate) ids: SmallVec<[SubscriptionId; 1]>,
-    /// The group it is owed to, which it goes back to when this session cannot take it.
-    pub(crate) share: Option<Arc<Share>>,
-    /// The policy epoch under which publisher and receiver were last judged; `None` for not yet.
-    pub(crate) epoch: Option<u64>,
-}
-
-impl Owed {
-    /// A message as it is owed to a target, judged under the policy of `epoch`.
-    pub(crate) fn new(message: &Arc<Message>, target: &Target, epoch: Option<u64>) -> Self {
-        Self {
-            message: Arc::clone(message),
-            qos: message.qos.min(target.qos),
-            retain: message.retain && target.retain_as_published,
-            // A session that does not outlive its connection never comes to.
-            is_kept: message.origin.is_some() && target.is_owed(message.qos),
-            ids: target.ids.clone(),
-            share: target.share.clone(),
-            epoch,
-        }
-    }
-
-    /// A message that was read back, not judged yet.
-    pub(crate) fn read_back(found: FoundMessage) -> Self {
-        let FoundMessage { message, qos, retain, ids, share } = found;
-        let share = share.map(|(name, filter)| Arc::new(Share::new(name, filter)));
-        Self { message, qos, retain, is_kept: true, ids: SmallVec::from_slice(&ids), share, epoch: None }
-    }
-
-    /// Bytes that count against byte limits.
-    pub(crate) fn weight(&self) -> u64 {
-        self.message.weight_bytes() as u64
-    }
-
-    /// Where the journal keeps it for this session.
-    pub(crate) fn origin(&self) -> Option<Origin> {
-        self.message.origin.filter(|_| self.is_kept)
-    }
-
-    /// What is left of it when it is only kept by the journal; `None` when it is not.
-    fn stored(&self) -> Option<StoredRef> {
-        self.origin().map(|origin| StoredRef { origin, ..self.described() })
-    }
-
-    fn described(&self) -> StoredRef {
-        let nowhere = Origin { shard: crate::ShardId(0), position: crate::Position(0) };
-        StoredRef {
-            origin: self.message.origin.unwrap_or(nowhere),
-            qos: self.qos,
-            is_shared: self.share.is_some(),
-            weight_bytes: u32::try_from(self.message.weight_bytes()).unwrap_or(u32::MAX),
-            accepted: self.message.accepted,
-            expires: self.message.expires,
-        }
-    }
-
-    fn memory_bytes(&self) -> usize {
-        MESSAGE_BYTES + self.message.weight_bytes()
-    }
-}
-
-/// A message owed to one session, in memory or kept by the journal alone.
-#[derive(Debug)]
-pub(crate) enum Held {
-    Loaded(Owed),
-    Stored(StoredRef),
-}
-
-impl Held {
-    /// The QoS it is sent with.
-    pub(crate) fn qos(&self) -> Qos {
-        match self {
-            Self::Loaded(owed) => owed.qos,
-            Self::Stored(stored) => stored.qos,
-        }
-    }
-
-    /// Bytes that count against byte limits.
-    pub(crate) fn weight_bytes(&self) -> usize {
-        match self {
-            Self::Loaded(owed) => owed.message.weight_bytes(),
-            Self::Stored(stored) => stored.weight_bytes as usize,
-        }
-    }
-
-    /// Where the journal keeps it for this session.
-    pub(crate) fn origin(&self) -> Option<Origin> {
-        match self {
-            Self::Loaded(owed) => owed.origin(),
-            Self::Stored(stored) => Some(stored.origin),
-        }
-    }
-
-    /// Frees the memory of a message that the journal keeps.
-    pub(crate) fn unload(&mut self) {
-        if let Self::Loaded(owed) = self
-            && let Some(stored) = owed.stored()
-        {
-            *self = Self::Stored(stored);
-        }
-    }
-}
-
-/// A message that left the queue without being sent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Gone {
-    pub(crate) weight: u64,
-    pub(crate) origin: Option<Origin>,
-}
-
-impl From<&Owed> for Gone {
-    fn from(owed: &Owed) -> Self {
-        Self { weight: owed.weight(), origin: owed.origin() }
-    }
-}
 
 /// Where a session holds what waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,9 +109,24 @@ impl Queue {
     }
 
     /// Whether a message of this weight would be taken within the limits.
-    pub(crate) fn has_room(&self, weight_bytes: usize, holding: Holding, limits: &Limits) -> bool {
-        let _ = holding;
-        self.len() < limits.queue_messages_max && self.bytes + weight_bytes as u64 <= limits.queue_bytes_max as u64
+    pub(crate) fn has_room(&self, weight_bytes: usize, is_kept: bool, holding: Holding, limits: &Limits) -> bool {
+        let is_in_memory = !is_kept || holding == Holding::Memory;
+        let memory_bytes = self.memory_bytes + MESSAGE_BYTES + weight_bytes;
+        self.len() < limits.queue_messages_max
+            && self.bytes + weight_bytes as u64 <= limits.queue_bytes_max as u64
+            && !(is_in_memory && memory_bytes > limits.queue_memory_bytes_max)
+    }
+
+    /// Whether it is full for what the journal keeps; once it is, until a sixteenth of a limit is free again, so that
+    /// not every message that leaves is told to all shards.
+    pub(crate) fn is_full(&self, was_full: bool, holding: Holding, limits: &Limits) -> bool {
+        let reaches = |count: u64, max: usize| {
+            let max = max as u64;
+            count >= if was_full { max - max / 16 } else { max }
+        };
+        reaches(self.len() as u64, limits.queue_messages_max)
+            || reaches(self.bytes, limits.queue_bytes_max)
+            || (holding == Holding::Memory && reaches(self.memory_bytes as u64, limits.queue_memory_bytes_max))
     }
 
     /// Adds what another queue holds behind its own.
@@ -397,6 +283,11 @@ impl Queue {
         self.expires = expires;
     }
 
+    /// When the next message may expire.
+    pub(crate) fn expires(&self) -> Option<Millis> {
+        self.expires
+    }
+
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.loaded.len() + self.refs.len()
@@ -429,8 +320,8 @@ pub(super) fn batch(stored: impl Iterator<Item = StoredRef>) -> Vec<Origin> {
 
 /// Until when a message may wait.
 pub(crate) fn until(accepted: Millis, expires: Option<Millis>, limits: &Limits) -> Option<Millis> {
-    let _ = (accepted, limits);
-    expires
+    let age_s = limits.queue_age_s_max;
+    sooner(expires, (age_s > 0).then(|| accepted.plus_s(age_s)))
 }
 
 /// The sooner of two times, where `None` is never.

@@ -18,6 +18,7 @@ mod mount;
 mod noid;
 mod paging;
 mod publish;
+mod queue_limits;
 mod rate;
 mod reasons;
 mod restore;

@@ -139,49 +139,6 @@ fn v5_3_10_4_3_started_deliveries_are_finished_after_unsubscribe() {
 }
 
 #[test]
-fn a_full_queue_drops_the_newest_counts_and_reports_once() {
-    let mut world = World::with_limits(&Limits { queue_messages_max: 2, ..Limits::default() });
-    let from = world.connect(&v5("from"));
-    let to = world.connect(&lasting("to"));
-    world.subscribe(to, &[("x", 1)]);
-    world.lose(to);
-    world.events();
-    publish_all(&mut world, from, 5, qos1);
-    assert_eq!(world.events(), [EventKind::Dropped { messages: 1 }]);
-    assert_eq!((world.counters().queued, world.counters().dropped), (2, 3));
-    let to = world.admit(&lasting("to"));
-    world.expect(to, &["connack 00 present", "publish x=1 q1 #1", "publish x=2 q1 #2"]);
-    assert!(world.events().contains(&EventKind::Dropped { messages: 2 }));
-}
-
-#[test]
-fn what_was_dropped_is_reported_in_full_when_the_session_ends() {
-    let mut world = World::with_limits(&Limits { queue_messages_max: 2, ..Limits::default() });
-    let from = world.connect(&v5("from"));
-    let to = world.connect(&lasting("to"));
-    world.subscribe(to, &[("x", 1)]);
-    world.lose(to);
-    publish_all(&mut world, from, 5, qos1);
-    world.events();
-    world.connect(&v5("to"));
-    let dropped = EventKind::Dropped { messages: 2 };
-    assert_eq!(world.events().iter().filter(|&event| *event == dropped).count(), 1, "one was reported at once");
-}
-
-#[test]
-fn a_queue_is_bounded_in_bytes() {
-    let mut world = World::with_limits(&Limits { queue_bytes_max: 250, ..Limits::default() });
-    let from = world.connect(&v5("from"));
-    let to = world.connect(&lasting("to"));
-    world.subscribe(to, &[("x", 1)]);
-    world.lose(to);
-    for value in 1..=5 {
-        world.publish(from, Publish { delivery: qos1(value), ..message("x", &"p".repeat(99)) });
-    }
-    assert_eq!((world.counters().queued, world.counters().dropped), (2, 3));
-}
-
-#[test]
 fn v5_3_1_2_4_a_clean_start_leaves_nothing_of_the_old_session() {
     let mut world = World::new();
     let from = world.connect(&v5("from"));

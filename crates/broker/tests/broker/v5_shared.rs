@@ -103,7 +103,7 @@ fn a_full_queue_without_a_connection_is_passed_over() {
     publish_all(&mut world, from, 1, 6);
     assert_eq!((world.counters().queued, world.counters().dropped), (6, 0));
     publish_all(&mut world, from, 7, 1);
-    assert_eq!((world.counters().queued, world.counters().dropped), (6, 1));
+    assert_eq!((world.counters().queued, world.counters().dropped, world.counters().refused), (6, 0, 1));
 }
 
 #[test]
@@ -523,7 +523,7 @@ fn a_message_that_comes_back_because_nobody_else_has_room_is_kept_and_counted() 
     for payload in [large, "x"] {
         world.publish(from, Publish { delivery: qos1(9), ..message("mine", payload) });
     }
-    assert_eq!((world.counters().queued, world.counters().dropped), (4, 1));
+    assert_eq!((world.counters().queued, world.counters().dropped, world.counters().refused), (4, 0, 1));
     world.expect(chosen, &["connack 00 present", "publish x=sent q1 #1 dup", "suback 1 01"]);
     world.puback(chosen, 1);
     world.expect(chosen, &["publish x=twenty bytes of text q1 #2"]);

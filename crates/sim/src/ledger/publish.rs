@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use motte_broker::QueuePolicy;
 use motte_broker::mqtt::{ProtocolVersion, Qos};
 
 use super::Ledger;
@@ -59,6 +60,54 @@ impl Ledger {
             session.received.extend(id);
         }
         Some(verdict)
+    }
+
+    /// A PUBLISH was refused because a queue is full.
+    pub(crate) fn on_refused(&mut self, client: usize, no: MessageNo) -> Verdict {
+        if let Some(session) = self.sessions.get(&client) {
+            self.history.tallies[session.shard].received += 1;
+        }
+        self.note(What::Denied { message: no });
+        Verdict { codes: vec![0x97], is_accepted: false }
+    }
+
+    /// Whether a message may be refused: it is for a session that lasts and for which enough may wait, or for a group
+    /// of nobody but such.
+    pub(crate) fn may_refuse(&self, no: MessageNo) -> bool {
+        let message = &self.history.messages[no];
+        if message.qos == Qos::AtMostOnce || self.limits.queue_policy != QueuePolicy::Reject {
+            return false;
+        }
+        let mut groups: BTreeMap<&str, bool> = BTreeMap::new();
+        for session in self.sessions.values().filter(|session| self.rights.may_receive(session.user, message.topic)) {
+            for (filter, sub) in &session.subscriptions {
+                let (share, topic_filter) = share_of(filter);
+                if !matches(topic_filter, message.topic) {
+                    continue;
+                }
+                let lasts = session.expiry_s > 0 && Self::effective(message.qos, sub) > Qos::AtMostOnce;
+                let is_full = lasts && self.may_be_full(session.no);
+                match share {
+                    None if is_full => return true,
+                    None => {}
+                    Some(_) => *groups.entry(filter).or_insert(true) &= is_full,
+                }
+            }
+        }
+        groups.into_values().any(|is_full| is_full)
+    }
+
+    /// Whether as much may wait for a session as makes its queue count as full.
+    fn may_be_full(&self, session: SessionNo) -> bool {
+        // What another member was given may have come back when its session ended.
+        let owed = self.history.owed.iter().filter(|owed| owed.session == session && !owed.is_written);
+        let book = &self.history.sessions[session];
+        let groups = self.history.groups.iter().filter(|group| {
+            group.winner.is_none_or(|(winner, _)| winner != session)
+                && book.member_since(&group.filter, group.since).count() > 0
+        });
+        let max = self.limits.queue_messages_max;
+        owed.count() + groups.count() >= max - max / 16
     }
 
     /// Whether a retained message finds no room: what has expired makes some.
@@ -179,6 +228,10 @@ impl Ledger {
     /// In the call in which this shard took these messages it counted something as dropped.
     pub(crate) fn on_dropped(&mut self, taken: &[(MessageNo, usize)], shard: usize) {
         let sessions = &self.history.sessions;
+        if self.limits.queue_policy == QueuePolicy::DropOldest {
+            let older = self.history.owed.iter_mut().filter(|owed| !owed.is_written);
+            older.filter(|owed| sessions[owed.session].shard == shard).for_each(|owed| owed.maybe_dropped = true);
+        }
         for (no, since) in taken {
             let owed = self.history.owed.iter_mut().rev().take_while(|owed| owed.since >= *since);
             for owed in owed.filter(|owed| owed.message == *no && sessions[owed.session].shard == shard) {

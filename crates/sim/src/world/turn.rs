@@ -1,7 +1,7 @@
 //! One call into a shard and its bookkeeping: packets taken, events, bytes written, letters, counts.
 
 use motte_broker::audit::{CloseCause, Denial, EventKind};
-use motte_broker::{LinkId, Millis, Shard};
+use motte_broker::{Counters, LinkId, Millis, Shard};
 
 use super::{Parcel, Sink, World};
 use crate::fault::Fault;
@@ -32,6 +32,8 @@ pub(super) struct Turn {
     /// Among them, those accepted in this call.
     pub(super) accepted: Vec<(MessageNo, usize)>,
     pub(super) coming: Option<Coming>,
+    /// What the shard had counted as refused before.
+    pub(super) refused_before: u64,
     /// Whose transport ended.
     pub(super) lost: Option<usize>,
     /// Whose packets ended the connection.
@@ -68,10 +70,10 @@ impl World {
         if !packets.is_empty() {
             line.heard = self.now;
         }
-        let dropped = self.shards[shard].counters().dropped;
+        let Counters { dropped, refused: refused_before, .. } = self.shards[shard].counters();
         self.ledger.now = self.now;
         let taken = self.shards[shard].on_bytes(link, &bytes, self.now, &mut self.sinks[shard]);
-        let mut turn = Turn { shard, ..Turn::default() };
+        let mut turn = Turn { shard, refused_before, ..Turn::default() };
         for packet in packets {
             let end = self.on_packet(&mut turn, link, packet.meaning);
             if end != End::None {
@@ -95,7 +97,14 @@ impl World {
         let (client, version) = (line.client, line.version);
         match meaning {
             Meaning::Publish { message, id } => {
-                if let Some(verdict) = self.ledger.on_publish(client, message, id, version) {
+                let was_refused = self.shards[turn.shard].counters().refused > turn.refused_before;
+                if was_refused && self.ledger.may_refuse(message) {
+                    let verdict = self.ledger.on_refused(client, message);
+                    match id {
+                        Some(id) if version != ProtocolVersion::V5 => self.clients[client].give_up(id),
+                        _ => self.on_verdict(turn, link, (message, id), verdict),
+                    }
+                } else if let Some(verdict) = self.ledger.on_publish(client, message, id, version) {
                     self.on_verdict(turn, link, (message, id), verdict);
                 }
             }

@@ -174,6 +174,8 @@ pub struct World {
     pub now: Millis,
     /// What was asked back from the journals is not answered.
     pub fetches_wait: bool,
+    /// Letters are not carried.
+    pub letters_wait: bool,
     /// How long letters are under way.
     pub letters_take_ms: u64,
     rest: BTreeMap<LinkId, Vec<u8>>,
@@ -221,6 +223,7 @@ impl World {
             shared: Arc::clone(shared),
             now: Millis(1_000),
             fetches_wait: false,
+            letters_wait: false,
             letters_take_ms: 0,
             rest: BTreeMap::new(),
             next_link: 1,
@@ -332,7 +335,7 @@ impl World {
 
     /// Carries letters until none is left.
     pub fn settle(&mut self) {
-        loop {
+        while !self.letters_wait {
             let letters: Vec<_> = self.sinks.iter_mut().flat_map(|sink| std::mem::take(&mut sink.letters)).collect();
             if letters.is_empty() {
                 if !self.fetches_wait && self.answer_fetches() {
