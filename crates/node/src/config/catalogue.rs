@@ -167,7 +167,17 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
         doc: "Who may do what; what no rule allows is denied. Read again on SIGHUP.",
         keys: &[key("acl_file", "\"acl\"", "Access rules in the grammar of Mosquitto's acl_file.")],
     },
-    SectionEntry { name: "limits", doc: "Bounds, all inclusive. Names end in their unit.", keys: &[] },
+    SectionEntry {
+        name: "limits",
+        doc: "Bounds, all inclusive. Names end in their unit.",
+        keys: &[key(
+            "queue_policy",
+            "\"reject\"",
+            "When as much waits for a session that outlives its connection as the bounds of its queue allow:\n\
+             \"reject\" (who publishes to it at QoS 1 or 2 is refused: 0x97 in MQTT 5.0, no answer in 3.x) or\n\
+             \"drop-oldest\" (what waits longest is lost, and counted).",
+        )],
+    },
     SectionEntry {
         name: "log",
         doc: "The log, on standard error.",
@@ -301,7 +311,13 @@ pub(super) static BOUNDS: &[Bound] = &[
     bound!(shard.inflight_bytes_max: usize, 1..=64 * GIB, "Bytes of such messages; a larger one goes alone."),
     bound!(shard.receive_maximum: u16, 1..=65_535, "Unacknowledged QoS 1 and 2 messages from a client."),
     bound!(shard.queue_messages_max: usize, 1..=100_000_000, "Messages waiting for one session."),
-    bound!(shard.queue_bytes_max: usize, 1024..=64 * GIB, "Bytes waiting for one session."),
+    bound!(shard.queue_bytes_max: usize, 1024..=64 * GIB, "Bytes of topics and payloads waiting for one session."),
+    bound!(
+        shard.queue_memory_bytes_max: usize,
+        1024..=64 * GIB,
+        "Bytes of memory for what waits for one session where nothing is stored: each message takes 256 beside itself."
+    ),
+    bound!(shard.queue_age_s_max: u32, 0..=4_294_967_295, "Seconds a message may wait for a session; 0 for any time."),
     bound!(shard.outbox_bytes_max: usize, 4096..=GIB, "Unsent bytes of a connection above which QoS 0 is dropped."),
     bound!(shard.letter_bytes_max: usize, 4096..=GIB, "Bytes waiting for a shard above which its publishers wait."),
     bound!(shard.retained_messages_max: usize, 0..=100_000_000, "Retained messages in all; 0 for none."),

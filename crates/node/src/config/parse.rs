@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use motte_broker::Hints;
+use motte_broker::{Hints, QueuePolicy};
 use toml::de::DeTable;
 
 use super::catalogue::{BOUNDS, Bounds, known};
@@ -190,6 +190,8 @@ fn renewal(tls: &Section<'_>, problems: &mut Problems) -> Option<RenewalDraft> {
 fn bounds(root: &Section<'_>, problems: &mut Problems) -> Bounds {
     let section = root.section("limits", "[limits]", &known("limits"), problems);
     let mut bounds = Bounds::default();
+    let policies = [("reject", QueuePolicy::Reject), ("drop-oldest", QueuePolicy::DropOldest)];
+    bounds.shard.queue_policy = section.word("queue_policy", &policies, problems).unwrap_or_default();
     for bound in BOUNDS {
         if let Some(value) = section.number(bound.name, bound.range.clone(), problems) {
             (bound.write)(&mut bounds, value);

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use motte_broker::QueuePolicy;
 use motte_pki::{Authority, IdentityField, LeafRequest, Role, create_private_dir, write_private, write_public};
 use tempfile::TempDir;
 
@@ -541,6 +542,21 @@ fn sample_text() -> String {
             ("policy", "acl_file", "\"acl\""),
         ],
     )
+}
+
+#[test]
+fn what_a_full_queue_means_is_one_of_two_words() {
+    let load = |lines: &str| {
+        let dir = folder();
+        let path = dir.path().join("motte.toml");
+        fs::write(&path, format!("{GOOD}[limits]\n{lines}\n")).unwrap();
+        ConfigFile::load(&path)
+    };
+    let limits = load("queue_policy = \"drop-oldest\"\nqueue_age_s_max = 60").unwrap().limits;
+    assert_eq!((limits.queue_policy, limits.queue_age_s_max), (QueuePolicy::DropOldest, 60));
+    assert_eq!(load("").unwrap().limits.queue_policy, QueuePolicy::Reject);
+    let errors = load("queue_policy = \"drop-newest\"").unwrap_err();
+    assert_eq!(errors[0].hint, "did you mean \"drop-oldest\"?");
 }
 
 #[test]
