@@ -12,7 +12,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("client", &["mqtt", "pki"]),
     ("cluster", &["broker"]),
     ("console", &["broker", "policy", "audit", "pki"]),
-    ("motte", &["node", "client", "pki", "policy", "audit"]),
+    ("motte", &["node", "client", "store", "pki", "policy", "audit"]),
     ("mqtt", &[]),
     ("node", &["mqtt", "policy", "audit", "pki", "broker", "store", "cluster", "console"]),
     ("pki", &[]),
