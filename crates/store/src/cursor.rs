@@ -355,3 +355,37 @@ fn read_sorted(body: &mut Reader<'_>) -> Result<Vec<u64>, Malformed> {
     }
     Ok(positions)
 }
+
+/// What the tools ask, which read a store without an engine.
+impl Cursor {
+    /// A session that has settled nothing yet.
+    pub(crate) fn begun(flights: impl IntoIterator<Item = Flight>, received: impl IntoIterator<Item = u16>) -> Self {
+        let (flights, received) = (flights.into_iter().collect(), received.into_iter().collect());
+        Self { flights, received, ..Self::default() }
+    }
+
+    /// How many copies are owed of a message that a block names `copies` times. Nothing is remembered of it.
+    pub(crate) fn owed_of(&self, origin: Origin, copies: usize) -> usize {
+        self.log(origin.shard.0).map_or(copies, |log| log.owed_of(origin.position.0, copies))
+    }
+
+    /// Messages that the row itself names as owed or being sent: each of them must be in a block.
+    pub(crate) fn named(&self) -> impl Iterator<Item = Origin> + '_ {
+        let live = self.logs.iter().flat_map(|log| {
+            let shard = ShardId(log.log);
+            log.live.iter().map(move |position| Origin { shard, position: Position(*position) })
+        });
+        let flying = self.flights.iter().filter_map(|flight| flight.origin);
+        live.chain(flying).chain(self.adopted.iter().map(|adopted| adopted.origin))
+    }
+
+    /// A message is in no block: nothing of it is owed or being sent any longer.
+    pub(crate) fn forget(&mut self, origin: Origin) {
+        while self.settle(origin) {}
+    }
+
+    /// For each log a position that it has surely reached.
+    pub(crate) fn reached(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
+        self.logs.iter().map(|log| (log.log, log.settled.back().copied().unwrap_or(0).max(log.floor)))
+    }
+}

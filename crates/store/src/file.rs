@@ -16,7 +16,7 @@ use crate::open::OpenError;
 /// The name of the file.
 pub(crate) const FILE_NAME: &str = "motte.store";
 const NEW_NAME: &str = "motte.store.new";
-const LOCK_NAME: &str = "lock";
+pub(crate) const LOCK_NAME: &str = "lock";
 
 /// A file as a disk. Holds the lock of its directory.
 #[derive(Debug)]

@@ -145,15 +145,18 @@ pub(crate) fn write_witness(disk: &dyn StorageBackend, commits: u64) -> io::Resu
 /// How many commits have returned for sure; 0 where nothing tells. The storage engine goes back by one commit when the
 /// last one does not verify: right after a power cut within it, and a loss where its pages were damaged later.
 pub(crate) fn read_witness(disk: &dyn StorageBackend) -> io::Result<u64> {
-    let mut bytes = [0; WITNESS.len() + 8 + 4];
-    if disk.len()? < WITNESS_AT + bytes.len() as u64 {
-        return Ok(0);
-    }
-    disk.read(WITNESS_AT, &mut bytes)?;
-    let mut reader = Reader::new(&bytes);
+    let mut bytes = vec![0; usize::try_from(disk.len()?.min(HEADER_BYTES)).unwrap_or(0)];
+    disk.read(0, &mut bytes)?;
+    Ok(parse_witness(&bytes))
+}
+
+/// The same in these first bytes of a disk.
+pub(crate) fn parse_witness(bytes: &[u8]) -> u64 {
+    let at = usize::try_from(WITNESS_AT).unwrap_or(usize::MAX);
+    let mut reader = Reader::new(bytes.get(at..).unwrap_or_default());
     let is_ours = reader.take(WITNESS.len()).is_ok_and(|magic| magic == WITNESS);
     match (reader.u64(), reader.u32()) {
-        (Ok(commits), Ok(crc)) if is_ours && crc == checksum(WITNESS, &commits.to_le_bytes()) => Ok(commits),
-        _ => Ok(0),
+        (Ok(commits), Ok(crc)) if is_ours && crc == checksum(WITNESS, &commits.to_le_bytes()) => commits,
+        _ => 0,
     }
 }

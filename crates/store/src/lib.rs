@@ -23,6 +23,7 @@ mod open;
 mod options;
 mod row;
 mod store;
+pub mod tools;
 
 pub use clock::{Away, Clock, Reading};
 pub use crash::{CrashName, CrashPoint, CrashPointError};
