@@ -9,6 +9,7 @@ mod fetch;
 mod logs;
 mod recover;
 mod sessions;
+mod settings;
 mod write;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -17,23 +18,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use motte_broker::restore::Fetch;
 use motte_broker::{JournalState, Millis, Restored, ShardId};
 use redb::{Builder, Database, StorageBackend, TableDefinition};
 
 use crate::batch::Batch;
 use crate::block::BlockKey;
-use crate::clock::{self, Away, Clock, Reading};
-use crate::codec::Malformed;
-use crate::crash::{Crash, CrashName, CrashPoint};
+use crate::clock::{self, Away, Reading};
+use crate::crash::{Crash, CrashName};
 use crate::guard::{self, Guard, Header, Meter};
-use crate::intake::{Intake, Seat};
+use crate::intake::{BYTES_MUCH, Intake, Seat};
 use crate::journal::ShardJournal;
 use crate::keeper::{Figures, Notice};
 use crate::open::{OpenError, OpenReport};
-use crate::options::RESERVE_BYTES;
 use apply::{Kept, Text};
 use logs::Logs;
 use sessions::Sessions;
+pub use settings::{Failed, FreeBytes, Settings};
 use write::Ending;
 
 pub(crate) const BLOCKS: TableDefinition<'_, &BlockKey, &[u8]> = TableDefinition::new("blocks");
@@ -45,68 +46,6 @@ const CACHE_BYTES: usize = 24 << 20;
 const COMMIT_BYTES: usize = 8 << 20;
 /// What a commit takes on the disk besides: 256 KiB for the tree and the small rows.
 const COMMIT_BYTES_FIXED: u64 = 256 << 10;
-
-/// What an engine is told when it is opened.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The clocks of the machine.
-    pub clock: Clock,
-    /// Above this many bytes of kept data there is no room for more.
-    pub bytes_max: Option<u64>,
-    /// Free bytes below which there is no room for more.
-    pub reserve_bytes: u64,
-    /// How many bytes are free on the disk.
-    pub free: FreeBytes,
-    /// Whether positions count as durable at once.
-    pub acknowledges_at_once: bool,
-    /// Where the process kills itself.
-    pub crash_at: Option<CrashPoint>,
-}
-
-/// Tells how many bytes are free on a disk; `None` when that is not known.
-#[derive(Clone)]
-pub struct FreeBytes(pub Arc<dyn Fn() -> Option<u64> + Send + Sync>);
-
-impl std::fmt::Debug for FreeBytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("FreeBytes")
-    }
-}
-
-impl Settings {
-    /// The defaults, on a disk that is never full.
-    #[must_use]
-    pub fn new(clock: Clock) -> Self {
-        Self {
-            clock,
-            bytes_max: None,
-            reserve_bytes: RESERVE_BYTES,
-            free: FreeBytes(Arc::new(|| None)),
-            acknowledges_at_once: false,
-            crash_at: None,
-        }
-    }
-}
-
-/// A write failed, or the store was found damaged while it was used. Final: nothing is kept by this engine any more.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Failed(pub String);
-
-impl From<Malformed> for Failed {
-    fn from(error: Malformed) -> Self {
-        Self(format!("the store is damaged: {error}"))
-    }
-}
-
-macro_rules! failed_from {
-    ($($error:ty),*) => { $(impl From<$error> for Failed {
-        fn from(error: $error) -> Self {
-            Self(error.to_string())
-        }
-    })* };
-}
-failed_from!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
 
 /// What the engine knows.
 #[derive(Debug, Default)]
@@ -148,6 +87,13 @@ pub struct Engine {
     meter: Arc<Meter>,
     intake: Arc<Intake>,
     seats: Vec<Arc<Seat>>,
+    /// Taken in, and not durable.
+    pending: Vec<Batch>,
+    pending_bytes: usize,
+    /// Whether somebody may wait for one of them.
+    is_awaited: bool,
+    /// What was asked for, and by which shard.
+    fetches: Vec<(ShardId, Fetch)>,
     figures: Figures,
     /// Whether the last commit is one that is never taken for a torn one.
     is_sealed: bool,
@@ -220,6 +166,10 @@ impl Engine {
             meter,
             intake: Arc::default(),
             seats: Vec::new(),
+            pending: Vec::new(),
+            pending_bytes: 0,
+            is_awaited: false,
+            fetches: Vec::new(),
             figures: Figures { file_bytes, ..Figures::default() },
             is_sealed: true,
             failure: None,
@@ -249,49 +199,76 @@ impl Engine {
     /// # Errors
     /// It failed now or before.
     pub fn commit(&mut self, batches_max: usize) -> Result<Vec<Notice>, Failed> {
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone());
-        }
-        let mut batches = self.intake.take(batches_max, COMMIT_BYTES);
-        if batches.is_empty() {
+        let mut notices = self.take_in(batches_max)?;
+        if self.pending.is_empty() {
             self.state.pass_time(self.settings.clock.read());
+            if !self.state.has_due() {
+                return Ok(notices);
+            }
         }
-        // Who only reads waits for no disk: all that was handed over before is durable.
-        let has_records = batches.iter().any(|batch| !batch.records.is_empty());
-        if has_records || self.state.has_due() {
-            self.keep_timed(&mut batches)?;
-        } else if batches.is_empty() {
-            return Ok(Vec::new());
-        }
-        let notices = self.tell(&mut batches)?;
-        self.intake.give_back(batches);
-        Ok(notices)
-    }
-
-    fn keep_timed(&mut self, batches: &mut [Batch]) -> Result<(), Failed> {
         let start = Instant::now();
-        self.keep(batches, Ending::Open)?;
+        self.guarded(|engine| engine.write(Ending::Open))?;
+        notices.extend(self.tell()?);
         let took = start.elapsed();
         self.figures.commits += 1;
         self.figures.last_commit = took;
         self.figures.longest_commit = self.figures.longest_commit.max(took);
-        Ok(())
+        Ok(notices)
     }
 
-    /// Applies and writes. A panic of the storage engine, which damage that came after the opening could cause, is a
-    /// failure like any other.
-    fn keep(&mut self, batches: &mut [Batch], ending: Ending) -> Result<(), Failed> {
-        let done = catch_unwind(AssertUnwindSafe(|| {
-            let database = self.database.as_ref().ok_or_else(|| Failed("the store is closed".to_owned()))?;
-            for (index, batch) in batches.iter_mut().enumerate() {
-                self.state.apply(index, batch)?;
+    /// Takes in what was handed over first, without making it durable. What somebody asked for and is in a block is
+    /// answered: whoever empties a queue does not wait for the disk to note what is done.
+    ///
+    /// # Errors
+    /// It failed now or before.
+    pub(crate) fn take_in(&mut self, batches_max: usize) -> Result<Vec<Notice>, Failed> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        let taken = self.intake.take(batches_max, COMMIT_BYTES);
+        self.guarded(|engine| {
+            for mut batch in taken {
+                engine.pending_bytes += batch.records.len();
+                engine.is_awaited |= batch.waits;
+                engine.state.apply(engine.pending.len(), &mut batch)?;
+                let fetches = std::mem::take(&mut batch.fetches);
+                engine.fetches.extend(fetches.into_iter().map(|fetch| (batch.shard, fetch)));
+                // Who only reads waits for no disk.
+                if !batch.records.is_empty() {
+                    engine.pending.push(batch);
+                }
             }
-            self.state.write(database, batches, ending, &self.crash)?;
-            guard::write_witness(&*self.disk, self.state.commits).map_err(|error| Failed(error.to_string()))
-        }));
+            let (unwritten, written) = std::mem::take(&mut engine.fetches)
+                .into_iter()
+                .partition(|(_, fetch)| fetch.origins.iter().any(|origin| engine.state.logs.is_staged(*origin)));
+            engine.fetches = unwritten;
+            engine.answer(written)
+        })
+    }
+
+    /// Whether what was taken in is to be made durable now and not a little later.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.is_awaited || !self.fetches.is_empty() || self.pending_bytes >= BYTES_MUCH
+    }
+
+    /// Whether something was taken in that is not durable.
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Does something with the storage engine. A panic of it, which damage that came after the opening could cause, is
+    /// a failure like any other.
+    fn guarded<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T, Failed>) -> Result<T, Failed> {
+        let done = catch_unwind(AssertUnwindSafe(|| act(self)));
         let done = done.unwrap_or_else(|_| Err(Failed("the storage engine panicked".to_owned())));
-        self.is_sealed = ending != Ending::Open;
         done.map_err(|failure| self.fail(failure))
+    }
+
+    fn write(&mut self, ending: Ending) -> Result<(), Failed> {
+        let database = self.database.as_ref().ok_or_else(|| Failed("the store is closed".to_owned()))?;
+        self.is_sealed = ending != Ending::Open;
+        self.state.write(database, &self.pending, ending, &self.crash)?;
+        guard::write_witness(&*self.disk, self.state.commits).map_err(|error| Failed(error.to_string()))
     }
 
     fn fail(&mut self, failure: Failed) -> Failed {
@@ -302,26 +279,28 @@ impl Engine {
     }
 
     /// Lets the shards know what has become durable, and answers what they asked for.
-    fn tell(&mut self, batches: &mut [Batch]) -> Result<Vec<Notice>, Failed> {
+    fn tell(&mut self) -> Result<Vec<Notice>, Failed> {
         self.crash.pass(CrashName::BeforeAck);
         let mut waiting = vec![false; self.seats.len()];
-        for batch in batches.iter() {
+        for batch in &self.pending {
             let shard = usize::from(batch.shard.0);
             self.seats[shard].durable.store(batch.end, Ordering::Release);
             self.seats[shard].backlog.fetch_sub(batch.records.len(), Ordering::Relaxed);
             waiting[shard] |= batch.waits;
         }
-        let durable =
-            waiting.iter().zip(0..).filter(|(waits, _)| **waits).map(|(_, shard)| Notice::Durable(ShardId(shard)));
-        let mut notices: Vec<_> = durable.collect();
-        for batch in batches {
-            for fetch in std::mem::take(&mut batch.fetches) {
-                let fetched = self.fetch(fetch).map_err(|failure| self.fail(failure))?;
-                notices.push(Notice::Fetched(batch.shard, fetched));
-            }
-        }
+        self.intake.give_back(self.pending.drain(..));
+        (self.pending_bytes, self.is_awaited) = (0, false);
+        let shards = waiting.iter().zip(0..).filter(|(waits, _)| **waits).map(|(_, shard)| ShardId(shard));
+        let mut notices: Vec<_> = shards.map(Notice::Durable).collect();
+        let fetches = std::mem::take(&mut self.fetches);
+        notices.extend(self.guarded(|engine| engine.answer(fetches))?);
         notices.extend(self.look_for_room().map(Notice::State));
         Ok(notices)
+    }
+
+    fn answer(&self, fetches: Vec<(ShardId, Fetch)>) -> Result<Vec<Notice>, Failed> {
+        let answer = |(shard, fetch)| self.fetch(fetch).map(|fetched| Notice::Fetched(shard, fetched));
+        fetches.into_iter().map(answer).collect()
     }
 
     /// Looks whether there is room for more; tells when that has changed.
@@ -342,7 +321,7 @@ impl Engine {
     /// Whether what was handed over can be written without using up the disk.
     pub(crate) fn has_room_to_commit(&self) -> bool {
         // Pages are written anew and not in place, and half filled at worst.
-        let needed = 2 * self.intake.bytes().min(COMMIT_BYTES) as u64 + COMMIT_BYTES_FIXED;
+        let needed = 2 * (self.intake.bytes() + self.pending_bytes).min(COMMIT_BYTES) as u64 + COMMIT_BYTES_FIXED;
         (self.settings.free.0)().is_none_or(|free| free >= needed.min(self.settings.reserve_bytes))
     }
 
@@ -352,10 +331,10 @@ impl Engine {
     /// # Errors
     /// It failed now or before.
     pub fn seal(&mut self) -> Result<(), Failed> {
-        if self.is_sealed || self.failure.is_some() {
+        if self.is_sealed || self.failure.is_some() || self.has_pending() {
             return Ok(());
         }
-        self.keep(&mut [], Ending::Sealed)
+        self.guarded(|engine| engine.write(Ending::Sealed))
     }
 
     /// How the store is doing.
@@ -378,10 +357,10 @@ impl Engine {
     /// # Errors
     /// Not everything that was handed over is durable.
     pub fn close(mut self) -> Result<(), Failed> {
-        while !self.intake.is_empty() {
+        while !self.intake.is_empty() || self.has_pending() {
             self.commit(usize::MAX)?;
         }
-        self.keep(&mut [], Ending::Closed)?;
+        self.guarded(|engine| engine.write(Ending::Closed))?;
         let Some(database) = self.database.take() else { return Ok(()) };
         database.close().map_err(|error| Failed(error.to_string()))
     }
@@ -398,7 +377,7 @@ fn open_database(disk: impl StorageBackend) -> Result<Database, OpenError> {
     })
 }
 
-/// Whether a disk with a blank header was never a store: what is behind the header is none of the storage engine's.
+/// Whether an error of reading says that the bytes are wrong and not that they cannot be had.
 fn is_damage(kind: std::io::ErrorKind) -> bool {
     matches!(kind, std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
 }

@@ -17,7 +17,7 @@ const SPARE_MAX: usize = 256;
 const SPARE_BYTES_MAX: usize = 256 * 1_024;
 
 /// So many bytes are committed even if nobody waits for them.
-const BYTES_MUCH: usize = 1 << 20;
+pub(crate) const BYTES_MUCH: usize = 1 << 20;
 
 /// What one shard reads.
 #[derive(Debug, Default)]
@@ -40,8 +40,8 @@ pub(crate) struct Intake {
 struct Queue {
     batches: VecDeque<Batch>,
     bytes: usize,
-    /// Whether somebody may wait for one of them.
-    waits: bool,
+    /// Whether somebody may wait for one of them to be durable, or for something to be read back.
+    is_urgent: bool,
     is_stopping: bool,
     /// The keeper waits for a push.
     is_idle: bool,
@@ -68,9 +68,10 @@ impl Intake {
     pub(crate) fn push(&self, batch: Batch) -> Vec<u8> {
         let mut queue = self.lock();
         queue.bytes += batch.records.len();
-        queue.waits |= batch.waits;
+        let is_urgent = batch.waits || !batch.fetches.is_empty();
+        queue.is_urgent |= is_urgent;
         // Somebody waits, there is much, or the keeper is to look at the clock for the first of a row.
-        let wakes = queue.is_idle && (batch.waits || queue.bytes >= BYTES_MUCH || queue.batches.is_empty());
+        let wakes = queue.is_idle && (is_urgent || queue.bytes >= BYTES_MUCH || queue.batches.is_empty());
         queue.is_idle &= !wakes;
         queue.batches.push_back(batch);
         let spare = queue.spare.pop().unwrap_or_default();
@@ -93,12 +94,12 @@ impl Intake {
         let count = count.count();
         let taken: Vec<_> = queue.batches.drain(..count).collect();
         queue.bytes -= taken.iter().map(|batch| batch.records.len()).sum::<usize>();
-        queue.waits = queue.batches.iter().any(|batch| batch.waits);
+        queue.is_urgent = queue.batches.iter().any(|batch| batch.waits || !batch.fetches.is_empty());
         taken
     }
 
     /// Gives buffers back.
-    pub(crate) fn give_back(&self, batches: Vec<Batch>) {
+    pub(crate) fn give_back(&self, batches: impl Iterator<Item = Batch>) {
         let mut queue = self.lock();
         for mut batch in batches {
             if queue.spare.len() < SPARE_MAX && batch.records.capacity() <= SPARE_BYTES_MAX {
@@ -108,16 +109,17 @@ impl Intake {
         }
     }
 
-    /// Waits until somebody waits for a record, for `lazily` when there are records nobody waits for, or for `idle`.
-    pub(crate) fn wait(&self, lazily: Duration, idle: Duration) -> Woken {
+    /// Waits until somebody waits for a record, for `lazily` when there are records nobody waits for, here or taken
+    /// before, or for `idle`.
+    pub(crate) fn wait(&self, lazily: Duration, idle: Duration, has_taken: bool) -> Woken {
         let start = Instant::now();
         let mut queue = self.lock();
         loop {
             if queue.is_stopping {
                 return Woken::Stop;
             }
-            let is_empty = queue.batches.is_empty();
-            if !is_empty && (queue.waits || queue.bytes >= BYTES_MUCH) {
+            let is_empty = queue.batches.is_empty() && !has_taken;
+            if !queue.batches.is_empty() && (queue.is_urgent || queue.bytes >= BYTES_MUCH) {
                 return Woken::Work;
             }
             let left = if is_empty { idle } else { lazily }.saturating_sub(start.elapsed());

@@ -173,7 +173,6 @@ impl Journal for ShardJournal {
     fn fetch(&mut self, fetch: Fetch) {
         if let Some(kept) = &mut self.kept {
             kept.fetches.push(fetch);
-            kept.waits = true;
         }
     }
 }

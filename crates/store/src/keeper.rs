@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use motte_broker::{Fetched, JournalState, ShardId};
 
@@ -128,7 +128,7 @@ impl Work {
             self.show();
             (self.notify)(Notice::State(JournalState::Failed));
             // Shards go on handing over until they have ended; nothing of it is kept.
-            while self.intake.wait(self.lazily, IDLE) != Woken::Stop {
+            while self.intake.wait(self.lazily, IDLE, false) != Woken::Stop {
                 self.intake.take(usize::MAX, usize::MAX);
             }
             return kept;
@@ -138,9 +138,17 @@ impl Work {
 
     /// Commits until it is told to stop.
     fn keep(&mut self) -> Result<(), Failed> {
+        let mut since = None;
         loop {
-            match self.intake.wait(self.lazily, IDLE) {
+            let lazily = since.map_or(self.lazily, |since: Instant| self.lazily.saturating_sub(since.elapsed()));
+            match self.intake.wait(lazily, IDLE, since.is_some()) {
                 Woken::Work => {
+                    let notices = self.engine.take_in(usize::MAX)?;
+                    self.tell(notices);
+                    let first = *since.get_or_insert_with(Instant::now);
+                    if !self.engine.is_urgent() && first.elapsed() < self.lazily {
+                        continue;
+                    }
                     if self.wait_for_room() {
                         self.commit()?;
                     }
@@ -150,25 +158,32 @@ impl Work {
                     self.commit()?;
                     self.look_for_room();
                 }
-                Woken::Stop => {
-                    while !self.intake.is_empty() {
-                        if !self.engine.has_room_to_commit() {
-                            return Err(Failed("there is no room on the disk".to_owned()));
-                        }
-                        self.commit()?;
-                    }
-                    return Ok(());
-                }
+                Woken::Stop => return self.finish(),
             }
+            since = self.engine.has_pending().then(Instant::now);
         }
     }
 
-    fn commit(&mut self) -> Result<(), Failed> {
-        for notice in self.engine.commit(usize::MAX)? {
-            (self.notify)(notice);
+    /// Makes everything durable that was handed over.
+    fn finish(&mut self) -> Result<(), Failed> {
+        while self.engine.has_pending() || !self.intake.is_empty() {
+            if !self.engine.has_room_to_commit() {
+                return Err(Failed("there is no room on the disk".to_owned()));
+            }
+            self.commit()?;
         }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Failed> {
+        let notices = self.engine.commit(usize::MAX)?;
+        self.tell(notices);
         self.show();
         Ok(())
+    }
+
+    fn tell(&self, notices: Vec<Notice>) {
+        notices.into_iter().for_each(|notice| (self.notify)(notice));
     }
 
     fn look_for_room(&mut self) {

@@ -75,6 +75,12 @@ impl Logs {
         self.logs.iter().map(|(number, log)| (*number, log))
     }
 
+    /// Whether a message was handed over and is in no block yet.
+    pub(crate) fn is_staged(&self, origin: Origin) -> bool {
+        let log = self.logs.get(&origin.shard.0);
+        log.is_some_and(|log| log.staged.first().is_some_and(|first| first.position <= origin.position.0))
+    }
+
     /// One more reason to keep a message. Tells whether it is there to be kept.
     pub(crate) fn hold(&mut self, origin: Origin) -> bool {
         let Some(holds) = self.holds(origin) else { return false };
