@@ -1,15 +1,18 @@
 //! Start and orderly stop of a node.
 //!
-//! Called by the command line and by tests. Reads all files and binds all sockets before the first thread starts, so
-//! that a node either stands as configured or does not start.
+//! Called by the command line and by tests. Reads all files, opens the store and binds all sockets before the first
+//! shard starts, so that a node either stands as configured or does not start. Accepts nobody before every session that
+//! was kept is back on its shard.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use motte_broker::{Millis, ShardId, Shared};
+use motte_broker::{ShardId, Shared};
+use motte_store::{OpenError, StopError};
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::UnboundedSender;
@@ -17,6 +20,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::clock::Clock;
 use crate::config::ConfigError;
 use crate::control::{Command, Control};
+use crate::durable::{self, Inheritance, KeeperHandle, Kept};
 use crate::gate::listener::{self, Bound};
 use crate::gate::{Entrance, Gate};
 use crate::log::{self, Reporter};
@@ -27,7 +31,7 @@ use crate::snapshot::Snapshot;
 use crate::supervise;
 use crate::sys;
 use crate::worker::mailbox::{Mail, Mailbox};
-use crate::worker::{self, Seat};
+use crate::worker::{self, Beginning, Seat};
 
 /// Threads of the gate's runtime, for handshakes.
 const GATE_THREADS: usize = 2;
@@ -58,6 +62,15 @@ pub enum StartError {
     /// A certificate renewal that was cut short could not be finished.
     #[error(transparent)]
     Renewal(#[from] RenewalError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The node stopped in order, but not everything it was told is on the disk.
+    #[error(transparent)]
+    StoreStop(#[from] StopError),
+    /// The keeper of the store ended by itself; the process must not go on without it.
+    #[error("the keeper of the store ended unexpectedly")]
+    KeeperEnded,
     /// A shard ended by itself; the process must not go on without the sessions on it.
     #[error("shard {0} ended unexpectedly")]
     ShardEnded(usize),
@@ -105,10 +118,11 @@ pub fn serve_with(settings: Settings, control: Control, ready: impl FnOnce(&Read
     }
     renewal::finish_interrupted(&settings.tls)?;
     let snapshot = Snapshot::build(settings).map_err(StartError::Files)?;
-    let (listening, sockets) = bind_all(&snapshot.settings.listeners)?;
     announce_start(&snapshot.settings);
+    let kept = durable::open(&snapshot.settings.durability, control.machine_clock.clone())?;
+    let (listening, sockets) = bind_all(&snapshot.settings.listeners)?;
     let (reporter, scribe) = Reporter::start()?;
-    let node = Node::start(snapshot, sockets, &reporter, &control.sender)?;
+    let node = Node::start(snapshot, kept, sockets, &reporter, &control.sender)?;
     // Told only once signals are listened to: whoever reads it may ask the node to stop at once.
     let on_listening = || {
         announce_listeners(&listening);
@@ -116,10 +130,11 @@ pub fn serve_with(settings: Settings, control: Control, ready: impl FnOnce(&Read
     };
     let outcome = node.runtime.block_on(supervise::run(&node.reloader, control, on_listening));
     tracing::info!("stopping");
-    node.stop();
+    let stopped = node.stop();
     scribe.finish();
     tracing::info!("stopped");
-    outcome
+    outcome?;
+    Ok(stopped?)
 }
 
 /// Binds every listener, or none.
@@ -145,7 +160,7 @@ fn bind_all(listeners: &[ListenerSettings]) -> Result<(Vec<Listening>, Vec<Bound
 /// The first lines of the log.
 fn announce_start(settings: &Settings) {
     let version = env!("CARGO_PKG_VERSION");
-    tracing::info!(version, shards = settings.shards.get(), durability = sys::DURABILITY, "starting");
+    tracing::info!(version, shards = settings.shards.get(), durability = settings.durability.mode.word(), "starting");
     for danger in &settings.dangers {
         tracing::warn!(danger, "security is weakened by the configuration");
     }
@@ -165,11 +180,13 @@ struct Node {
     runtime: Runtime,
     shards: Vec<JoinHandle<()>>,
     reloader: Reloader,
+    keeper: KeeperHandle,
 }
 
 impl Node {
     fn start(
         snapshot: Snapshot,
+        kept: Kept,
         sockets: Vec<Bound>,
         reporter: &Reporter,
         control: &UnboundedSender<Command>,
@@ -178,14 +195,12 @@ impl Node {
         let shared = Shared::new(settings.shards.get(), Arc::clone(&snapshot.policy));
         let mailboxes: Arc<[Mailbox]> = (0..settings.shards.get()).map(|_| Mailbox::default()).collect();
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
-        let clock = Clock::starting_at(Millis::default());
-        let reloader = Reloader {
-            snapshot: Arc::clone(&snapshot),
-            shared: Arc::clone(&shared),
-            mailboxes: Arc::clone(&mailboxes),
-            clock,
-        };
-        let seat = |id| Seat {
+        let clock = Clock::starting_at(kept.clock);
+        let runtime = gate_runtime(&settings)?;
+        let gate = Arc::new(Gate::new(Arc::clone(&snapshot), Arc::clone(&mailboxes), reporter.clone())?);
+        let Inheritance { shards, common, keeper } = kept.start(&mailboxes, reporter, control)?;
+        shared.restore(common.retained, common.removals, clock.now());
+        let seats = (0..).zip(shards).map(|(id, (journal, sessions))| Seat {
             id: ShardId(id),
             shared: Arc::clone(&shared),
             limits: settings.limits.clone(),
@@ -195,32 +210,60 @@ impl Node {
             snapshot: Arc::clone(&snapshot),
             clock,
             reporter: reporter.clone(),
-        };
-        let runtime = gate_runtime(&settings)?;
-        let mut node = Self { runtime, shards: Vec::new(), reloader };
-        let gate = Arc::new(Gate::new(Arc::clone(&snapshot), Arc::clone(&mailboxes), reporter.clone())?);
-        let started = (0..settings.shards.get())
-            .try_for_each(|id| {
-                node.shards.push(start_shard(seat(id), control.clone())?);
-                Ok(())
-            })
-            .and_then(|()| open_doors(&node.runtime, &gate, &settings.listeners, sockets));
-        match started {
-            Ok(()) => {
-                if !settings.sys_interval.is_zero() {
-                    node.runtime.spawn(sys::report(gate, clock, settings.sys_interval));
-                }
-                Ok(node)
-            }
-            Err(error) => {
-                node.stop();
-                Err(error.into())
-            }
+            journal,
+            sessions,
+        });
+        let (shared, mailboxes, snapshot) = (Arc::clone(&shared), Arc::clone(&mailboxes), Arc::clone(&snapshot));
+        let reloader = Reloader { snapshot, shared, mailboxes, clock };
+        let mut node = Self { runtime, shards: Vec::new(), reloader, keeper };
+        let started = node
+            .start_shards(seats, control)
+            .and_then(|()| open_doors(&node.runtime, &gate, &settings.listeners, sockets).map_err(StartError::from));
+        if let Err(error) = started {
+            // What made the start fail is told; that the store could not be closed as well would add nothing.
+            let _ = node.stop();
+            return Err(error);
         }
+        if !settings.sys_interval.is_zero() {
+            let figures = sys::Source { gate, clock, keeper: node.keeper.clone(), mode: settings.durability.mode };
+            node.runtime.spawn(sys::report(figures, settings.sys_interval));
+        }
+        Ok(node)
     }
 
-    /// Closes the doors first, then the sessions.
-    fn stop(self) {
+    /// Starts every shard, waits until each has its sessions back, and lets all of them begin.
+    fn start_shards(
+        &mut self,
+        seats: impl Iterator<Item = Seat>,
+        control: &UnboundedSender<Command>,
+    ) -> Result<(), StartError> {
+        let (restored, told) = std::sync::mpsc::channel();
+        let mut begins = Vec::new();
+        let mut awaited = BTreeSet::new();
+        for seat in seats {
+            awaited.insert(seat.id);
+            let (begin, all_restored) = tokio::sync::oneshot::channel();
+            begins.push(begin);
+            let beginning = Beginning { restored: restored.clone(), all_restored };
+            self.shards.push(start_shard(seat, beginning, control.clone())?);
+        }
+        drop(restored);
+        // Ends when each shard has told or is gone.
+        told.iter().for_each(|shard| {
+            awaited.remove(&shard);
+        });
+        if let Some(shard) = awaited.first() {
+            return Err(StartError::ShardEnded(usize::from(shard.0)));
+        }
+        for begin in begins {
+            // A shard that is gone tells the control loop.
+            let _ = begin.send(());
+        }
+        Ok(())
+    }
+
+    /// Closes the doors first, then the sessions, then the store: what the shards leave behind is durable.
+    fn stop(self) -> Result<(), StopError> {
         self.runtime.shutdown_timeout(GATE_STOP);
         for mailbox in &*self.reloader.mailboxes {
             mailbox.post(Mail::Stop);
@@ -229,6 +272,7 @@ impl Node {
             // A shard that panicked has already ended the node.
             let _ = shard.join();
         }
+        self.keeper.stop()
     }
 }
 
@@ -242,12 +286,12 @@ impl Drop for Farewell {
     }
 }
 
-fn start_shard(seat: Seat, control: UnboundedSender<Command>) -> io::Result<JoinHandle<()>> {
+fn start_shard(seat: Seat, beginning: Beginning, control: UnboundedSender<Command>) -> io::Result<JoinHandle<()>> {
     let number = usize::from(seat.id.0);
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
         let _farewell = Farewell(number, control);
-        tokio::task::LocalSet::new().block_on(&runtime, worker::run(seat));
+        tokio::task::LocalSet::new().block_on(&runtime, worker::run(seat, beginning));
     })
 }
 

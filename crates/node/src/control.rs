@@ -5,6 +5,7 @@
 
 use std::sync::mpsc as outcome;
 
+use motte_store::Clock as MachineClock;
 use tokio::sync::mpsc;
 
 use crate::reload::ReloadError;
@@ -18,6 +19,8 @@ pub(crate) enum Command {
     Reload(Option<outcome::Sender<Result<(), ReloadError>>>),
     /// A shard thread ended although nobody asked it to.
     ShardEnded(usize),
+    /// The keeper of the store ended although nobody asked it to.
+    KeeperEnded,
 }
 
 /// Stops or reloads a node from outside; clonable, usable from any thread.
@@ -32,6 +35,7 @@ pub struct Control {
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) sender: mpsc::UnboundedSender<Command>,
     pub(crate) signals: bool,
+    pub(crate) machine_clock: MachineClock,
 }
 
 impl Control {
@@ -47,9 +51,16 @@ impl Control {
         Self::build(true)
     }
 
+    /// The same, with other clocks for the store: what they say decides how long the node was away. For tests.
+    #[must_use]
+    pub fn with_machine_clock(self, machine_clock: MachineClock) -> Self {
+        Self { machine_clock, ..self }
+    }
+
     fn build(signals: bool) -> (Handle, Self) {
         let (sender, commands) = mpsc::unbounded_channel();
-        (Handle { commands: sender.clone() }, Self { commands, sender, signals })
+        let machine_clock = MachineClock::system();
+        (Handle { commands: sender.clone() }, Self { commands, sender, signals, machine_clock })
     }
 }
 

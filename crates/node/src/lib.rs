@@ -7,6 +7,7 @@ mod boot;
 mod clock;
 pub mod config;
 mod control;
+mod durable;
 mod gate;
 mod log;
 #[doc(hidden)]

@@ -95,6 +95,7 @@ fn read_again(old: &Settings) -> Result<Settings, Vec<ConfigError>> {
         ("limits of shards", format!("{:?}", next.limits) != format!("{:?}", old.limits)),
         ("packet_deadline_s, write_timeout_s", next.links != old.links),
         ("server_reference, response_topic_prefix", next.hints != old.hints),
+        ("durability", next.durability != old.durability),
         ("log", next.log != old.log),
         ("bounds of password checks", hash_bounds(&next) != hash_bounds(old)),
     ] {
@@ -108,6 +109,7 @@ fn read_again(old: &Settings) -> Result<Settings, Vec<ConfigError>> {
     next.limits = old.limits.clone();
     next.links = old.links;
     next.hints = old.hints.clone();
+    next.durability = old.durability.clone();
     next.log = old.log;
     Ok(next)
 }

@@ -3,6 +3,7 @@
 //! Made by `config`, read by boot, gate, workers and reload. Defaults are the secure ones.
 
 mod address;
+mod durability;
 mod rules;
 mod transport;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use motte_broker::{Hints, Limits};
 
 pub use address::{ListenAddress, Network, NetworkError};
+pub use durability::{COMMIT_INTERVAL, DurabilityMode, DurabilitySettings};
 pub use rules::{CertificateFiles, ListenerRules, ProtocolVersions};
 pub use transport::{Speech, Transport, WebSocketSettings};
 
@@ -40,6 +42,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Limits of the transport of an admitted connection.
     pub links: LinkLimits,
+    /// What survives a restart.
+    pub durability: DurabilitySettings,
     /// What clients are told beside the answers to their packets.
     pub hints: Hints,
     /// The log.

@@ -47,6 +47,10 @@ pub(crate) async fn run(
                 tracing::error!(shard = number, "a shard ended unexpectedly; the node stops");
                 return Err(StartError::ShardEnded(number));
             }
+            Command::KeeperEnded => {
+                tracing::error!("the keeper of the store ended unexpectedly; the node stops");
+                return Err(StartError::KeeperEnded);
+            }
             Command::Reload(waiting) => {
                 let outcome = reload(reloader).await;
                 // The certificate that was put in force may be an old one.

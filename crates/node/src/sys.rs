@@ -5,35 +5,46 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use motte_broker::NodeFigures;
+use motte_broker::{NodeFigures, StoreFigures};
+use motte_store::Figures;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
+use crate::durable::KeeperHandle;
 use crate::gate::Gate;
+use crate::settings::DurabilityMode;
 use crate::worker::mailbox::Mail;
 
-/// What survives a crash of this node.
-pub(crate) const DURABILITY: &str = "memory";
 /// Where Linux tells how much memory a process has.
 const STATUS: &str = "/proc/self/status";
 
+/// Where the figures come from.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) clock: Clock,
+    pub(crate) keeper: KeeperHandle,
+    pub(crate) mode: DurabilityMode,
+}
+
 /// Sends the figures at once and then every `interval`, for ever.
-pub(crate) async fn report(gate: Arc<Gate>, clock: Clock, interval: Duration) {
+pub(crate) async fn report(source: Source, interval: Duration) {
     let mut due = tokio::time::interval(interval);
     due.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         due.tick().await;
         let memory = tokio::task::spawn_blocking(memory_bytes).await.unwrap_or_default();
-        gate.mailboxes[0].post(Mail::SysDue(Box::new(figures(&gate, clock, memory))));
+        source.gate.mailboxes[0].post(Mail::SysDue(Box::new(figures(&source, memory))));
     }
 }
 
-fn figures(gate: &Gate, clock: Clock, (memory_bytes, memory_bytes_max): (u64, u64)) -> NodeFigures {
+fn figures(source: &Source, (memory_bytes, memory_bytes_max): (u64, u64)) -> NodeFigures {
+    let Source { gate, clock, keeper, mode } = source;
     let (sockets, sockets_open) = gate.places.sockets();
     NodeFigures {
         version: env!("CARGO_PKG_VERSION"),
-        durability: DURABILITY,
-        store: None,
+        durability: mode.word(),
+        store: keeper.figures().map(store_figures),
         uptime_s: clock.uptime().as_secs(),
         memory_bytes,
         memory_bytes_max,
@@ -41,6 +52,20 @@ fn figures(gate: &Gate, clock: Clock, (memory_bytes, memory_bytes_max): (u64, u6
         sockets_open: sockets_open as u64,
         incoming: gate.exchange.incoming(),
         outgoing: gate.exchange.outgoing(),
+    }
+}
+
+fn store_figures(figures: Figures) -> StoreFigures {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    StoreFigures {
+        state: figures.state,
+        bytes: figures.bytes,
+        file_bytes: figures.file_bytes,
+        messages: figures.owed,
+        commits: figures.commits,
+        commit_us: micros(figures.last_commit),
+        commit_us_max: micros(figures.longest_commit),
+        written_bytes: figures.written_bytes,
     }
 }
 

@@ -22,7 +22,8 @@ use crate::ui::{Failure, Ui, note, warning};
 const AFTER_HELP: &str = "\
 Makes in the directory, at the first start: a private CA, a server certificate (renewed by the broker itself), client \
 certificates and passwords for device-1, device-2 and operator, access rules, and motte.toml with every choice \
-explained. Then it runs the broker until Ctrl-C, as `motte serve -c DIR/motte.toml` does.
+explained. Then it runs the broker until Ctrl-C, as `motte serve -c DIR/motte.toml` does. Sessions and messages that \
+must survive are kept in DIR/store.
 
 --demo publishes readings of this machine (load, memory, network, disks, temperatures, uptime) every second to \
 sensors/device-1/READING as {\"value\":NUMBER,\"unit\":\"…\",\"time\":\"…\"}.

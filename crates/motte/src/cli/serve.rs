@@ -14,6 +14,8 @@ use crate::ui::{Failure, SUCCESS, USAGE, Ui, note};
 const AFTER_HELP: &str = "\
 Signals: SIGTERM and SIGINT stop in order; SIGHUP reads certificates, passwords and access rules again (a bad file \
 keeps the old set in force).
+What must survive a restart or a crash is kept in the directory of [durability], `store` beside FILE unless it says \
+otherwise; one broker at a time can use it.
 Exit codes: 0 stopped in order, or the configuration is right; 1 failed; 2 the configuration is wrong.";
 
 /// What is asked.
@@ -59,7 +61,14 @@ fn explain(error: &StartError) -> Failure {
         StartError::Bind { source, address, .. } => Failure::new(error.to_string(), bind_hint(source.kind(), address)),
         StartError::System(_) => Failure::new(error.to_string(), "check the limits of the system (`ulimit -a`)"),
         StartError::Renewal(_) => Failure::new(error.to_string(), "check the files under [tls] and [tls.renewal]"),
-        StartError::ShardEnded(_) => Failure::new(error.to_string(), "this is a defect: please report it with the log"),
+        StartError::Store(_) | StartError::StoreStop(_) => {
+            let text = error.to_string();
+            let (what, hint) = text.split_once(" — hint: ").unwrap_or((&text, ""));
+            Failure::new(what, hint)
+        }
+        StartError::ShardEnded(_) | StartError::KeeperEnded => {
+            Failure::new(error.to_string(), "this is a defect: please report it with the log")
+        }
     }
 }
 

@@ -33,7 +33,7 @@ fn the_operator_reads_figures_of_the_broker_and_devices_do_not() {
     device.take("the refusal", |line| line.contains("Subscribed (mid: 1): 128, 1"));
     let mut operator = subscriber(&broker, &Credentials::Certificate(OPERATOR), &["-t", "$SYS/#"]);
     assert_eq!(value(&mut operator, "version"), (true, format!("motte version {}", env!("CARGO_PKG_VERSION"))));
-    assert_eq!(value(&mut operator, "durability/mode"), (true, "memory".to_owned()));
+    assert_eq!(value(&mut operator, "durability/mode"), (true, "sync".to_owned()));
     assert_eq!(value(&mut operator, "retained messages/count"), (true, "0".to_owned()));
     assert!(value(&mut operator, "uptime").0);
     let (_, memory) = value(&mut operator, "heap/current");

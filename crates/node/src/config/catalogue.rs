@@ -179,6 +179,31 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
         )],
     },
     SectionEntry {
+        name: "durability",
+        doc: "What survives a restart, a crash and a power cut: sessions, queued and retained messages, wills.",
+        keys: &[
+            key(
+                "mode",
+                "\"sync\"",
+                "\"sync\": nothing is acknowledged before it is on the disk. \"interval\": a crash loses what was\n\
+                 acknowledged in the last interval_ms = 1000 (10 to 60000). \"memory\": every stop loses everything.",
+            ),
+            key("directory", "\"store\"", "Where it is kept; a directory of this broker alone."),
+            key("interval_ms", "1000", "Only for \"interval\": milliseconds between two commits, 10 to 60000."),
+            key(
+                "max_bytes",
+                "0",
+                "Bytes it may take on the disk, from 16777216; 0: no bound. Beyond, messages of QoS 1 and 2 and new\n\
+                 sessions that outlive their connections are refused until there is room.",
+            ),
+            key(
+                "reserve_bytes",
+                "8388608",
+                "Bytes of the disk that are left free, from 1048576, so that what was delivered can always be removed.",
+            ),
+        ],
+    },
+    SectionEntry {
         name: "log",
         doc: "The log, on standard error.",
         keys: &[
@@ -201,6 +226,11 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
                 "[]",
                 "Addresses where MQTT is spoken without TLS, such as \"10.0.0.1:1883\": all on the way can read and\n\
                  change it. One that a \"tcp\" or \"ws\" [[listener]] has lets that stand beyond loopback.",
+            ),
+            key(
+                "crash_at",
+                "\"before_fsync:1\"",
+                "For tests: the broker kills itself when it passes this point of the store for the N-th time.",
             ),
         ],
     },

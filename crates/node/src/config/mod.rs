@@ -6,6 +6,7 @@
 mod address;
 mod catalogue;
 mod certificates;
+mod durability;
 mod files;
 mod hints;
 mod listener;

@@ -13,14 +13,14 @@ use super::catalogue::{BOUNDS, Bounds, known};
 use super::certificates::ByName;
 use super::reader::{Located, Problems, Section};
 use super::rules::{self, Defaults, OwnFiles};
-use super::{hints, listener};
+use super::{durability, hints, listener};
 use crate::settings::{
-    IdentitySettings, ListenerRules, ListenerSettings, LogFormat, LogLevel, LogSettings, RenewalSettings, SYS_INTERVAL,
-    Settings, TlsSettings,
+    DurabilitySettings, IdentitySettings, ListenerRules, ListenerSettings, LogFormat, LogLevel, LogSettings,
+    RenewalSettings, SYS_INTERVAL, Settings, TlsSettings,
 };
 
 /// Sections that stand at the top.
-const TOP: [&str; 8] = ["node", "listener", "tls", "identity", "policy", "limits", "log", "danger"];
+const TOP: [&str; 9] = ["node", "listener", "tls", "identity", "policy", "limits", "durability", "log", "danger"];
 const HINT_CERTIFICATE: &str = "name the PEM file; `motte quickstart` or `motte cert server NAME` makes one";
 
 /// Settings of which required parts may be missing; then there is a problem that says so.
@@ -38,6 +38,7 @@ pub(super) struct Draft {
     pub(super) password_file: Option<Located<PathBuf>>,
     pub(super) acl_file: Option<Located<PathBuf>>,
     pub(super) bounds: Bounds,
+    pub(super) durability: DurabilitySettings,
     pub(super) hints: Hints,
     pub(super) log: LogSettings,
     pub(super) dangers: Vec<&'static str>,
@@ -111,6 +112,7 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
             problems,
         ),
         bounds: bounds(&root, problems),
+        durability: durability::parse(&root, &danger, &mut dangers, problems),
         hints: hints::parse(&node, problems),
         log: log(&root, problems),
         listeners,
@@ -148,6 +150,7 @@ impl Draft {
             gate: self.bounds.gate,
             limits: self.bounds.shard,
             links: self.bounds.links,
+            durability: self.durability,
             hints: self.hints,
             log: self.log,
             dangers: self.dangers,

@@ -38,6 +38,11 @@ impl Problems {
         self.line_starts.partition_point(|&start| start <= offset)
     }
 
+    /// The path of a file that is named relative to the folder of the configuration.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new("")).join(name)
+    }
+
     /// An error in the configuration file itself; line 0 means the file as a whole.
     pub(super) fn at(&mut self, line: usize, what: impl Into<String>, hint: impl Into<String>) {
         let file = self.file.clone();
@@ -175,8 +180,7 @@ impl<'a> Section<'a> {
             problems.at(text.line, format!("{key} is empty"), "name a file, or remove the line");
             return None;
         }
-        let folder = problems.file.parent().unwrap_or(Path::new("")).to_path_buf();
-        Some(Located { value: folder.join(text.value), line: text.line })
+        Some(Located { value: problems.beside(&text.value), line: text.line })
     }
 
     /// Yes or no.

@@ -15,6 +15,9 @@ const HEAD: &str = "\
 # shows its default, or an example where it says so. The defaults are the secure choice.
 ";
 
+/// Keys that no sample shows: one is wrong beside the mode that is shown, which tells of it, the other is for tests.
+const UNSHOWN: [&str; 2] = ["interval_ms", "crash_at"];
+
 /// A listener of the sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SampleListener {
@@ -39,7 +42,7 @@ pub fn sample(listeners: &[SampleListener], set: &[(&str, &str, &str)]) -> Strin
             continue;
         }
         head(&mut text, section.doc, &format!("[{}]", section.name));
-        for key in section.keys {
+        for key in section.keys.iter().filter(|key| !UNSHOWN.contains(&key.name)) {
             let chosen = set.iter().find(|(name, word, _)| *name == section.name && *word == key.name);
             entry(&mut text, key.doc, key.name, key.value, chosen.map(|(_, _, value)| *value));
         }

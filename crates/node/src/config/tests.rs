@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use super::catalogue::Bounds;
 use super::{ConfigFile, SampleListener, sample};
 use crate::settings::{
-    CertificateFiles, ClientCertificates, LinkLimits, ListenAddress, ListenerRules, ListenerSettings, LogSettings,
-    ProtocolVersions, Transport,
+    CertificateFiles, ClientCertificates, DurabilityMode, DurabilitySettings, LinkLimits, ListenAddress, ListenerRules,
+    ListenerSettings, LogSettings, ProtocolVersions, Transport,
 };
 
 /// A password of nobody: salt and hash are of the right form.
@@ -130,6 +130,60 @@ fn every_error_is_told_at_once_with_its_line() {
             "motte.toml:15: level cannot be \"loud\"",
             "motte.toml:17: shards must be a whole number from 1 to 256",
         ],
+    );
+}
+
+#[test]
+fn everything_is_kept_in_a_directory_beside_the_file_unless_another_mode_is_chosen() {
+    let dir = folder();
+    let durability = |lines: &str| {
+        let path = dir.path().join("motte.toml");
+        write_private(&path, format!("{GOOD}[durability]\n{lines}").as_bytes()).unwrap();
+        ConfigFile::load(&path).unwrap().durability
+    };
+    let default = DurabilitySettings::sync(dir.path().join("store"));
+    assert_eq!((durability(""), durability("max_bytes = 0\n")), (default.clone(), default.clone()));
+    assert_eq!(default.mode.loses(), None);
+    let chosen = durability("directory = \"/srv/motte\"\nmax_bytes = 16777216\nreserve_bytes = 1048576\n");
+    let directory = Path::new("/srv/motte").into();
+    assert_eq!(chosen, DurabilitySettings { directory, bytes_max: Some(16 << 20), reserve_bytes: 1 << 20, ..default });
+    let interval = |ms| DurabilityMode::Interval(Duration::from_millis(ms));
+    assert_eq!(durability("mode = \"interval\"\n").mode, interval(1_000));
+    assert_eq!(durability("mode = \"interval\"\ninterval_ms = 50\n").mode, interval(50));
+    assert!(interval(50).loses().is_some_and(|loss| loss.ends_with("in the last 50 ms")));
+    assert_eq!(durability("mode = \"memory\"\n").mode, DurabilityMode::Memory);
+}
+
+#[test]
+fn what_cannot_be_kept_that_way() {
+    let durability = |lines: &str| format!("{GOOD}[durability]\n{lines}");
+    check(
+        &durability("mode = \"syn\"\ninterval_ms = 50\nmax_bytes = 1024\nreserve_bytes = 0\ndirectory = \"\"\n"),
+        &[
+            "motte.toml:15: mode cannot be \"syn\"",
+            "motte.toml:16: interval_ms is only for mode = \"interval\"",
+            "motte.toml:17: max_bytes is too little for a store: 1024",
+            "motte.toml:18: reserve_bytes must be a whole number from 1048576 to 1125899906842624",
+            "motte.toml:19: directory is empty",
+        ],
+    );
+    check(
+        &durability("mode = \"interval\"\ninterval_ms = 9\n"),
+        &["motte.toml:16: interval_ms must be a whole number from 10 to 60000"],
+    );
+}
+
+#[test]
+fn a_broker_that_kills_itself_is_named_as_a_danger() {
+    let dir = folder();
+    let path = dir.path().join("motte.toml");
+    write_private(&path, format!("{GOOD}[danger]\ncrash_at = \"before_ack:3\"\n").as_bytes()).unwrap();
+    let settings = ConfigFile::load(&path).unwrap();
+    assert_eq!(settings.durability.crash_at.map(|point| point.to_string()).as_deref(), Some("before_ack:3"));
+    assert!(settings.dangers.len() == 1 && settings.dangers[0].starts_with("crash_at: "), "{:?}", settings.dangers);
+    check(
+        &format!("{GOOD}[danger]\ncrash_at = \"somewhere\"\n"),
+        &["motte.toml:15: there is no crash point of this name"],
     );
 }
 
@@ -580,6 +634,10 @@ fn the_sample_is_right_and_shows_the_defaults() {
     assert_eq!(format!("{:?}", spelled.limits), format!("{:?}", Bounds::default().shard));
     assert_eq!((&spelled.gate, &spelled.gate), (&chosen.gate, &Bounds::default().gate));
     assert_eq!((spelled.links, chosen.links), (LinkLimits::default(), LinkLimits::default()));
+    assert_eq!(
+        (&spelled.durability, &chosen.durability),
+        (&chosen.durability, &DurabilitySettings::sync(dir.path().join("store")))
+    );
     assert_eq!((spelled.log, chosen.log), (LogSettings::default(), LogSettings::default()));
     // The files of a listener are examples: without them those of [tls] count.
     let mut listeners = spelled.listeners.clone();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use motte_audit::CloseCause;
 use motte_broker::{LinkId, Millis, Shard};
 use motte_mqtt::ReasonCode;
-use motte_store::MemoryJournal;
+use motte_store::ShardJournal;
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
@@ -133,7 +133,7 @@ impl Link {
     }
 
     /// Lets the shard end the link, for the reason it is told of.
-    fn give_up(&self, fact: impl FnOnce(&mut Shard<MemoryJournal>, LinkId, Millis, &mut Outlets)) {
+    fn give_up(&self, fact: impl FnOnce(&mut Shard<ShardJournal>, LinkId, Millis, &mut Outlets)) {
         let id = self.id;
         self.worker.borrow_mut().guarded(Some(id), |shard, now, outlets| fact(shard, id, now, outlets));
     }
@@ -168,11 +168,12 @@ impl Link {
         }
         let is_held = if full && self.stall.is_some() || self.pause.is_some() {
             true
-        } else if worker.outlets.pressure.holds_up(feeds) {
-            worker.paused.push(cx.waker().clone());
-            true
         } else {
-            false
+            let is_held = worker.outlets.pressure.holds_up(feeds);
+            if let Some(slot) = worker.outlets.slot(self.id).filter(|_| is_held) {
+                slot.held = true;
+            }
+            is_held
         };
         if let Some(drip) = &mut self.drip {
             if is_held {

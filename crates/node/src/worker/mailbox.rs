@@ -4,10 +4,10 @@
 //! held for a push or a swap and for nothing else.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use motte_broker::{Admission, Letter, NodeFigures};
+use motte_broker::{Admission, Fetched, Letter, NodeFigures};
 use motte_policy::UserName;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::Notify;
@@ -73,6 +73,10 @@ pub(crate) enum Mail {
     Reloaded(Arc<BTreeSet<UserName>>),
     /// The `$SYS` tree is to be brought up to date; for the first shard only.
     SysDue(Box<NodeFigures>),
+    /// Messages that the shard asked its journal for.
+    Fetched(Fetched),
+    /// Nothing that is not durable by now will ever be.
+    JournalFailed,
     /// The node stops.
     Stop,
 }
@@ -91,6 +95,8 @@ pub(crate) struct Mailbox {
     queue: Mutex<Vec<Mail>>,
     posted: Notify,
     parcel_bytes: AtomicUsize,
+    /// Whether the journal got further since the shard last looked.
+    durable: AtomicBool,
 }
 
 impl Mailbox {
@@ -113,6 +119,18 @@ impl Mailbox {
         waiting
     }
 
+    /// The journal of the shard got further. However often it is said, the shard hears it once.
+    pub(crate) fn post_durable(&self) {
+        if !self.durable.swap(true, Ordering::Release) {
+            self.posted.notify_one();
+        }
+    }
+
+    /// Whether the journal got further since this was asked last. Only the owning shard may ask.
+    pub(crate) fn take_durable(&self) -> bool {
+        self.durable.swap(false, Ordering::Acquire)
+    }
+
     /// The letters of a parcel that weighed so much have been read. Only the owning shard may say so.
     pub(crate) fn on_read(&self, bytes: usize) {
         self.parcel_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -123,12 +141,12 @@ impl Mailbox {
         self.parcel_bytes.load(Ordering::Relaxed)
     }
 
-    /// Waits until something is there and takes all of it, in the order it was posted. Only the owning shard may call
-    /// it.
+    /// Waits until something is there and takes all of it, in the order it was posted; nothing when there is only news
+    /// of the journal. Only the owning shard may call it.
     pub(crate) async fn collect(&self) -> Vec<Mail> {
         loop {
             let mail = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
-            if !mail.is_empty() {
+            if !mail.is_empty() || self.durable.load(Ordering::Relaxed) {
                 return mail;
             }
             self.posted.notified().await;

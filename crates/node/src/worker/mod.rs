@@ -13,16 +13,18 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use motte_audit::CloseCause;
-use motte_broker::{Hints, Limits, LinkId, Millis, Shard, ShardId, Shared};
+use motte_broker::restore::RestoredSession;
+use motte_broker::{Effects as _, Hints, Limits, LinkId, Millis, Shard, ShardId, Shared};
 use motte_policy::UserName;
-use motte_store::MemoryJournal;
+use motte_store::ShardJournal;
 use rustls_pki_types::UnixTime;
 use tokio::sync::Notify;
+use tokio::sync::oneshot::Receiver;
 
 use self::link::Link;
 pub(crate) use self::link::{say_goodbye, write_out};
@@ -64,12 +66,16 @@ pub(crate) struct Seat {
     pub(crate) clock: Clock,
     /// The log.
     pub(crate) reporter: Reporter,
+    /// Where the shard's records go.
+    pub(crate) journal: ShardJournal,
+    /// The sessions that live here since before the start.
+    pub(crate) sessions: Vec<RestoredSession>,
 }
 
 /// The state of a shard thread, touched by its tasks one at a time and never across a wait.
 #[derive(Debug)]
 struct Worker {
-    shard: Shard<MemoryJournal>,
+    shard: Shard<ShardJournal>,
     outlets: Outlets,
     clock: Clock,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -83,19 +89,35 @@ struct Worker {
     rearm: Rc<Notify>,
     /// A link task ended.
     left: Rc<Notify>,
-    /// Tasks of links that are not read while a shard they feed is behind.
-    paused: Vec<Waker>,
     /// Bytes from a socket, lent to one link for one turn.
     network: Box<[u8]>,
     /// What they carry, lent likewise.
     plain: Vec<u8>,
 }
 
+/// How the shards begin together: what is due when one begins may be for a session of another.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    /// Told when the sessions of this shard are back.
+    pub(crate) restored: Sender<ShardId>,
+    /// Tells when those of all shards are; dropped when there is no beginning.
+    pub(crate) all_restored: Receiver<()>,
+}
+
 /// Runs a shard until the node stops. Must run in a `LocalSet`.
-pub(crate) async fn run(seat: Seat) {
+pub(crate) async fn run(mut seat: Seat, beginning: Beginning) {
     let mailboxes = Arc::clone(&seat.mailboxes);
-    let mailbox = &mailboxes[usize::from(seat.id.0)];
-    let worker = Worker::new(seat);
+    let (id, sessions) = (seat.id, std::mem::take(&mut seat.sessions));
+    let mailbox = &mailboxes[usize::from(id.0)];
+    let mut worker = Worker::new(seat);
+    for session in sessions {
+        worker.turn(|shard, now, outlets| shard.restore(session, now, outlets));
+    }
+    if !beginning.joined_by(id).await {
+        return;
+    }
+    // What became due while the node was away is over before anybody can ask for it.
+    worker.on_time();
     let rearm = Rc::clone(&worker.rearm);
     let worker = Rc::new(RefCell::new(worker));
     loop {
@@ -108,6 +130,9 @@ pub(crate) async fn run(seat: Seat) {
         };
         tokio::select! {
             mails = mailbox.collect() => {
+                if mailbox.take_durable() {
+                    worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_durable(now, outlets));
+                }
                 for mail in mails {
                     if matches!(mail, Mail::Stop) {
                         return stop(&worker).await;
@@ -115,10 +140,21 @@ pub(crate) async fn run(seat: Seat) {
                     take(&worker, mailbox, mail).await;
                 }
             }
-            () = timer => worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_timer(now, outlets)),
+            () = timer => worker.borrow_mut().on_time(),
             () = rearm.notified() => {}
         }
         worker.borrow_mut().relieve();
+    }
+}
+
+impl Beginning {
+    /// Waits for the others; false when there is no beginning.
+    async fn joined_by(self, shard: ShardId) -> bool {
+        let Self { restored, all_restored } = self;
+        // Whoever does not wait to hear it has given up the start, which the other end says as well.
+        let _ = restored.send(shard);
+        drop(restored);
+        all_restored.await.is_ok()
     }
 }
 
@@ -143,6 +179,16 @@ async fn take(worker: &Rc<RefCell<Worker>>, mailbox: &Mailbox, mail: Mail) {
         Mail::Reloaded(revoked) => worker.borrow_mut().ask_again(&revoked),
         Mail::SysDue(figures) => {
             worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_sys_due(*figures, now, outlets));
+        }
+        Mail::Fetched(fetched) => {
+            worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_fetched(fetched, now, outlets));
+        }
+        Mail::JournalFailed => {
+            worker.borrow_mut().guarded(None, |shard, now, outlets| {
+                for link in outlets.links(|_| true) {
+                    shard.disconnect(link, CloseCause::ShuttingDown, now, outlets);
+                }
+            });
         }
         Mail::Stop => {}
     }
@@ -211,7 +257,7 @@ impl Worker {
     fn new(seat: Seat) -> Self {
         let (outbox_bytes_max, letter_bytes_max) = (seat.limits.outbox_bytes_max, seat.limits.letter_bytes_max);
         let packet_bytes_max = usize::try_from(seat.limits.packet_size_bytes_max).unwrap_or(usize::MAX);
-        let mut shard = Shard::new(seat.id, seat.shared, seat.limits, MemoryJournal::default());
+        let mut shard = Shard::new(seat.id, seat.shared, seat.limits, seat.journal);
         shard.set_hints(seat.hints);
         Self {
             shard,
@@ -225,16 +271,16 @@ impl Worker {
             watching: false,
             rearm: Rc::default(),
             left: Rc::default(),
-            paused: Vec::new(),
             network: vec![0; READ_BUDGET_BYTES].into_boxed_slice(),
             plain: Vec::new(),
         }
     }
 
-    /// Lets the shard work, then wakes who was written to. `f` must not panic.
-    fn turn<R>(&mut self, f: impl FnOnce(&mut Shard<MemoryJournal>, Millis, &mut Outlets) -> R) -> R {
-        let result = f(&mut self.shard, self.clock.now(), &mut self.outlets);
-        self.outlets.end_turn();
+    /// Lets the shard work, hands over what it wrote to the journal, then wakes who was written to. `f` must not panic.
+    fn turn<R>(&mut self, f: impl FnOnce(&mut Shard<ShardJournal>, Millis, &mut Outlets) -> R) -> R {
+        let now = self.clock.now();
+        let result = f(&mut self.shard, now, &mut self.outlets);
+        self.end_turn(now);
         if self.outlets.pressure.is_on() && !self.watching {
             self.watching = true;
             self.rearm.notify_one();
@@ -248,11 +294,31 @@ impl Worker {
         result
     }
 
+    /// Hands the records of the turn over before its letters are posted: what another shard writes because of a letter
+    /// is never durable without them.
+    fn end_turn(&mut self, now: Millis) {
+        let journal = self.shard.journal_mut();
+        let waiting_before = journal.backlog_bytes();
+        journal.hand_over(now);
+        let waiting = journal.backlog_bytes();
+        self.outlets.end_turn((waiting > waiting_before).then_some(waiting));
+    }
+
+    /// Lets the shard do what is due.
+    fn on_time(&mut self) {
+        self.guarded(None, |shard, now, outlets| {
+            if outlets.pressure.is_on() && shard.next_timer().is_some_and(|due| due <= now) {
+                shard.on_unread(outlets.links(|slot| slot.held), now);
+            }
+            shard.on_timer(now, outlets);
+        });
+    }
+
     /// A turn that survives a defect in the broker: the link it was about is closed, the others go on.
     fn guarded<R: Default>(
         &mut self,
         link: Option<LinkId>,
-        f: impl FnOnce(&mut Shard<MemoryJournal>, Millis, &mut Outlets) -> R,
+        f: impl FnOnce(&mut Shard<ShardJournal>, Millis, &mut Outlets) -> R,
     ) -> R {
         // The shard may be left between two steps; going on with it is better than ending every session on it.
         if let Ok(result) = catch_unwind(AssertUnwindSafe(|| self.turn(f))) {
@@ -264,7 +330,8 @@ impl Worker {
                 self.turn(|shard, now, outlets| shard.disconnect(link, CloseCause::Protocol, now, outlets));
             });
             let _ = catch_unwind(disconnect);
-            self.outlets.abandon(link);
+            self.outlets.close(link);
+            self.end_turn(self.clock.now());
         }
         R::default()
     }
@@ -277,11 +344,9 @@ impl Worker {
         self.armed.and_then(|due| self.clock.instant(due.max(soonest)))
     }
 
-    /// Reads the paused links again once the other shards caught up.
+    /// Reads the links again that had to wait, once the journal and the other shards caught up.
     fn relieve(&mut self) {
-        if self.outlets.relieve() {
-            self.paused.drain(..).for_each(Waker::wake);
-        }
+        self.outlets.relieve(self.shard.journal().backlog_bytes());
     }
 
     /// Ends the links whose proof of identity does not hold any more.

@@ -11,7 +11,7 @@ use motte_broker::{Effects, Letter, LinkId, Millis, ShardId};
 use slab::Slab;
 
 use super::mailbox::{Mailbox, Parcel, Proof};
-use super::pressure::{Pressure, ShardSet};
+use super::pressure::{Feeds, Pressure};
 use crate::log::{Entry, Reporter};
 use crate::socket::Peer;
 
@@ -33,8 +33,10 @@ pub(crate) struct Slot {
     pub(crate) paused_until: Option<Millis>,
     /// How the identity was proved.
     pub(crate) proof: Proof,
-    /// The shards its client last published to.
-    pub(crate) feeds: ShardSet,
+    /// What its client last made work for.
+    pub(crate) feeds: Feeds,
+    /// Whether it is not read because that is behind.
+    pub(crate) held: bool,
 }
 
 /// The outlets.
@@ -91,7 +93,8 @@ impl Outlets {
             hearing: false,
             paused_until: None,
             proof,
-            feeds: ShardSet::default(),
+            feeds: Feeds::default(),
+            held: false,
         });
         link
     }
@@ -152,8 +155,9 @@ impl Outlets {
         self.slots.len()
     }
 
-    /// Wakes the tasks of all links that were written to or closed, and posts the letters.
-    pub(crate) fn end_turn(&mut self) {
+    /// Wakes the tasks of all links that were written to or closed, and posts the letters. `journal` are the bytes that
+    /// wait for the disk, if the turn wrote some of them.
+    pub(crate) fn end_turn(&mut self, journal: Option<usize>) {
         self.peer = None;
         let mut stirred = std::mem::take(&mut self.stirred);
         for link in stirred.drain(..) {
@@ -163,6 +167,9 @@ impl Outlets {
         }
         self.stirred = stirred;
         self.pressure.on_turn();
+        if let Some(waiting) = journal {
+            self.pressure.on_journal(waiting);
+        }
         for (shard, (parcel, mailbox)) in self.parcels.iter_mut().zip(self.mailboxes.iter()).enumerate() {
             if !parcel.letters.is_empty() {
                 self.pressure.on_posted(shard, mailbox.post_parcel(std::mem::take(parcel)));
@@ -170,16 +177,16 @@ impl Outlets {
         }
     }
 
-    /// Looks whether the other shards caught up; tells whether clients may be read again that could not be before.
-    pub(crate) fn relieve(&mut self) -> bool {
+    /// Looks whether the other shards and the journal, where so many bytes wait for the disk, caught up, and lets
+    /// clients be read again that had to wait.
+    pub(crate) fn relieve(&mut self, journal: usize) {
         let mailboxes = &self.mailboxes;
-        self.pressure.relieve(mailboxes.len(), |shard| mailboxes[shard].parcel_bytes())
-    }
-
-    /// Closes a link that the shard can no longer speak for.
-    pub(crate) fn abandon(&mut self, link: LinkId) {
-        self.close(link);
-        self.end_turn();
+        if self.pressure.relieve(journal, mailboxes.len(), |shard| mailboxes[shard].parcel_bytes()) {
+            for (_, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.held) {
+                slot.held = false;
+                slot.waker.take().into_iter().for_each(Waker::wake);
+            }
+        }
     }
 
     fn stir(&mut self, link: LinkId) -> Option<&mut Slot> {
@@ -275,11 +282,16 @@ mod tests {
         let mut outlets = outlets();
         let mailboxes = Arc::clone(&outlets.mailboxes);
         outlets.pressure.on_posted(1, mailboxes[1].post_parcel(Parcel { letters: Vec::new(), bytes: BYTES_MAX + 1 }));
-        assert!(!outlets.relieve() && outlets.pressure.is_on());
+        let link = outlets.open(Proof::Nothing { listener: 0 });
+        outlets.slot(link).unwrap().held = true;
+        outlets.relieve(0);
+        assert!(outlets.slot(link).unwrap().held && outlets.pressure.is_on());
         let emptied = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(mailboxes[1].collect());
         assert_eq!((emptied.len(), mailboxes[1].parcel_bytes()), (1, BYTES_MAX + 1));
-        assert!(!outlets.relieve(), "taken out of the box is not read");
+        outlets.relieve(0);
+        assert!(outlets.slot(link).unwrap().held, "taken out of the box is not read");
         mailboxes[1].on_read(BYTES_MAX + 1);
-        assert!(outlets.relieve() && !outlets.pressure.is_on());
+        outlets.relieve(0);
+        assert!(!outlets.slot(link).unwrap().held && !outlets.pressure.is_on());
     }
 }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use motte_mqtt::{Connect, ConnectProperties, Decoder, Encoder, Packet, ProtocolVersion, Sender};
 use motte_node::settings::{
-    ClientCertificates, GateLimits, IdentitySettings, LinkLimits, ListenAddress, ListenerRules, ListenerSettings,
-    LogSettings, Speech, TlsSettings, Transport, WebSocketSettings,
+    ClientCertificates, DurabilitySettings, GateLimits, IdentitySettings, LinkLimits, ListenAddress, ListenerRules,
+    ListenerSettings, LogSettings, Speech, TlsSettings, Transport, WebSocketSettings,
 };
 use motte_node::{Control, Handle, Ready, Settings, StartError, serve_with};
 use motte_pki::{Authority, ClientTlsParams, LeafRequest, Role, Roots, client_config, write_private};
@@ -60,6 +60,8 @@ impl House {
             acl_file: path("acl"),
             gate: GateLimits::default(),
             limits: motte_broker::Limits::default(),
+            // A test that is about what is kept has a store in the folder; the others are faster without.
+            durability: DurabilitySettings::memory(),
             links: LinkLimits::default(),
             hints: motte_broker::Hints::default(),
             log: LogSettings::default(),
