@@ -6,6 +6,7 @@
 mod abuse;
 mod admission;
 mod doors;
+mod durable;
 mod frames;
 mod gate;
 mod lifecycle;
@@ -16,6 +17,7 @@ mod pressure;
 mod proxy;
 mod reload;
 mod renewal;
+mod restart;
 mod rules;
 mod scram;
 mod support;
