@@ -64,6 +64,10 @@ pub enum RefusalReason {
     ConnectionRate,
     /// The password check queue is full.
     Overloaded,
+    /// There is no room to keep another session.
+    StorageFull,
+    /// What is promised could not be kept any more: the storage failed.
+    StorageFailed,
     /// The node is stopping.
     ShuttingDown,
 }
@@ -90,6 +94,8 @@ pub enum CloseCause {
     Revoked,
     /// The client was to prove its identity again and did not.
     NotProved,
+    /// What is promised cannot be kept any more: the storage failed.
+    StorageFailed,
     /// The node stops.
     ShuttingDown,
 }

@@ -40,6 +40,8 @@ pub struct Counters {
     pub dropped: u64,
     /// Deliveries not made because policy denies them.
     pub withheld: u64,
+    /// Wills published without being kept for sessions that are owed them, because there was no room.
+    pub unkept: u64,
     /// Publishes and deliveries denied by policy.
     pub denied: u64,
     /// Packets from clients behind their CONNECT.
@@ -82,6 +84,7 @@ impl AddAssign for Counters {
         self.queued_bytes += other.queued_bytes;
         self.dropped += other.dropped;
         self.withheld += other.withheld;
+        self.unkept += other.unkept;
         self.denied += other.denied;
         self.incoming += other.incoming;
         self.outgoing += other.outgoing;

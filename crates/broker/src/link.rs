@@ -8,7 +8,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use motte_mqtt::{
-    Ack, Decoder, Disconnect, Encoder, Packet, PacketId, ProtocolVersion, Publish, ReasonCode, Sender, SubAck,
+    Ack, ConnAck, ConnAckProperties, Decoder, Disconnect, Encoder, Packet, PacketId, ProtocolVersion, Publish, ReasonCode, Sender, SubAck,
     UnsubAck, UserProperties,
 };
 
@@ -154,6 +154,16 @@ impl Link {
         if let Some(out) = fx.outbox(self.id) {
             out.extend_from_slice(&opening.bytes);
         }
+        true
+    }
+
+    /// Refuses a client whose CONNACK still waits, in the place of what was to be told; tells whether it was so.
+    pub(crate) fn refuse(&mut self, reason: ReasonCode, counters: &mut Counters, fx: &mut impl Effects) -> bool {
+        if self.opening.take().is_none() {
+            return false;
+        }
+        let properties = ConnAckProperties { reason_string: words::of_connect(reason), ..ConnAckProperties::default() };
+        self.write(&Packet::ConnAck(ConnAck { session_present: false, reason, properties }), counters, fx);
         true
     }
 

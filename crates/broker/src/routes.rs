@@ -136,6 +136,12 @@ impl Route {
         })
     }
 
+    /// Whether a message of `qos` has to be kept for somebody, or for whom a group may choose.
+    pub(crate) fn is_owed(&self, qos: Qos) -> bool {
+        let mut direct = self.direct.iter().flat_map(|(_, targets)| targets.iter());
+        direct.any(|target| target.is_owed(qos)) || self.groups.iter().any(|group| group.is_owed(qos))
+    }
+
     /// Whether nobody is given the topic.
     pub(crate) fn is_empty(&self) -> bool {
         self.direct.is_empty() && self.groups.is_empty()

@@ -235,6 +235,16 @@ impl<J: Journal> Shard<J> {
         }
     }
 
+    /// The journal has failed: what was not durable will never be, so nothing is acknowledged any more. All links end,
+    /// 5.0 clients with DISCONNECT 0x89, and sessions and wills stay as they were written down. Whoever comes later is
+    /// refused.
+    pub fn on_journal_failed(&mut self, fx: &mut impl Effects) {
+        let slots: Vec<usize> = self.sessions.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.abandon(slot, fx);
+        }
+    }
+
     /// When [`Shard::on_timer`] wants to be called next; `None` when nothing waits for time.
     #[must_use]
     pub fn next_timer(&self) -> Option<Millis> {

@@ -9,7 +9,7 @@ use motte_mqtt::ReasonCode;
 pub(crate) fn of_publish(reason: ReasonCode) -> Option<&'static str> {
     Some(match reason {
         ReasonCode::NotAuthorized => "no right to publish to this topic",
-        ReasonCode::QuotaExceeded => "no room for another retained message",
+        ReasonCode::QuotaExceeded => "no room to keep another message",
         ReasonCode::PayloadFormatInvalid => "the payload is not the UTF-8 it is said to be",
         ReasonCode::PacketIdNotFound => "no message is in flight under this packet identifier",
         _ => return None,
@@ -23,7 +23,7 @@ pub(crate) fn of_filters(codes: &[u8]) -> Option<String> {
     let words = match reason {
         ReasonCode::NotAuthorized => "no right to receive what it matches",
         ReasonCode::TopicFilterInvalid => "not a topic filter, or one of too many levels or bytes",
-        ReasonCode::QuotaExceeded => "the session has as many subscriptions as it may have",
+        ReasonCode::QuotaExceeded => "no room for another subscription of this session",
         _ => return None,
     };
     Some(format!("filter {}: {words}", at + 1))
@@ -37,6 +37,7 @@ pub(crate) fn of_end(reason: ReasonCode) -> Option<&'static str> {
         ReasonCode::KeepAliveTimeout => "no packet came for one and a half times the keep alive",
         ReasonCode::SessionTakenOver => "another connection uses this client identifier",
         ReasonCode::AdministrativeAction => "ended by an operator",
+        ReasonCode::ServerBusy => "what is published cannot be kept any more: the storage of the server failed",
         ReasonCode::UseAnotherServer => "the server stops; use the one that is named",
         _ => return None,
     })
@@ -46,7 +47,8 @@ pub(crate) fn of_end(reason: ReasonCode) -> Option<&'static str> {
 pub(crate) fn of_connect(reason: ReasonCode) -> Option<&'static str> {
     Some(match reason {
         ReasonCode::ClientIdNotValid => "this client identifier cannot be used here",
-        ReasonCode::QuotaExceeded => "there are as many sessions as there may be",
+        ReasonCode::QuotaExceeded => "there is no room for another session",
+        ReasonCode::ServerUnavailable => "the storage of the server failed",
         ReasonCode::PacketTooLarge => "the answer is larger than the Maximum Packet Size of the client",
         ReasonCode::QosNotSupported => "the QoS of the will is not available here",
         ReasonCode::RetainNotSupported => "nothing is retained here, and no will",

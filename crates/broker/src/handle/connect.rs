@@ -16,7 +16,7 @@ use super::Ending;
 use super::publish::says_its_format;
 use crate::admission::Admission;
 use crate::effects::Effects;
-use crate::journal::{Journal, Position, Record};
+use crate::journal::{Journal, JournalState, Position, Record};
 use crate::limits::Limits;
 use crate::link::{Link, write_counted};
 use crate::mount::MountPoint;
@@ -83,12 +83,28 @@ impl<J: Journal> Shard<J> {
         }
         self.check_will(admission)?;
         self.check_connack(admission)?;
+        self.check_storage(admission, known)?;
         let has_room = self.sessions.len() < limits.sessions_max;
         if known.is_none() && !(has_room && shared.owners.enter(identity, limits.sessions_per_user_max)) {
             let reason = if is_v5 { ReasonCode::QuotaExceeded } else { ReasonCode::ServerBusy };
             return Err((reason, RefusalReason::Quota));
         }
         Ok(())
+    }
+
+    /// Whether the session can be kept, if it has to be. One that is kept already goes on.
+    fn check_storage(&self, admission: &Admission, known: Option<usize>) -> Result<(), (ReasonCode, RefusalReason)> {
+        let is_v5 = admission.version == ProtocolVersion::V5;
+        let lasts = expiry_in_force(admission, &self.core.limits) > 0;
+        let is_kept = known.is_some_and(|slot| self.sessions[slot].is_recorded);
+        match self.journal.state() {
+            JournalState::Failed => Err((ReasonCode::ServerUnavailable, RefusalReason::StorageFailed)),
+            JournalState::Full if lasts && !is_kept => {
+                let reason = if is_v5 { ReasonCode::QuotaExceeded } else { ReasonCode::ServerUnavailable };
+                Err((reason, RefusalReason::StorageFull))
+            }
+            JournalState::Full | JournalState::Ready => Ok(()),
+        }
     }
 
     fn check_will(&self, admission: &Admission) -> Result<(), (ReasonCode, RefusalReason)> {

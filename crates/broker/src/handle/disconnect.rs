@@ -76,6 +76,24 @@ impl<J: Journal> Shard<J> {
         self.leave_behind(slot, now, fx);
     }
 
+    /// The journal failed: the session stays as it is written down, with its will, and whoever was connected is told
+    /// that nothing can be promised any more.
+    pub(crate) fn abandon(&mut self, slot: usize, fx: &mut impl Effects) {
+        let session = &mut self.sessions[slot];
+        self.core.timers.clear(&mut session.armed, session.key);
+        let Some(mut link) = session.detach() else { return };
+        let counters = &mut self.core.counters;
+        if !link.refuse(ReasonCode::ServerUnavailable, counters, fx) {
+            let reason = ReasonCode::ServerBusy;
+            link.write_disconnect((reason, words::of_end(reason)), None, counters, fx);
+        }
+        counters.links -= 1;
+        fx.close(link.id);
+        self.links.remove(&link.id);
+        self.unacknowledged.remove(&slot);
+        fx.event(session.event(EventKind::Closed { cause: CloseCause::StorageFailed, detail: None }));
+    }
+
     /// Takes away the will of somebody who is not known to be who it was any more: it would be published in a name that
     /// nobody has proved (K15).
     pub(crate) fn withhold_will(&mut self, slot: usize, fx: &mut impl Effects) {

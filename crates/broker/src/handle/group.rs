@@ -9,7 +9,7 @@ use std::sync::Arc;
 use motte_mqtt::SubscriptionFilter;
 
 use crate::effects::{Effects, Letter, LetterContent};
-use crate::journal::{DurableTarget, Journal, Record};
+use crate::journal::{DurableTarget, Journal, JournalState, Record};
 use crate::message::Message;
 use crate::routes::{Facts, Readiness, SessionKey, SessionRef, Share, Subscription, Target};
 use crate::session::Session;
@@ -188,7 +188,7 @@ impl<J: Journal> Shard<J> {
                 self.settle_owed(old, facts);
                 next.is_kept = false;
             }
-            None if is_owed => {
+            None if is_owed && self.journal.state() == JournalState::Ready => {
                 next.message = self.keep(&next.message, target);
                 next.is_kept = true;
             }

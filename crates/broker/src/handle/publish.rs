@@ -12,7 +12,7 @@ use motte_policy::Action;
 
 use super::Stop;
 use crate::effects::{Effects, Letter, LetterContent};
-use crate::journal::{DurableTarget, DurableTargets, Journal, Position, Record};
+use crate::journal::{DurableTarget, DurableTargets, Journal, JournalState, Position, Record};
 use crate::link::Answer;
 use crate::message::{Message, Origin, Publisher};
 use crate::routes::{Cached, Facts, Generations, Route, Target};
@@ -50,7 +50,8 @@ impl<J: Journal> Shard<J> {
         if !says_its_format(publish.properties, publish.payload) {
             return self.refuse_payload(slot, publish.delivery, fx);
         }
-        if publish.delivery != Delivery::AtMostOnce && route.is_full(&self.core.shared.fullness) {
+        let has_answer = publish.delivery != Delivery::AtMostOnce;
+        if has_answer && (route.is_full(&self.core.shared.fullness) || self.lacks_room(slot, publish, &route)) {
             return self.refuse_full(slot, publish.delivery, fx);
         }
         let mut message = Message {
@@ -152,8 +153,20 @@ impl<J: Journal> Shard<J> {
         self.answer_publish(slot, delivery, (ReasonCode::PayloadFormatInvalid, None), fx)
     }
 
-    /// Refuses a PUBLISH as a whole, because somebody it has to be kept for is full: 5.0 is told, 3.x is not answered,
-    /// so that neither takes it for accepted.
+    /// Whether the journal would have to keep something of a message of QoS 1 or 2 and cannot. Clearing a topic makes
+    /// room.
+    fn lacks_room(&self, slot: usize, publish: &Publish<'_>, route: &Route) -> bool {
+        if self.journal.state() == JournalState::Ready {
+            return false;
+        }
+        let qos = publish.delivery.qos();
+        let is_retained = publish.retain && !publish.payload.is_empty();
+        let is_received = qos == Qos::ExactlyOnce && self.sessions[slot].is_durable();
+        is_retained || is_received || route.is_owed(qos)
+    }
+
+    /// Refuses a PUBLISH as a whole, because there is no room to keep it or somebody it has to be kept for is full: 5.0
+    /// is told, 3.x is not answered, so that neither takes it for accepted.
     fn refuse_full(&mut self, slot: usize, delivery: Delivery, fx: &mut impl Effects) -> Result<(), Stop> {
         self.core.counters.refused += 1;
         match self.version(slot) {
@@ -191,9 +204,11 @@ impl<J: Journal> Shard<J> {
         session.is_durable().then(|| self.journal.append(&Record::Received { client_id, id }))
     }
 
-    /// Whether a message may be retained if it asks for that; one that does not fit goes on as one that did not ask.
+    /// Whether a message may be retained if it asks for that; one that does not fit, or cannot be kept, goes on as one
+    /// that did not ask.
     fn fits_retained(&mut self, message: &mut Message, now: Millis, fx: &mut impl Effects) -> bool {
-        if !message.retain || self.core.shared.retained.fits(message, &self.core.limits, now) {
+        let may_be_kept = message.payload.is_empty() || self.journal.state() == JournalState::Ready;
+        if !message.retain || may_be_kept && self.core.shared.retained.fits(message, &self.core.limits, now) {
             return true;
         }
         message.retain = false;
@@ -217,6 +232,7 @@ impl<J: Journal> Shard<J> {
         let chosen: Chosen = route.groups.iter().map(|group| group.choose(&message).clone()).collect();
         let apart = kept_apart(&message, route, &chosen);
         let position = self.record_publish(&mut message, route, &chosen[..apart]);
+        let is_kept = self.journal.state() == JournalState::Ready;
         let message = Arc::new(message);
         let position = if message.retain { self.retain(&message).or(position) } else { position };
         let before = route;
@@ -232,8 +248,8 @@ impl<J: Journal> Shard<J> {
         }
         let mut position = position;
         for (shard, targets) in late.iter().chain(&chosen[apart..]) {
-            let own =
-                targets.iter().find(|target| target.is_owed(message.qos)).map(|target| self.keep(&message, target));
+            let owed = targets.iter().find(|target| is_kept && target.is_owed(message.qos));
+            let own = owed.map(|target| self.keep(&message, target));
             position = own.as_ref().and_then(|own| own.origin).map(|origin| origin.position).or(position);
             self.send_to(*shard, own.as_ref().unwrap_or(&message), targets, now, fx);
         }
@@ -282,6 +298,11 @@ impl<J: Journal> Shard<J> {
         let is_owed = message.qos > Qos::AtMostOnce && targets.iter().next().is_some();
         let is_retained = message.retain && !message.payload.is_empty();
         if (!is_retained && !is_owed) || message.publisher == Publisher::Broker {
+            return None;
+        }
+        // Only a will comes this far when there is no room: it is given to whoever is there.
+        if self.journal.state() != JournalState::Ready {
+            self.core.counters.unkept += 1;
             return None;
         }
         let position = self.journal.append(&Record::Published { message, targets });

@@ -13,7 +13,7 @@ use motte_policy::SubscribeVerdict;
 
 use super::Stop;
 use crate::effects::Effects;
-use crate::journal::{Journal, Position, Record};
+use crate::journal::{Journal, JournalState, Position, Record};
 use crate::link::Answer;
 use crate::routes::Subscription;
 use crate::session::Subscribed;
@@ -73,6 +73,9 @@ impl<J: Journal> Shard<J> {
         }
         let is_new = !session.subscriptions.contains_key(text);
         if is_new && session.subscriptions.len() >= self.core.limits.subscriptions_max {
+            return self.refuse(slot, ReasonCode::QuotaExceeded);
+        }
+        if session.is_durable() && self.journal.state() != JournalState::Ready {
             return self.refuse(slot, ReasonCode::QuotaExceeded);
         }
         let position = self.insert(slot, text, &filter, asked);

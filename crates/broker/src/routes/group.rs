@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use motte_mqtt::SubscriptionFilter;
+use motte_mqtt::{Qos, SubscriptionFilter};
 
 use super::room::Readiness;
 use super::{Facts, SessionRef, Subscription, Target};
@@ -134,6 +134,11 @@ impl GroupRoute {
             readiness.max().unwrap_or(Readiness::Full)
         };
         self.share.choose(len, in_turn, rate).expect("a group route has a member")
+    }
+
+    /// Whether there is a member that a message of `qos` has to be kept for.
+    pub(super) fn is_owed(&self, qos: Qos) -> bool {
+        self.members.iter().any(|(_, targets)| targets.iter().any(|target| target.is_owed(qos)))
     }
 
     /// Whether every member would have to keep a message of QoS 1 or 2 and is full.

@@ -11,7 +11,7 @@ use super::Session;
 use super::deliver::{Turn, Written, delivery, judge, write};
 use super::queue::{BATCH_MESSAGES, Held, Owed, batch};
 use crate::effects::Effects;
-use crate::journal::{DurableTarget, Position, Record};
+use crate::journal::{DurableTarget, JournalState, Position, Record};
 use crate::limits::Limits;
 use crate::message::{Origin, Publisher};
 use crate::restore::{RestoredFlight, StoredRef};
@@ -219,8 +219,9 @@ impl Session {
     /// A QoS 2 message that is not kept for this session, such as one from the retained store, is so from here on:
     /// without a record of its identifier the next message under it would pass for a copy after a crash.
     fn keep_to_send(&self, owed: Owed, turn: &mut Turn<'_>) -> Owed {
-        let is_of_client = owed.message.publisher != Publisher::Broker;
-        if owed.qos < Qos::ExactlyOnce || owed.is_kept || !self.is_durable() || !is_of_client {
+        let may_be_kept = owed.message.publisher != Publisher::Broker && self.is_durable();
+        let is_exact = owed.qos == Qos::ExactlyOnce && !owed.is_kept;
+        if !is_exact || !may_be_kept || turn.journal.state() != JournalState::Ready {
             return owed;
         }
         let share = owed.share.as_deref().map(|share| (share.name(), share.filter()));

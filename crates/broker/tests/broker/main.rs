@@ -24,6 +24,7 @@ mod reasons;
 mod restore;
 mod rights;
 mod session;
+mod storage;
 mod subscribe;
 mod sys;
 mod v31;

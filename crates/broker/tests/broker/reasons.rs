@@ -54,7 +54,7 @@ fn v5_3_4_2_2_3_a_refused_puback_says_why_unless_that_makes_it_too_large() {
         world.publish(client, Publish { delivery: qos1(1), ..message("secret/x", "m") });
     });
     let limits = Limits { retained_bytes_max: 0, ..Limits::default() };
-    gives_way(&limits, "puback 1 97 \"no room for another retained message\"", |world, client| {
+    gives_way(&limits, "puback 1 97 \"no room to keep another message\"", |world, client| {
         world.publish(client, Publish { delivery: qos1(1), retain: true, ..message("x", "m") });
     });
 }
@@ -85,7 +85,7 @@ fn v5_3_9_2_1_2_a_suback_names_the_first_refused_filter_unless_that_makes_it_too
     gives_way(&Limits::default(), whole, |world, client| world.subscribe_with(client, None, &filters("secret/x")));
     let whole = "suback 1 01 00 8f \"filter 3: not a topic filter, or one of too many levels or bytes\"";
     gives_way(&Limits::default(), whole, |world, client| world.subscribe_with(client, None, &filters("a/#/b")));
-    let whole = "suback 1 01 00 97 \"filter 3: the session has as many subscriptions as it may have\"";
+    let whole = "suback 1 01 00 97 \"filter 3: no room for another subscription of this session\"";
     let limits = Limits { subscriptions_max: 2, ..Limits::default() };
     gives_way(&limits, whole, |world, client| world.subscribe_with(client, None, &filters("c")));
 }
@@ -116,7 +116,7 @@ fn v5_3_2_2_19_20_a_refusing_connack_says_why_unless_that_makes_it_too_large() {
     let mut world = World::with_limits(&Limits { sessions_max: 0, ..Limits::default() });
     let client = world.admit(&v5("c"));
     let size = u32::try_from(world.unread_bytes(client)).unwrap();
-    let whole = "connack 97 \"there are as many sessions as there may be\"";
+    let whole = "connack 97 \"there is no room for another session\"";
     assert_eq!(world.take_explained(client), [whole, "closed"]);
     for (maximum, expected) in [(size, whole), (size - 1, "connack 97")] {
         let client = world.admit(&at_most(maximum));

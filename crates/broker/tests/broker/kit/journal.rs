@@ -11,7 +11,7 @@ use std::sync::Arc;
 use motte_broker::journal::DurableTarget;
 use motte_broker::mqtt::{Qos, SubscriptionId};
 use motte_broker::restore::{Fetch, Fetched, FetchedMessage, FoundMessage, StoredMessage};
-use motte_broker::{Journal, Message, Origin, Position, Publisher, Record, ShardId};
+use motte_broker::{Journal, JournalState, Message, Origin, Position, Publisher, Record, ShardId};
 
 use super::log::Log;
 use super::show;
@@ -22,6 +22,7 @@ pub struct TestJournal {
     pub shard: u16,
     pub end: Position,
     pub held_at: Option<Position>,
+    pub state: JournalState,
     pub records: Vec<String>,
     pub meanwhile: Meanwhile,
     /// What the journals of all shards keep together; `None` where messages are not read back.
@@ -148,6 +149,10 @@ impl Journal for TestJournal {
 
     fn durable(&self) -> Position {
         self.held_at.unwrap_or(self.end)
+    }
+
+    fn state(&self) -> JournalState {
+        self.state
     }
 
     fn reads_back(&self) -> bool {

@@ -20,7 +20,7 @@ use motte_broker::mqtt::{
     SubscriptionIds, SubscriptionOptions, Unsubscribe, UnsubscribeFilters, UserProperties, Will,
 };
 use motte_broker::{
-    Admission, Counters, Effects, Letter, Limits, LinkId, Millis, MountPoint, Position, Shard, ShardId, Shared,
+    Admission, Counters, Effects, JournalState, Letter, Limits, LinkId, Millis, MountPoint, Position, Shard, ShardId, Shared,
 };
 use motte_policy::{Authenticated, ClientId, Policy, UserName};
 
@@ -499,6 +499,17 @@ impl World {
             journal.held_at = hold.then_some(journal.end);
             shard.on_durable(self.now, sink);
         }
+    }
+
+    /// There is room for what is to be kept, or none, or never will be again.
+    pub fn storage_is(&mut self, state: JournalState) {
+        for (shard, sink) in self.shards.iter_mut().zip(&mut self.sinks) {
+            shard.journal_mut().state = state;
+            if state == JournalState::Failed {
+                shard.on_journal_failed(sink);
+            }
+        }
+        self.settle();
     }
 
     /// The journal of the first shard got this far.
