@@ -64,10 +64,12 @@ pub enum RefusalReason {
     ConnectionRate,
     /// The password check queue is full.
     Overloaded,
+    /// The user or the client identifier is kept out by an operator.
+    Banned,
     /// There is no room to keep another session.
-    StorageFull,
+    JournalFull,
     /// What is promised could not be kept any more: the storage failed.
-    StorageFailed,
+    JournalFailed,
     /// The node is stopping.
     ShuttingDown,
 }
@@ -94,8 +96,10 @@ pub enum CloseCause {
     Revoked,
     /// The client was to prove its identity again and did not.
     NotProved,
+    /// The user or the client identifier was kept out by an operator.
+    Banned,
     /// What is promised cannot be kept any more: the storage failed.
-    StorageFailed,
+    JournalFailed,
     /// The node stops.
     ShuttingDown,
 }

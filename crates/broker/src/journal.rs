@@ -9,6 +9,7 @@ use std::sync::Arc;
 use motte_mqtt::{ForwardedProperties, PacketId, Qos, SubscriptionId, SubscriptionOptions};
 use motte_policy::{Subject, UserName};
 
+use crate::bans::Banned;
 use crate::message::{Message, Origin};
 use crate::restore::Fetch;
 use crate::routes::{Route, Target};
@@ -158,6 +159,18 @@ pub enum Record<'a> {
         user: &'a UserName,
         /// Until when.
         at: Millis,
+    },
+    /// Somebody is kept out from now on.
+    Banned {
+        /// Who.
+        who: &'a Banned,
+        /// Until when; `None` is for good.
+        until: Option<Millis>,
+    },
+    /// Somebody is kept out no longer.
+    Unbanned {
+        /// Who.
+        who: &'a Banned,
     },
 }
 

@@ -5,6 +5,7 @@
 
 pub mod admission;
 mod alias;
+mod bans;
 pub mod counters;
 pub mod effects;
 mod handle;
@@ -30,6 +31,7 @@ mod timer;
 mod words;
 
 pub use admission::Admission;
+pub use bans::Banned;
 pub use counters::{Counters, Traffic};
 pub use effects::{Effects, Letter};
 pub use hints::Hints;

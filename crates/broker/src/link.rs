@@ -8,8 +8,8 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use motte_mqtt::{
-    Ack, ConnAck, ConnAckProperties, Decoder, Disconnect, Encoder, Packet, PacketId, ProtocolVersion, Publish, ReasonCode, Sender, SubAck,
-    UnsubAck, UserProperties,
+    Ack, ConnAck, ConnAckProperties, Decoder, Disconnect, Encoder, Packet, PacketId, ProtocolVersion, Publish,
+    ReasonCode, Sender, SubAck, UnsubAck, UserProperties,
 };
 
 use motte_policy::Reauthentication;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use motte_mqtt::{ForwardedPropertiesBuf, PacketId, Qos, SubscriptionId, SubscriptionOptions};
 use motte_policy::{Subject, UserName};
 
+use crate::bans::Banned;
 use crate::message::{Message, Origin};
 use crate::shard::Millis;
 
@@ -22,6 +23,8 @@ pub struct Restored {
     pub retained: Vec<(Arc<Message>, u64)>,
     /// Users whose messages were withdrawn, and until when.
     pub removals: Vec<(UserName, Millis)>,
+    /// Who is kept out, and until when; `None` is for good.
+    pub bans: Vec<(Banned, Option<Millis>)>,
 }
 
 /// A session as it was when the node stopped.

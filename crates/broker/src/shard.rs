@@ -12,6 +12,7 @@ use motte_policy::{Identity, Policy, UserName};
 use slab::Slab;
 
 use crate::admission::Admission;
+use crate::bans::Bans;
 use crate::counters::Counters;
 use crate::effects::{Effects, Letter, LetterContent};
 use crate::handle::{Ending, Stop};
@@ -95,6 +96,8 @@ pub(crate) struct Core {
     pub(crate) hints: Hints,
     pub(crate) policy: Arc<Policy>,
     pub(crate) removals: Arc<Removals>,
+    /// As last heard of.
+    pub(crate) bans: Arc<Bans>,
     pub(crate) epoch: u64,
     pub(crate) counters: Counters,
     pub(crate) timers: Timers,
@@ -125,9 +128,11 @@ impl<J: Journal> Shard<J> {
     #[must_use]
     pub fn new(id: ShardId, shared: Arc<Shared>, limits: Limits, journal: J) -> Self {
         let (policy, removals, epoch) = shared.policy();
+        let bans = Arc::clone(&shared.bans.read());
         let core = Core {
             id,
             shared,
+            bans,
             limits,
             hints: Hints::default(),
             policy,

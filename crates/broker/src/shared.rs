@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use motte_policy::{Policy, UserName};
 
+use crate::bans::Bans;
 use crate::lock::Lock;
 use crate::message::Message;
 use crate::owners::Owners;
@@ -28,6 +29,7 @@ pub struct Shared {
     pub(crate) retained: Retained,
     pub(crate) owners: Owners,
     pub(crate) connects: ConnectRates,
+    pub(crate) bans: Lock<Arc<Bans>>,
     policy: Lock<(Arc<Policy>, Arc<Removals>)>,
     epoch: AtomicU64,
 }
@@ -43,6 +45,7 @@ impl Shared {
             retained: Retained::new(),
             owners: Owners::new(),
             connects: ConnectRates::new(),
+            bans: Lock::default(),
             policy: Lock::new((policy, Arc::default())),
             epoch: AtomicU64::new(0),
         })

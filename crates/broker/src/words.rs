@@ -48,6 +48,7 @@ pub(crate) fn of_connect(reason: ReasonCode) -> Option<&'static str> {
     Some(match reason {
         ReasonCode::ClientIdNotValid => "this client identifier cannot be used here",
         ReasonCode::QuotaExceeded => "there is no room for another session",
+        ReasonCode::Banned => "this client or its user is kept out by an operator",
         ReasonCode::ServerUnavailable => "the storage of the server failed",
         ReasonCode::PacketTooLarge => "the answer is larger than the Maximum Packet Size of the client",
         ReasonCode::QosNotSupported => "the QoS of the will is not available here",

@@ -72,6 +72,9 @@ impl<J: Journal> Shard<J> {
     ) -> Result<(), (ReasonCode, RefusalReason)> {
         let (limits, shared) = (&self.core.limits, &self.core.shared);
         let identity = &admission.subject.identity;
+        if self.is_banned(&admission.subject, now) {
+            return Err((ReasonCode::Banned, RefusalReason::Banned));
+        }
         let owner = known.map(|slot| &self.sessions[slot].facts.subject.identity);
         if owner.is_some_and(|owner| owner != identity) {
             return Err((ReasonCode::ClientIdNotValid, RefusalReason::ClientIdOwnedByAnother));
@@ -98,10 +101,10 @@ impl<J: Journal> Shard<J> {
         let lasts = expiry_in_force(admission, &self.core.limits) > 0;
         let is_kept = known.is_some_and(|slot| self.sessions[slot].is_recorded);
         match self.journal.state() {
-            JournalState::Failed => Err((ReasonCode::ServerUnavailable, RefusalReason::StorageFailed)),
+            JournalState::Failed => Err((ReasonCode::ServerUnavailable, RefusalReason::JournalFailed)),
             JournalState::Full if lasts && !is_kept => {
                 let reason = if is_v5 { ReasonCode::QuotaExceeded } else { ReasonCode::ServerUnavailable };
-                Err((reason, RefusalReason::StorageFull))
+                Err((reason, RefusalReason::JournalFull))
             }
             JournalState::Full | JournalState::Ready => Ok(()),
         }

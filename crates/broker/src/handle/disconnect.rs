@@ -91,7 +91,7 @@ impl<J: Journal> Shard<J> {
         fx.close(link.id);
         self.links.remove(&link.id);
         self.unacknowledged.remove(&slot);
-        fx.event(session.event(EventKind::Closed { cause: CloseCause::StorageFailed, detail: None }));
+        fx.event(session.event(EventKind::Closed { cause: CloseCause::JournalFailed, detail: None }));
     }
 
     /// Takes away the will of somebody who is not known to be who it was any more: it would be published in a name that

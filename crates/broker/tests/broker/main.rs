@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "nobody else sees a test")]
 
 mod alias;
+mod bans;
 mod connect;
 mod crash;
 mod endings;

@@ -80,7 +80,7 @@ fn r03_sessions_and_subscriptions_that_cannot_be_kept_are_refused_and_others_go_
     let refused = world.admit(&Hello { clean_start: false, ..v311("new") });
     world.expect(refused, &["connack 88", "closed"]);
     let refusals: Vec<_> = world.events();
-    let expected = EventKind::Refused { reason: RefusalReason::StorageFull };
+    let expected = EventKind::Refused { reason: RefusalReason::JournalFull };
     assert_eq!(refusals, [expected.clone(), expected]);
     let brief = world.connect(&v5("new"));
     world.subscribe(brief, &[("y", 2)]);
@@ -141,7 +141,7 @@ fn r04_a_failed_storage_ends_all_links_without_acknowledging_anything() {
     world.expect(to, &["disconnect 89", "closed"]);
     world.expect(old, &["closed"]);
     world.expect(late, &["connack 88", "closed"]);
-    let closed = EventKind::Closed { cause: CloseCause::StorageFailed, detail: None };
+    let closed = EventKind::Closed { cause: CloseCause::JournalFailed, detail: None };
     assert!(world.events().iter().all(|event| *event == closed));
     assert_eq!((world.counters().links, world.counters().sessions), (0, 4));
     for shard in &world.shards {
@@ -151,10 +151,7 @@ fn r04_a_failed_storage_ends_all_links_without_acknowledging_anything() {
         let client = world.admit(&hello);
         world.expect(client, &[told, "closed"]);
     }
-    assert_eq!(
-        world.events(),
-        vec![EventKind::Refused { reason: RefusalReason::StorageFailed }; 2]
-    );
+    assert_eq!(world.events(), vec![EventKind::Refused { reason: RefusalReason::JournalFailed }; 2]);
     // The next run has everything that was promised, and the will of who was cut off.
     let mut world = world.crash(cut, 1, 1);
     let to = world.admit(&lasting("to"));

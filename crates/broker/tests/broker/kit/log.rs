@@ -11,7 +11,7 @@ use motte_broker::journal::WillRecord;
 use motte_broker::mqtt::{PacketId, SubscriptionId, SubscriptionOptions};
 use motte_broker::policy::{Subject, UserName};
 use motte_broker::restore::{RestoredFlight, StoredRef, StoredWill};
-use motte_broker::{Message, Millis, Origin, Record, Restored, RestoredSession};
+use motte_broker::{Banned, Message, Millis, Origin, Record, Restored, RestoredSession};
 
 use super::journal::{KeptTarget, copy};
 
@@ -37,6 +37,8 @@ enum Fact {
     Retained(String, Option<Origin>, u64),
     UserRemoved(UserName, Millis),
     Opened(Subject, u32, Box<str>),
+    Banned(Banned, Option<Millis>),
+    Unbanned(Banned),
     Of(String, Change),
 }
 
@@ -101,6 +103,8 @@ fn fact(record: &Record<'_>, at: Origin) -> Fact {
         Record::SessionOpened { owner, expiry_s, mount_point } => {
             return Fact::Opened((*owner).clone(), *expiry_s, (*mount_point).into());
         }
+        Record::Banned { who, until } => return Fact::Banned((*who).clone(), *until),
+        Record::Unbanned { who } => return Fact::Unbanned((*who).clone()),
         Record::Moved { origin, from, to } => (from, Change::MovedTo(*origin, (*to).into())),
         Record::Received { client_id, id } => (client_id, Change::Received(*id)),
         Record::Released { client_id, id } => (client_id, Change::Released(*id)),
@@ -140,6 +144,7 @@ pub struct Recovered {
     sessions: BTreeMap<String, Kept>,
     retained: BTreeMap<String, (Option<Origin>, u64)>,
     removals: Vec<(UserName, Millis)>,
+    bans: BTreeMap<Banned, Option<Millis>>,
 }
 
 /// A session.
@@ -174,6 +179,8 @@ impl Recovered {
                 }
             }
             Fact::UserRemoved(user, at) => self.removals.push((user.clone(), *at)),
+            Fact::Banned(who, until) => drop(self.bans.insert(who.clone(), *until)),
+            Fact::Unbanned(who) => drop(self.bans.remove(who).expect("who is let in was kept out")),
             Fact::Opened(owner, expiry_s, mount_point) => self.open(owner, *expiry_s, mount_point),
             Fact::Of(client_id, change) => self.change(client_id, change),
         }
@@ -286,6 +293,11 @@ impl Recovered {
             let (message, _) = &self.messages[&origin?];
             Some((Arc::clone(message), serial))
         });
-        Restored { sessions: sessions.collect(), retained: retained.collect(), removals: self.removals.clone() }
+        Restored {
+            sessions: sessions.collect(),
+            retained: retained.collect(),
+            removals: self.removals.clone(),
+            bans: self.bans.clone().into_iter().collect(),
+        }
     }
 }

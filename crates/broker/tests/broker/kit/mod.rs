@@ -20,7 +20,8 @@ use motte_broker::mqtt::{
     SubscriptionIds, SubscriptionOptions, Unsubscribe, UnsubscribeFilters, UserProperties, Will,
 };
 use motte_broker::{
-    Admission, Counters, Effects, JournalState, Letter, Limits, LinkId, Millis, MountPoint, Position, Shard, ShardId, Shared,
+    Admission, Counters, Effects, JournalState, Letter, Limits, LinkId, Millis, MountPoint, Position, Shard, ShardId,
+    Shared,
 };
 use motte_policy::{Authenticated, ClientId, Policy, UserName};
 
@@ -241,6 +242,7 @@ impl World {
         let shared = Shared::new(shards, Arc::clone(&self.policy));
         let now = self.now.plus_ms(away_ms.max(1));
         shared.restore(restored.retained, restored.removals, now);
+        shared.restore_bans(restored.bans);
         let log = std::mem::take(&mut kept.borrow_mut().log).before(cut);
         let kept = Rc::new(RefCell::new(Kept { messages: recovered.messages, log }));
         let journal = |shard| {
@@ -499,6 +501,15 @@ impl World {
             journal.held_at = hold.then_some(journal.end);
             shard.on_durable(self.now, sink);
         }
+    }
+
+    /// Who is kept out has changed, and all shards hear of it.
+    pub fn tell_bans(&mut self) {
+        self.begin();
+        for (shard, sink) in self.shards.iter_mut().zip(&mut self.sinks) {
+            shard.on_bans_changed(self.now, sink);
+        }
+        self.settle();
     }
 
     /// There is room for what is to be kept, or none, or never will be again.
