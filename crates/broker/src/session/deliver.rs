@@ -110,7 +110,7 @@ impl Session {
     fn send_first(&mut self, owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
         if self.has_room(turn, fx) {
             self.begin_flight(owed, turn);
-            self.send_in_flight(turn, fx);
+            self.send_last(turn, fx);
         } else {
             self.enqueue(owed, turn, fx);
         }

@@ -26,6 +26,8 @@ pub(crate) struct InFlight {
     may_have_left: bool,
     /// The record that what is to be sent next waits for.
     record: Position,
+    /// Whether it is owed only when it has left: what is replayed counts then.
+    is_replay: bool,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,7 @@ impl InFlight {
     /// What the last run of the node sent, or may have sent.
     pub(super) fn restored(RestoredFlight { id, message }: RestoredFlight) -> Self {
         let stage = message.map_or(Stage::Released, |stored| Stage::Published(Held::Stored(stored)));
-        Self { id, stage, may_have_left: true, record: Position::default() }
+        Self { id, stage, may_have_left: true, record: Position::default(), is_replay: false }
     }
 
     /// The message, if it is kept by the journal alone.
@@ -185,8 +187,8 @@ impl Session {
         let weight_bytes = owed.message.weight_bytes();
         self.in_flight_bytes += weight_bytes;
         turn.counters.wait(weight_bytes as u64);
-        let stage = Stage::Published(Held::Loaded(owed));
-        self.in_flight.push_back(InFlight { id, stage, may_have_left: false, record });
+        let (is_replay, stage) = (owed.is_replay, Stage::Published(Held::Loaded(owed)));
+        self.in_flight.push_back(InFlight { id, stage, may_have_left: false, record, is_replay });
     }
 
     /// An entry counts as waiting no more, if it did.
@@ -200,6 +202,7 @@ impl Session {
         counters.wait_no_more(held.weight_bytes() as u64);
         match fate {
             Fate::Sent | Fate::TooLarge => counters.sent += 1,
+            Fate::TooLate | Fate::Denied if entry.is_replay => counters.routed -= 1,
             Fate::TooLate => counters.dropped += 1,
             Fate::Denied => counters.withheld += 1,
         }
@@ -267,15 +270,26 @@ impl Session {
             if self.sent >= window || is_stored || !self.has_room(turn, fx) {
                 return false;
             }
-            match self.send_entry(self.sent, turn, fx) {
-                Fate::Sent => {
-                    self.count_out(self.sent, Fate::Sent, turn);
-                    self.sent += 1;
-                }
-                fate => self.give_up(self.sent, fate, turn),
-            }
+            self.send_next(turn, fx);
         }
         true
+    }
+
+    /// Sends a message that was put in flight just now, if there was room for it and nothing stands before it.
+    pub(super) fn send_last(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) {
+        if self.sent + 1 == self.in_flight.len() && self.is_held_up(turn) {
+            self.send_next(turn, fx);
+        }
+    }
+
+    fn send_next(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) {
+        match self.send_entry(self.sent, turn, fx) {
+            Fate::Sent => {
+                self.count_out(self.sent, Fate::Sent, turn);
+                self.sent += 1;
+            }
+            fate => self.give_up(self.sent, fate, turn),
+        }
     }
 
     /// Frees the memory of what is in flight and kept by the journal.

@@ -24,6 +24,8 @@ pub(crate) struct Owed {
     pub(crate) retain: bool,
     /// Whether the journal keeps it for this session.
     pub(crate) is_kept: bool,
+    /// Whether it comes from the retained store, for a subscription that was made later.
+    pub(crate) is_replay: bool,
     pub(crate) ids: SmallVec<[SubscriptionId; 1]>,
     /// The group it is owed to, which it goes back to when this session cannot take it.
     pub(crate) share: Option<Arc<Share>>,
@@ -40,6 +42,7 @@ impl Owed {
             retain: message.retain && target.retain_as_published,
             // A session that does not outlive its connection never comes to.
             is_kept: message.origin.is_some() && target.is_owed(message.qos),
+            is_replay: false,
             ids: target.ids.clone(),
             share: target.share.clone(),
             epoch,
@@ -50,7 +53,8 @@ impl Owed {
     pub(crate) fn read_back(found: FoundMessage) -> Self {
         let FoundMessage { message, qos, retain, ids, share } = found;
         let share = share.map(|(name, filter)| Arc::new(Share::new(name, filter)));
-        Self { message, qos, retain, is_kept: true, ids: SmallVec::from_slice(&ids), share, epoch: None }
+        let ids = SmallVec::from_slice(&ids);
+        Self { message, qos, retain, is_kept: true, is_replay: false, ids, share, epoch: None }
     }
 
     /// Bytes that count against byte limits.

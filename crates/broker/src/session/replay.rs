@@ -59,13 +59,10 @@ impl Session {
                 if no_local && message.publisher.is(&self.facts.subject.client_id) {
                     continue;
                 }
-                let ids = id.into_iter().collect();
-                let qos = qos.min(message.qos);
-                self.offer(
-                    Owed { message, qos, retain: true, ids, share: None, is_kept: false, epoch: None },
-                    turn,
-                    fx,
-                );
+                let (qos, ids) = (qos.min(message.qos), id.into_iter().collect());
+                let (is_kept, is_replay) = (false, true);
+                let owed = Owed { message, qos, retain: true, ids, share: None, is_kept, is_replay, epoch: None };
+                self.offer(owed, turn, fx);
             }
             match page.next {
                 Some(topic) => self.replayed_up_to(Some(topic)),
@@ -83,9 +80,9 @@ impl Session {
         }
     }
 
-    /// Whether a message of this weight would go out at once.
+    /// Whether a message of this weight would go out at once, or as soon as it is written down.
     fn may_replay(&self, weight_bytes: usize, turn: &Turn<'_>, fx: &mut impl Effects) -> bool {
-        let is_behind = !self.queue.is_empty() || self.next_record().is_some();
+        let is_behind = !self.queue.is_empty() || self.is_held_up(turn);
         !is_behind && self.window_takes(weight_bytes, turn.limits) && self.has_room(turn, fx)
     }
 }

@@ -309,3 +309,56 @@ fn v5_4_3_3_8_a_flow_goes_on_as_far_as_it_is_written() {
     world.expect(to, &["publish x=o q2 #3"]);
     assert_eq!(world.counters().queued, 0);
 }
+
+#[test]
+fn retained_messages_of_qos_2_are_written_down_many_at_a_time_for_a_session_that_lasts() {
+    let mut world = world(1);
+    let (from, to) = (world.connect(&v5("from")), world.connect(&lasting("to")));
+    for value in 1..=5 {
+        let topic = format!("r/{value}");
+        world.publish(from, Publish { delivery: qos2(value), retain: true, ..message(&topic, "m") });
+    }
+    world.hold_journal(true);
+    world.subscribe_with(to, None, &[("r/#", options(2))]);
+    world.expect(to, &[]);
+    world.hold_journal(false);
+    let shown = world.take(to);
+    assert_eq!(shown[0], "suback 1 02");
+    assert_eq!(shown[1..], (1..=5).map(|n| format!("publish r/{n}=m q2 #{n} retain")).collect::<Vec<_>>());
+    let mut world = restart(world, 2, 1);
+    let to = world.admit(&lasting("to"));
+    let again: Vec<_> = (1..=5).map(|n| format!("publish r/{n}=m q2 #{n} dup retain")).collect();
+    assert_eq!(world.take(to)[1..], again);
+}
+
+#[test]
+fn i6_the_retained_message_is_the_last_acknowledged_one_or_a_later_one_at_any_cut() {
+    let play = || {
+        let mut world = world(2);
+        let writers = ["from", "to"].map(|name| world.connect(&v5(name)));
+        assert_ne!(writers[0].shard, writers[1].shard);
+        world.durable_until(0);
+        for value in 1..=8_u16 {
+            let writer = writers[usize::from(value / 2 % 2)];
+            // The fifth clears the topic.
+            let payload = if value == 5 { String::new() } else { value.to_string() };
+            world.publish(writer, Publish { delivery: qos1(value), retain: true, ..message("r", &payload) });
+        }
+        (world, writers)
+    };
+    for cut in play().0.cuts() {
+        let (mut world, writers) = play();
+        world.durable_until(cut);
+        let acknowledged = writers.into_iter().flat_map(|writer| world.take(writer));
+        let last = acknowledged.map(|line| line.split(' ').nth(1).unwrap().parse::<u16>().unwrap()).max();
+        let mut world = world.crash(cut, 3, 1);
+        let to = world.connect(&v5("reader"));
+        world.subscribe_with(to, None, &[("r", options(0))]);
+        let lines = world.take(to);
+        let expected = match last {
+            None | Some(5) => vec!["suback 1 00".to_owned()],
+            Some(value) => vec!["suback 1 00".to_owned(), format!("publish r={value} retain")],
+        };
+        assert_eq!(lines, expected, "cut {cut}");
+    }
+}
