@@ -208,3 +208,139 @@ impl Work {
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.figures();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::mpsc::{Receiver, channel};
+
+    use motte_broker::policy::{ClientId, Identity, Subject};
+    use motte_broker::{Journal, Millis, Position, Record};
+
+    use super::*;
+    use crate::clock::{Clock, Reading};
+    use crate::disk::{Calls, Failure, Fault, SimDisk};
+    use crate::engine::{FreeBytes, Settings};
+    use crate::journal::ShardJournal;
+
+    struct Kit {
+        disk: SimDisk,
+        free: Arc<AtomicU64>,
+        keeper: Keeper,
+        journal: ShardJournal,
+        told: Receiver<Notice>,
+    }
+
+    impl Kit {
+        fn new(disk: SimDisk, mode: Mode) -> Self {
+            let free = Arc::new(AtomicU64::new(u64::MAX));
+            let read = Arc::clone(&free);
+            let clock = Clock::new(|| Reading { wall_ms: 1, since_boot_ms: 1, boot_id: 1 });
+            let settings = Settings {
+                free: FreeBytes(Arc::new(move || Some(read.load(Ordering::Relaxed)))),
+                acknowledges_at_once: mode != Mode::Sync,
+                ..Settings::new(clock)
+            };
+            let mut engine = Engine::open(disk.clone(), settings).expect("it opens").engine;
+            let journal = engine.journals(1).pop().expect("one shard, one journal");
+            let (tell, told) = channel();
+            let notify = Box::new(move |notice| drop(tell.send(notice)));
+            let keeper = Keeper::start(engine, mode, notify).expect("a thread starts");
+            Self { disk, free, keeper, journal, told }
+        }
+
+        fn open_session(&mut self, client_id: &str) -> Position {
+            let owner = Subject { identity: Identity::Anonymous, client_id: ClientId(client_id.into()) };
+            let opened = Record::SessionOpened { owner: &owner, expiry_s: 9, mount_point: "" };
+            let position = self.journal.append(&opened);
+            self.journal.hand_over(Millis(1));
+            position
+        }
+
+        fn told(&self) -> Notice {
+            self.told.recv_timeout(Duration::from_secs(20)).expect("the keeper tells in time")
+        }
+    }
+
+    fn sessions(disk: &SimDisk) -> usize {
+        let settings = Settings::new(Clock::new(|| Reading { wall_ms: 1, since_boot_ms: 1, boot_id: 1 }));
+        let image = disk.power_cut(&crate::disk::Cut::Nothing, &mut || 0);
+        Engine::open(SimDisk::from_image(image), settings).expect("it opens").restored.sessions.len()
+    }
+
+    #[test]
+    fn what_is_told_to_be_durable_survives_a_power_cut() {
+        let mut kit = Kit::new(SimDisk::new(), Mode::Sync);
+        let position = kit.open_session("a");
+        assert!(matches!(kit.told(), Notice::Durable(ShardId(0))));
+        assert_eq!((kit.journal.durable(), kit.journal.backlog_bytes()), (position, 0));
+        assert_eq!(sessions(&kit.disk), 1);
+        kit.open_session("b");
+        kit.keeper.stop().expect("the disk works");
+        assert_eq!(sessions(&kit.disk), 2);
+    }
+
+    #[test]
+    fn in_mode_interval_nobody_waits_and_the_end_keeps_everything() {
+        let mut kit = Kit::new(SimDisk::new(), Mode::Interval(Duration::from_secs(3_600)));
+        let position = kit.open_session("a");
+        assert_eq!(kit.journal.durable(), position);
+        kit.keeper.stop().expect("the disk works");
+        assert!(kit.told.try_recv().is_err(), "nobody is notified");
+        assert_eq!(sessions(&kit.disk), 1);
+    }
+
+    #[test]
+    fn in_mode_interval_everything_is_kept_after_the_interval() {
+        let mut kit = Kit::new(SimDisk::new(), Mode::Interval(Duration::from_millis(5)));
+        let before = kit.keeper.figures().commits;
+        kit.open_session("a");
+        while kit.keeper.figures().commits == before {
+            std::thread::yield_now();
+        }
+        assert_eq!(sessions(&kit.disk), 1);
+    }
+
+    #[test]
+    fn r04_a_failed_sync_is_final() {
+        let mut kit = Kit::new(SimDisk::new(), Mode::Sync);
+        kit.disk.fail(Some(Fault { calls: Calls::Sync, after: 0, times: 1, failure: Failure::Io }));
+        kit.open_session("a");
+        assert!(matches!(kit.told(), Notice::State(JournalState::Failed)));
+        assert_eq!((kit.journal.state(), kit.journal.durable()), (JournalState::Failed, Position(0)));
+        // The disk works again, and nothing is written to it any more.
+        let calls = kit.disk.calls();
+        kit.open_session("b");
+        assert_eq!(kit.keeper.figures().state, JournalState::Failed);
+        assert!(matches!(kit.keeper.stop(), Err(StopError::Failed(_))));
+        assert_eq!((kit.journal.durable(), kit.disk.calls()), (Position(0), calls));
+    }
+
+    #[test]
+    fn r03_a_full_disk_is_told_and_met_by_no_write() {
+        let mut kit = Kit::new(SimDisk::new(), Mode::Sync);
+        kit.free.store(11 << 20, Ordering::Relaxed);
+        kit.open_session("a");
+        // The reserve is for what was taken before, and for what makes room.
+        assert!(matches!(kit.told(), Notice::Durable(_)));
+        assert!(matches!(kit.told(), Notice::State(JournalState::Full)));
+        kit.free.store(0, Ordering::Relaxed);
+        let position = kit.open_session("b");
+        assert_eq!(sessions(&kit.disk), 1);
+        kit.free.store(1 << 30, Ordering::Relaxed);
+        let both = [kit.told(), kit.told()];
+        assert!(both.iter().any(|notice| matches!(notice, Notice::Durable(_))), "{both:?}");
+        assert!(both.iter().any(|notice| matches!(notice, Notice::State(JournalState::Ready))), "{both:?}");
+        assert_eq!((kit.journal.durable(), kit.journal.state()), (position, JournalState::Ready));
+        kit.keeper.stop().expect("the disk works");
+    }
+
+    #[test]
+    fn r03_a_stop_without_room_says_so() {
+        let mut kit = Kit::new(SimDisk::new(), Mode::Sync);
+        kit.free.store(0, Ordering::Relaxed);
+        kit.open_session("a");
+        let stopped = kit.keeper.stop().map_err(|error| error.to_string());
+        assert!(stopped.is_err_and(|text| text.contains("no room on the disk")));
+    }
+}
