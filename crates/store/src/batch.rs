@@ -5,7 +5,7 @@
 
 use motte_broker::journal::Record;
 use motte_broker::restore::Fetch;
-use motte_broker::{Millis, Origin, Position, ShardId};
+use motte_broker::{Banned, Millis, Origin, Position, ShardId};
 
 use crate::clock::Reading;
 use crate::codec::{Malformed, Reader, put_blob};
@@ -45,6 +45,7 @@ const UNSUBSCRIBED: u8 = 16;
 const WILL_SET: u8 = 17;
 const WILL_CLEARED: u8 = 18;
 const REMOVED: u8 = 19;
+const BANNED: u8 = 20;
 
 /// A record as the engine reads it. `Name` stands for a session of the shard that wrote it.
 #[derive(Debug)]
@@ -127,6 +128,11 @@ pub(crate) enum Op<'a> {
     Removed {
         user: &'a str,
         at: Millis,
+    },
+    /// Until when, as the body of a row; none when somebody is kept out no longer.
+    Banned {
+        key: &'a [u8],
+        body: Option<&'a [u8]>,
     },
 }
 
@@ -220,9 +226,22 @@ fn put_session_record(out: &mut Vec<u8>, record: &Record<'_>, names: &mut Names<
             put_blob(out, user.0.as_bytes());
             out.extend_from_slice(&at.0.to_le_bytes());
         }
+        Record::Banned { who, until } => {
+            put_ban(out, who, true);
+            put_blob(out, &row::encode_ban(*until));
+        }
+        Record::Unbanned { who } => {
+            put_ban(out, who, false);
+            put_blob(out, &[]);
+        }
         // A kind the store does not know yet would be lost in silence.
         other => unreachable!("the store keeps every record, {other:?} too"),
     }
+}
+
+fn put_ban(out: &mut Vec<u8>, who: &Banned, holds: bool) {
+    out.extend_from_slice(&[BANNED, u8::from(holds)]);
+    put_blob(out, &row::ban_key(who));
 }
 
 fn put_named(out: &mut Vec<u8>, op: u8, name: u32) {
@@ -261,6 +280,10 @@ pub(crate) fn read<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, Malformed> {
         PUBLISHED => Op::Published { position: reader.u64()?, entry: entry::split(reader)? },
         FORGET_NAMES => Op::ForgetNames,
         RETAINED => Op::Retained { topic: reader.text()?, origin: some_origin(reader)?, serial: reader.u64()? },
+        BANNED => {
+            let holds = reader.byte()? != 0;
+            Op::Banned { key: reader.blob()?, body: Some(reader.blob()?).filter(|_| holds) }
+        }
         REMOVED => Op::Removed { user: reader.text()?, at: Millis(reader.u64()?) },
         _ => read_named(op, reader)?,
     })

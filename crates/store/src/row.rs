@@ -6,8 +6,9 @@
 use motte_broker::journal::WillRecord;
 use motte_broker::mqtt::packet::RetainHandling;
 use motte_broker::mqtt::{ForwardedPropertiesBuf, Qos, SubscriptionId, SubscriptionOptions};
+use motte_broker::policy::{ClientId, UserName};
 use motte_broker::restore::StoredWill;
-use motte_broker::{Millis, Origin, Position, ShardId};
+use motte_broker::{Banned, Millis, Origin, Position, ShardId};
 
 use crate::clock::Reading;
 use crate::codec::{Malformed, Reader, checksum, put_blob, put_len, put_varint};
@@ -21,6 +22,8 @@ const HEAD: usize = 6;
 pub(crate) enum RowKind {
     /// State of the store.
     State,
+    /// Somebody who is kept out.
+    Ban,
     /// What a session is owed.
     Cursor,
     /// A subscription of a session.
@@ -35,8 +38,9 @@ pub(crate) enum RowKind {
     Removal,
 }
 
-const KINDS: [(u8, RowKind); 7] = [
+const KINDS: [(u8, RowKind); 8] = [
     (b'S', RowKind::State),
+    (b'b', RowKind::Ban),
     (b'c', RowKind::Cursor),
     (b'f', RowKind::Subscription),
     (b'r', RowKind::Retained),
@@ -60,6 +64,7 @@ impl RowKind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::State => "state",
+            Self::Ban => "ban",
             Self::Cursor => "cursor",
             Self::Subscription => "subscription",
             Self::Retained => "retained",
@@ -260,6 +265,33 @@ pub(crate) fn parse_millis(mut body: Reader<'_>) -> Result<Millis, Malformed> {
     let at = Millis(body.u64()?);
     body.end()?;
     Ok(at)
+}
+
+/// The key of somebody who is kept out.
+pub(crate) fn ban_key(who: &Banned) -> Vec<u8> {
+    match who {
+        Banned::User(UserName(name)) => RowKind::Ban.key(&[b"u", name.as_bytes()].concat()),
+        Banned::Client(ClientId(id)) => RowKind::Ban.key(&[b"c", id.as_bytes()].concat()),
+    }
+}
+
+/// Whom a key keeps out.
+pub(crate) fn banned_of(key: &[u8]) -> Result<Banned, Malformed> {
+    let text = text_of(key, 2)?.into();
+    match key.get(1) {
+        Some(b'u') => Ok(Banned::User(UserName(text))),
+        Some(b'c') => Ok(Banned::Client(ClientId(text))),
+        _ => Err(Malformed("it keeps out nobody of a known kind")),
+    }
+}
+
+/// Until when somebody is kept out.
+pub(crate) fn encode_ban(until: Option<Millis>) -> Vec<u8> {
+    until.map_or_else(Vec::new, encode_millis)
+}
+
+pub(crate) fn parse_ban(body: Reader<'_>) -> Result<Option<Millis>, Malformed> {
+    if body.is_empty() { Ok(None) } else { parse_millis(body).map(Some) }
 }
 
 /// State of the store, written with each commit.

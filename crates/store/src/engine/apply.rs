@@ -112,6 +112,7 @@ impl State {
                 *until = at.max(*until);
                 self.rows.insert(RowKind::Removal.key(user.as_bytes()), Some(row::encode_millis(*until)));
             }
+            Op::Banned { key, body } => drop(self.rows.insert(key.to_vec(), body.map(<[u8]>::to_vec))),
             other => self.apply_session_op(shard, &other),
         }
         Ok(())

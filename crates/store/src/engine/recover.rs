@@ -49,7 +49,9 @@ pub(crate) fn row_name(key: &[u8]) -> String {
     let Some(kind) = RowKind::of(key) else { return format!("row {key:02x?}") };
     match kind {
         RowKind::State => "state".to_owned(),
-        RowKind::Retained | RowKind::Removal => format!("{} {:?}", kind.name(), String::from_utf8_lossy(&key[1..])),
+        RowKind::Retained | RowKind::Removal | RowKind::Ban => {
+            format!("{} {:?}", kind.name(), String::from_utf8_lossy(&key[1..]))
+        }
         RowKind::Subscription => format!(
             "subscription {}/{:?}",
             row::session_of(key).unwrap_or(0),
@@ -125,6 +127,7 @@ impl State {
                 self.removals.insert(user.into(), at);
                 gathering.restored.removals.push((UserName(user.into()), at));
             }
+            RowKind::Ban => gathering.restored.bans.push((row::banned_of(key)?, row::parse_ban(body)?)),
             _ => {
                 let gathered = gathering.sessions.entry(row::session_of(key)?).or_default();
                 match kind {

@@ -70,6 +70,8 @@ pub enum DamageKind {
     Retained,
     /// That the messages of a user are withheld.
     Removal,
+    /// That somebody is kept out.
+    Ban,
     /// Messages.
     Messages,
 }
@@ -88,6 +90,7 @@ impl DamageKind {
             Self::Will => "will",
             Self::Retained => "retained",
             Self::Removal => "removal",
+            Self::Ban => "ban",
             Self::Messages => "messages",
         }
     }

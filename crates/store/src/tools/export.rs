@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use motte_broker::Origin;
 use motte_broker::mqtt::packet::RetainHandling;
 use motte_broker::mqtt::{ForwardedProperties, SubscriptionId, SubscriptionOptions};
+use motte_broker::policy::{ClientId, UserName};
 use motte_broker::restore::StoredWill;
+use motte_broker::{Banned, Origin};
 
 use super::blocks::{BlockSeen, Kept, walk};
 use super::error::ToolError;
@@ -18,7 +19,7 @@ use super::scan::{Seen, scan};
 use super::source::Source;
 use super::survey::Survey;
 use super::text::{
-    Bytes, Flight, Head, Line, Message, Owed, Position, Removed, Retained, Session, Subscription, TEXT_FORMAT,
+    Ban, Bytes, Flight, Head, Line, Message, Owed, Position, Removed, Retained, Session, Subscription, TEXT_FORMAT,
     TextWriter, Will,
 };
 use crate::codec::Malformed;
@@ -36,6 +37,7 @@ pub(crate) fn write(
     let texts = Texts::read(source, &survey.rows)?;
     put(&Line::Store(head(&survey.rows)))?;
     texts.removals.iter().try_for_each(|removed| put(&Line::Removed(removed.clone())))?;
+    texts.bans.iter().try_for_each(|ban| put(&Line::Banned(ban.clone())))?;
     for (client_id, number) in by_client_id(&survey.rows) {
         let row = &survey.rows.sessions[&number];
         put(&Line::Session(texts.session(&survey.rows, number, row)))?;
@@ -65,6 +67,7 @@ struct Texts {
     wills: BTreeMap<u32, StoredWill>,
     retained: Vec<Retained>,
     removals: Vec<Removed>,
+    bans: Vec<Ban>,
 }
 
 impl Texts {
@@ -100,6 +103,13 @@ impl Texts {
             Some(RowKind::Removal) => {
                 let at_ms = row::parse_millis(body)?.0;
                 self.removals.push(Removed { user: row::text_of(key, 1)?.to_owned(), at_ms });
+            }
+            Some(RowKind::Ban) => {
+                let (user, client_id) = match row::banned_of(key)? {
+                    Banned::User(UserName(name)) => (Some(name.to_string()), None),
+                    Banned::Client(ClientId(id)) => (None, Some(id.to_string())),
+                };
+                self.bans.push(Ban { user, client_id, until_ms: row::parse_ban(body)?.map(|at| at.0) });
             }
             Some(RowKind::State | RowKind::Cursor | RowKind::Session) | None => {}
         }

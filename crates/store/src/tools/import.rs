@@ -11,11 +11,11 @@ use motte_broker::mqtt::packet::RetainHandling;
 use motte_broker::mqtt::{ForwardedPropertiesBuf, Qos, SubscriptionId, SubscriptionOptions};
 use motte_broker::policy::{ClientId, Identity, Subject, UserName};
 use motte_broker::restore::StoredMessage;
-use motte_broker::{self as broker, Millis, Origin, ShardId};
+use motte_broker::{self as broker, Banned, Millis, Origin, ShardId};
 
 use super::error::ToolError;
 use super::text::{
-    Bytes, Head, Line, Message, Owed, Position, Removed, Retained, Session, Subscription, TEXT_FORMAT, TextError,
+    Ban, Bytes, Head, Line, Message, Owed, Position, Removed, Retained, Session, Subscription, TEXT_FORMAT, TextError,
     TextReader, Will,
 };
 use super::write::StoreWriter;
@@ -115,6 +115,14 @@ impl Import {
             Line::Retained(retained) => self.retained(&retained, out),
             Line::Removed(Removed { user, at_ms }) => {
                 Ok(out.row(RowKind::Removal.key(user.as_bytes()), &row::encode_millis(Millis(at_ms)))?)
+            }
+            Line::Banned(Ban { user, client_id, until_ms }) => {
+                let who = match (user, client_id) {
+                    (Some(name), None) => Banned::User(UserName(name.into())),
+                    (None, Some(id)) => Banned::Client(ClientId(id.into())),
+                    _ => return Err("it keeps out a user or a client identifier, one of them".into()),
+                };
+                Ok(out.row(row::ban_key(&who), &row::encode_ban(until_ms.map(Millis)))?)
             }
         }
     }

@@ -54,7 +54,7 @@ fn write_rows(source: &Source, survey: &Survey, out: &mut StoreWriter) -> Result
             Some(RowKind::Retained) => {
                 row::parse_retained(body).is_ok_and(|(origin, _)| !survey.blocks.missing_retained.contains_key(&origin))
             }
-            Some(RowKind::Removal) => true,
+            Some(RowKind::Removal | RowKind::Ban) => true,
             // These are mended.
             Some(RowKind::State | RowKind::Cursor) | None => false,
         };

@@ -99,6 +99,10 @@ impl Rows {
                 row::parse_will(body)?;
                 self.wills.insert(row::session_of(key)?);
             }
+            RowKind::Ban => {
+                row::banned_of(key)?;
+                row::parse_ban(body)?;
+            }
             RowKind::Removal => {
                 row::text_of(key, 1)?;
                 row::parse_millis(body)?;

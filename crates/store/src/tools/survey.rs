@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use motte_broker::Origin;
+use motte_broker::policy::{ClientId, UserName};
+use motte_broker::{Banned, Origin};
 
 use super::blocks::{Blocks, BrokenBlock, place};
 use super::damage::{Counts, Damage, DamageKind, Report};
@@ -151,6 +152,10 @@ fn broken_row(rows: &Rows, blocks: &Blocks, broken: &BrokenRow) -> Damage {
             let what = format!("that the messages of the removed user {user:?} are withheld: {why}");
             Damage::new(DamageKind::Removal, what, "nothing; stored messages of that user are no longer withheld")
         }
+        Some(RowKind::Ban) => {
+            let what = format!("that {} is kept out: {why}", ban_name(key));
+            Damage::new(DamageKind::Ban, what, "the ban; it has to be made again")
+        }
         Some(RowKind::Session) | None => Damage::new(DamageKind::Engine, format!("a row: {why}"), "the row"),
     };
     damage.sessions.extend(named);
@@ -178,6 +183,7 @@ fn row_gap(rows: &Rows, blocks: &Blocks, range: &GapRange) -> Damage {
         (RowKind::Session, "sessions"),
         (RowKind::Will, "wills"),
         (RowKind::Removal, "that messages of removed users are withheld"),
+        (RowKind::Ban, "bans"),
     ];
     let mut lost: Vec<String> =
         kinds.iter().filter(|(kind, _)| touches(*kind)).map(|(_, word)| (*word).to_owned()).collect();
@@ -222,7 +228,16 @@ fn row_name(key: &[u8]) -> String {
         Some(RowKind::Session) => format!("session number {session}"),
         Some(RowKind::Will) => format!("the will of session number {session}"),
         Some(RowKind::Removal) => format!("the removed user {:?}", text(1)),
+        Some(RowKind::Ban) => format!("the ban of {}", ban_name(key)),
         None => String::from("a row"),
+    }
+}
+
+fn ban_name(key: &[u8]) -> String {
+    match row::banned_of(key) {
+        Ok(Banned::User(UserName(name))) => format!("the user {name:?}"),
+        Ok(Banned::Client(ClientId(id))) => format!("the client identifier {id:?}"),
+        Err(_) => String::from("somebody"),
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) enum Line {
     Retained(Retained),
     /// A user whose messages are withheld.
     Removed(Removed),
+    /// Somebody who is kept out.
+    Banned(Ban),
     /// The last line.
     End(End),
 }
@@ -159,6 +161,16 @@ pub(crate) struct Retained {
 pub(crate) struct Removed {
     pub(crate) user: String,
     pub(crate) at_ms: u64,
+}
+
+/// Somebody who is kept out: a user or a client identifier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ban {
+    pub(crate) user: Option<String>,
+    pub(crate) client_id: Option<String>,
+    /// `null` is for good.
+    pub(crate) until_ms: Option<u64>,
 }
 
 /// What was before it.

@@ -387,3 +387,19 @@ fn a_message_is_found_by_its_bytes_at_any_size() {
     let lens: Vec<_> = world.payloads("c", &sent).iter().map(String::len).collect();
     assert_eq!(lens, sizes);
 }
+
+#[test]
+fn who_is_kept_out_stays_out_until_let_in() {
+    use motte_broker::Banned;
+    use motte_broker::policy::{ClientId, UserName};
+    let [user, client] = [Banned::User(UserName("x".into())), Banned::Client(ClientId("x".into()))];
+    let mut world = World::new(1);
+    world.append(0, &Record::Banned { who: &user, until: Some(Millis(70)) });
+    world.append(0, &Record::Banned { who: &client, until: None });
+    world.commit();
+    let mut world = world.kill(1);
+    assert_eq!(world.restored.bans, [(client.clone(), None), (user.clone(), Some(Millis(70)))]);
+    world.append(0, &Record::Unbanned { who: &client });
+    world.commit();
+    assert_eq!(world.kill(1).restored.bans, [(user, Some(Millis(70)))]);
+}
