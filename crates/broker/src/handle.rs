@@ -8,6 +8,7 @@ mod auth;
 mod connect;
 mod disconnect;
 mod group;
+mod handover;
 mod publish;
 mod restore;
 mod subscribe;
@@ -292,10 +293,15 @@ impl<J: Journal> Shard<J> {
         fx: &mut impl Effects,
     ) {
         let session = &mut self.sessions[slot];
-        session.on_fetched(messages, &mut self.core.turn(&mut self.journal, now), fx);
-        if session.link.is_some() {
-            self.pump(slot, now, fx);
+        if session.link.is_none() {
+            self.hand_over(slot, messages, now, fx);
+            return;
         }
+        session.on_fetched(messages, &mut self.core.turn(&mut self.journal, now), fx);
+        if session.has_left_group {
+            self.pass_left_on(slot, now, fx);
+        }
+        self.pump(slot, now, fx);
     }
 
     /// A timer of a session is due.

@@ -221,6 +221,18 @@ impl Routes {
         trie.find(&share.filter)?.groups.get(&share.name)?.choose(rate)
     }
 
+    /// Whether the group of a filter has a member for which `is_it` holds.
+    pub(crate) fn has_member(
+        &self,
+        filter: &SubscriptionFilter<'_>,
+        is_it: impl Fn(SessionRef, Readiness) -> bool,
+    ) -> bool {
+        let text = filter.filter.as_str();
+        let trie = self.stripe_of_filter(text).trie.read();
+        let group = filter.share.and_then(|name| trie.find(text)?.groups.get(name.as_str()));
+        group.is_some_and(|group| group.has_member(is_it))
+    }
+
     /// The generations that decide about `topic`.
     pub(crate) fn generations(&self, topic: &str) -> Generations {
         Generations {

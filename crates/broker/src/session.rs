@@ -5,6 +5,7 @@
 
 pub(crate) mod deliver;
 pub(crate) mod flight;
+pub(crate) mod handover;
 pub(crate) mod ids;
 mod owed;
 pub(crate) mod queue;
@@ -71,6 +72,10 @@ pub(crate) struct Session {
     queue: Queue,
     /// Whether messages were asked back from the journal and have not come.
     is_fetching: bool,
+    /// How many references are still to be looked at for messages that other members of its groups can take.
+    handover: Option<usize>,
+    /// Whether it has left a group, whose messages may be among what waits.
+    pub(crate) has_left_group: bool,
     replays: VecDeque<Replay>,
     missed: Missed,
 }
@@ -106,6 +111,8 @@ impl Session {
             unsure_until: None,
             queue: Queue::default(),
             is_fetching: false,
+            handover: None,
+            has_left_group: false,
             replays: VecDeque::new(),
             missed: Missed::default(),
         }
@@ -132,6 +139,7 @@ impl Session {
         self.sent = 0;
         self.facts.room.tell_packet_size(link.packet_size_max);
         self.link = Some(link);
+        self.end_handover();
     }
 
     /// The connection is gone.

@@ -24,6 +24,7 @@ use crate::restore::{Fetched, RestoredSession};
 use crate::routes::{SessionKey, SessionRef};
 use crate::session::Session;
 use crate::session::deliver::Turn;
+use crate::session::handover::Estate;
 use crate::shared::{Removals, Shared};
 use crate::sys::{Board, NodeFigures};
 use crate::timer::Timers;
@@ -79,6 +80,8 @@ pub struct Shard<J> {
     pub(crate) sessions: Slab<Session>,
     /// Slot of each client id. Ordered: the keys are chosen by peers.
     pub(crate) clients: BTreeMap<Arc<str>, usize>,
+    /// What sessions that ended leave to their groups.
+    pub(crate) estates: BTreeMap<SessionKey, Estate>,
     /// Slot of each link's session.
     pub(crate) links: BTreeMap<LinkId, usize>,
     /// Slots whose links have acknowledgements waiting for the journal.
@@ -147,6 +150,7 @@ impl<J: Journal> Shard<J> {
             core,
             sessions: Slab::new(),
             clients: BTreeMap::new(),
+            estates: BTreeMap::new(),
             links: BTreeMap::new(),
             unacknowledged: BTreeSet::new(),
             board: Board::default(),
@@ -237,6 +241,8 @@ impl<J: Journal> Shard<J> {
         self.begin();
         if let Some(slot) = self.slot(fetched.session) {
             self.take_fetched(slot, fetched.messages, now, fx);
+        } else {
+            self.settle_estate(fetched.session, fetched.messages, now, fx);
         }
     }
 

@@ -187,6 +187,7 @@ impl<J: Journal> Shard<J> {
 
     /// A new session of `owner`, which was counted as one of its owner's.
     pub(super) fn open(&mut self, owner: Subject, mount_point: MountPoint) -> usize {
+        self.close_estate_of(&owner.client_id.0);
         let entry = self.sessions.vacant_entry();
         let key = SessionKey { slot: entry.key(), serial: self.core.next_serial };
         self.core.next_serial += 1;

@@ -129,6 +129,8 @@ impl<J: Journal> Shard<J> {
         self.leave_waiting(slot, now, fx);
         let session = &mut self.sessions[slot];
         session.unload(&mut self.core.turn(&mut self.journal, now));
+        self.begin_handover(slot, now);
+        let session = &mut self.sessions[slot];
         let will_delay_s = session.will.as_ref().map(|will| will.delay_s(expiry_s));
         let timers = &mut self.core.timers;
         let ends = (expiry_s != u32::MAX).then(|| now.plus_s(expiry_s));
@@ -157,13 +159,10 @@ impl<J: Journal> Shard<J> {
         self.core.timers.clear(&mut session.armed, session.key);
         self.leave_groups(&mut session, now, fx);
         session.report_missed(fx);
-        session.discard(&mut self.core.turn(&mut self.journal, now));
         self.clients.remove(session.client_id());
         self.core.shared.owners.leave(&session.facts.subject.identity);
         self.core.counters.sessions -= 1;
-        if session.is_recorded {
-            self.journal.append(&Record::SessionClosed { client_id: session.client_id() });
-        }
+        self.close_session(session, now, fx);
     }
 
     /// The session's time is over.

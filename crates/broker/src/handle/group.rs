@@ -43,11 +43,11 @@ impl PassedOn {
 
 /// The member a message leaves, and how well it could still take it.
 #[derive(Clone, Copy)]
-struct Leaving<'a> {
-    key: SessionKey,
-    facts: &'a Arc<Facts>,
-    readiness: Readiness,
-    times: u8,
+pub(super) struct Leaving<'a> {
+    pub(super) key: SessionKey,
+    pub(super) facts: &'a Arc<Facts>,
+    pub(super) readiness: Readiness,
+    pub(super) times: u8,
 }
 
 impl<J: Journal> Shard<J> {
@@ -81,6 +81,16 @@ impl<J: Journal> Shard<J> {
         fx: &mut impl Effects,
     ) {
         self.pass_waiting_on(slot, Readiness::Full, |share| share.is(filter), now, fx);
+        // What is only kept by the journal follows when it is read back.
+        self.sessions[slot].note_left_group();
+        self.begin_handover(slot, now);
+    }
+
+    /// Messages of groups that a session has left were read back for it: they go to the other members, if there are.
+    pub(super) fn pass_left_on(&mut self, slot: usize, now: Millis, fx: &mut impl Effects) {
+        let groups = self.sessions[slot].groups();
+        let is_left = |share: &Share| groups.iter().all(|text| **text != *share.text());
+        self.pass_waiting_on(slot, Readiness::Full, is_left, now, fx);
     }
 
     /// A link ended and its session goes on: what waits for groups goes to members that are online.
@@ -148,7 +158,7 @@ impl<J: Journal> Shard<J> {
     }
 
     /// Gives a message to another member that can take it better; tells whether there was one.
-    fn pass_on(&mut self, owed: &Owed, leaving: Leaving<'_>, now: Millis, fx: &mut impl Effects) -> bool {
+    pub(super) fn pass_on(&mut self, owed: &Owed, leaving: Leaving<'_>, now: Millis, fx: &mut impl Effects) -> bool {
         let message = &owed.message;
         let may_go_on = leaving.times < TIMES_PASSED_MAX && !message.is_expired(now);
         let Some(share) = owed.share.as_ref().filter(|_| may_go_on) else { return false };

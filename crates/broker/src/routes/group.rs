@@ -38,6 +38,11 @@ impl Share {
         &self.filter
     }
 
+    /// The group as it is subscribed to.
+    pub(crate) fn text(&self) -> String {
+        format!("$share/{}/{}", self.name, self.filter)
+    }
+
     /// Whether `filter` is a subscription to this group.
     pub(crate) fn is(&self, filter: &SubscriptionFilter<'_>) -> bool {
         filter.share.is_some_and(|name| *name.as_str() == *self.name) && *filter.filter.as_str() == *self.filter
@@ -109,6 +114,11 @@ impl Group {
         }
         let (session, subscription) = chosen;
         Some((session.shard, self.target(*session, subscription)))
+    }
+
+    /// Whether a member can take messages as it is asked here; of what size and QoS they are is not looked at.
+    pub(super) fn has_member(&self, is_it: impl Fn(SessionRef, Readiness) -> bool) -> bool {
+        self.members.iter().any(|(session, one)| is_it(*session, one.facts.room.readiness(Qos::AtLeastOnce, 0)))
     }
 
     fn target(&self, session: SessionRef, subscription: &Subscription) -> Target {

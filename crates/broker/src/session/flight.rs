@@ -3,6 +3,7 @@
 //! Called by `handle/ack` and `session/deliver`. The window is counted in entries, from PUBLISH to PUBACK or PUBCOMP,
 //! and in bytes, from PUBLISH to PUBACK or PUBREC.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use motte_mqtt::{Ack, Packet, PacketId, Qos, ReasonCode};
@@ -129,6 +130,19 @@ impl Session {
             }
         }
         unacknowledged
+    }
+
+    /// The session ends: takes out the unacknowledged QoS 1 messages of groups that only the journal keeps, each with
+    /// whether it counts as waiting.
+    pub(super) fn take_stored_of_groups(&mut self) -> VecDeque<(StoredRef, bool)> {
+        let mut taken = VecDeque::new();
+        self.in_flight.retain(|entry| {
+            let stored = entry.stored().filter(|stored| stored.is_shared);
+            let stored = stored.filter(|stored| stored.qos == Qos::AtLeastOnce || !entry.may_have_left);
+            taken.extend(stored.map(|stored| (stored, !entry.may_have_left)));
+            stored.is_none()
+        });
+        taken
     }
 
     /// The session ends: what waited for its record is dropped.

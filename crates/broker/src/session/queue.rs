@@ -43,10 +43,12 @@ pub(crate) enum Front<'a> {
     Stored(StoredRef),
 }
 
-/// The queue: what is loaded, then the references.
+/// The queue: what is loaded, then the references. Those that were passed over by [`Queue::next_shared`] stand apart
+/// until [`Queue::rejoin`].
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     loaded: VecDeque<Owed>,
+    passed_over: Refs,
     refs: Refs,
     /// What stands behind a reference and is kept by nobody else.
     in_memory: BTreeMap<u64, Owed>,
@@ -67,9 +69,10 @@ impl Queue {
         let stored = if holding == Holding::Memory { None } else { owed.stored() };
         let is_open =
             holding == Holding::Window && self.loaded.len() < WINDOW_MESSAGES && self.memory_bytes < WINDOW_BYTES;
-        match stored.filter(|_| !is_open || !self.refs.is_empty()) {
+        let is_first = self.passed_over.is_empty() && self.refs.is_empty();
+        match stored.filter(|_| !is_open || !is_first) {
             Some(stored) => self.refs.push_back(Packed::stored(&stored)),
-            None if self.refs.is_empty() => {
+            None if is_first => {
                 self.memory_bytes += owed.memory_bytes();
                 self.loaded.push_back(owed);
             }
@@ -103,9 +106,14 @@ impl Queue {
                 Some(stored) => Packed::stored(&stored),
                 None => self.number(owed),
             };
-            self.refs.push_front(packed);
+            self.first_refs().push_front(packed);
         }
         self.loaded.shrink_to_fit();
+    }
+
+    /// The references that come first.
+    fn first_refs(&mut self) -> &mut Refs {
+        if self.passed_over.is_empty() { &mut self.refs } else { &mut self.passed_over }
     }
 
     /// Whether a message of this weight would be taken within the limits.
@@ -134,6 +142,7 @@ impl Queue {
         while let Some(owed) = other.loaded.pop_front() {
             self.push(owed, holding, limits);
         }
+        other.rejoin();
         while let Some(packed) = other.refs.pop_front() {
             match packed.meant() {
                 Meant::Stored(stored) => self.push_stored(&stored, limits),
@@ -148,7 +157,8 @@ impl Queue {
     /// The oldest.
     pub(crate) fn front(&mut self) -> Front<'_> {
         self.surface();
-        match (self.loaded.front(), self.refs.front().map(Packed::meant)) {
+        let first = self.first_refs().front().map(Packed::meant);
+        match (self.loaded.front(), first) {
             (Some(owed), _) => Front::Loaded(owed),
             (None, Some(Meant::Stored(stored))) => Front::Stored(stored),
             (None, _) => Front::Nothing,
@@ -174,7 +184,7 @@ impl Queue {
 
     fn pop_stored(&mut self) -> Option<StoredRef> {
         let Front::Stored(stored) = self.front() else { return None };
-        self.refs.pop_front();
+        self.first_refs().pop_front();
         self.bytes -= u64::from(stored.weight_bytes);
         Some(stored)
     }
@@ -191,8 +201,8 @@ impl Queue {
         if !self.loaded.is_empty() {
             return;
         }
-        if let Some(Meant::InMemory(number)) = self.refs.front().map(Packed::meant) {
-            self.refs.pop_front();
+        if let Some(Meant::InMemory(number)) = self.first_refs().front().map(Packed::meant) {
+            self.first_refs().pop_front();
             self.loaded.push_back(self.in_memory.remove(&number).expect("a number stands for a message"));
         }
     }
@@ -202,7 +212,7 @@ impl Queue {
         if self.loaded.len() > LOW_MESSAGES || self.memory_bytes > BATCH_BYTES {
             return Vec::new();
         }
-        batch(self.refs.iter().map_while(|packed| match packed.meant() {
+        batch(self.passed_over.iter().chain(self.refs.iter()).map_while(|packed| match packed.meant() {
             Meant::Stored(stored) => Some(stored),
             Meant::InMemory(_) => None,
         }))
@@ -210,11 +220,11 @@ impl Queue {
 
     /// Takes the first reference, if it is to this message. It is replaced by [`Queue::load`], or dropped.
     pub(crate) fn take_stored(&mut self, origin: Origin) -> Option<StoredRef> {
-        let Some(Meant::Stored(stored)) = self.refs.front().map(Packed::meant) else { return None };
+        let Some(Meant::Stored(stored)) = self.first_refs().front().map(Packed::meant) else { return None };
         if stored.origin != origin {
             return None;
         }
-        self.refs.pop_front();
+        self.first_refs().pop_front();
         self.bytes -= u64::from(stored.weight_bytes);
         Some(stored)
     }
@@ -224,6 +234,61 @@ impl Queue {
         self.bytes += owed.weight();
         self.memory_bytes += owed.memory_bytes();
         self.loaded.push_back(owed);
+    }
+
+    /// Lets what was passed over stand in front again; tells how many references there are.
+    pub(crate) fn rejoin(&mut self) -> usize {
+        let refs = std::mem::take(&mut self.refs);
+        self.passed_over.append(refs);
+        self.refs = std::mem::take(&mut self.passed_over);
+        self.refs.len()
+    }
+
+    /// The next messages of groups among the first `among` references that were not passed over; nothing when there is
+    /// none.
+    pub(crate) fn next_shared(&self, among: usize) -> Vec<Origin> {
+        batch(self.refs.iter().take(among).filter_map(Packed::shared))
+    }
+
+    /// Takes a message of a group out, if it is the next one of [`Queue::next_shared`]; what stands before it is passed
+    /// over. Tells how many references that makes.
+    pub(crate) fn take_shared(&mut self, origin: Origin) -> Option<(StoredRef, usize)> {
+        let before = self.refs.iter().take_while(|packed| packed.shared().is_none()).count();
+        let stored = self.refs.iter().nth(before).and_then(Packed::shared).filter(|stored| stored.origin == origin)?;
+        for _ in 0..before {
+            let packed = self.refs.pop_front().expect("they were counted");
+            self.passed_over.push_back(packed);
+        }
+        self.refs.pop_front();
+        self.bytes -= u64::from(stored.weight_bytes);
+        Some((stored, before + 1))
+    }
+
+    /// Puts back what [`Queue::take_shared`] took and nobody else can take.
+    pub(crate) fn pass_over(&mut self, stored: &StoredRef) {
+        self.bytes += u64::from(stored.weight_bytes);
+        self.passed_over.push_back(Packed::stored(stored));
+    }
+
+    /// Leaves only messages of groups that the journal keeps.
+    pub(crate) fn leave_shared(&mut self, mut gone: impl FnMut(Gone)) {
+        for owed in self.take_failing(|_| false) {
+            gone(Gone::from(&owed));
+        }
+        let bytes = &mut self.bytes;
+        self.refs.retain(|packed| {
+            let is_shared = packed.shared().is_some();
+            if !is_shared {
+                *bytes -= packed.weight();
+                gone(Gone { weight: packed.weight(), origin: None });
+            }
+            is_shared
+        });
+    }
+
+    /// Whether a message of a group is among the references.
+    pub(crate) fn has_shared(&self) -> bool {
+        self.passed_over.iter().chain(self.refs.iter()).any(|packed| packed.shared().is_some())
     }
 
     /// Takes out what does not pass, in order, of what is in memory.
@@ -240,10 +305,12 @@ impl Queue {
         let failing_later: Vec<(u64, Owed)> = self.in_memory.extract_if(.., leaves).collect();
         if !failing_later.is_empty() {
             let in_memory = &self.in_memory;
-            self.refs.retain(|packed| match packed.meant() {
-                Meant::InMemory(number) => in_memory.contains_key(&number),
-                Meant::Stored(_) => true,
-            });
+            for refs in [&mut self.passed_over, &mut self.refs] {
+                refs.retain(|packed| match packed.meant() {
+                    Meant::InMemory(number) => in_memory.contains_key(&number),
+                    Meant::Stored(_) => true,
+                });
+            }
         }
         failing.extend(failing_later.into_iter().map(|(_, owed)| owed));
         for owed in &failing {
@@ -271,7 +338,7 @@ impl Queue {
             gone(Gone::from(&owed));
         }
         let bytes = &mut self.bytes;
-        self.refs.retain(|packed| {
+        let mut passes = |packed: Packed| {
             let Meant::Stored(stored) = packed.meant() else { return true };
             let stays = stays(stored.accepted, stored.expires);
             if !stays {
@@ -279,7 +346,9 @@ impl Queue {
                 gone(Gone { weight: packed.weight(), origin: Some(stored.origin) });
             }
             stays
-        });
+        };
+        self.passed_over.retain(&mut passes);
+        self.refs.retain(&mut passes);
         self.expires = expires;
     }
 
@@ -290,7 +359,7 @@ impl Queue {
 
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
-        self.loaded.len() + self.refs.len()
+        self.loaded.len() + self.passed_over.len() + self.refs.len()
     }
 
     /// Bytes that wait.
@@ -298,9 +367,14 @@ impl Queue {
         self.bytes
     }
 
+    /// Whether references are among what waits.
+    pub(crate) fn is_stored(&self) -> bool {
+        !self.passed_over.is_empty() || !self.refs.is_empty()
+    }
+
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.loaded.is_empty() && self.refs.is_empty()
+        self.len() == 0
     }
 }
 

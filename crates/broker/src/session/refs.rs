@@ -84,6 +84,14 @@ impl Packed {
         })
     }
 
+    /// The message, if it is one of a group that the journal keeps.
+    pub(super) fn shared(self) -> Option<StoredRef> {
+        match self.meant() {
+            Meant::Stored(stored) if stored.is_shared => Some(stored),
+            Meant::Stored(_) | Meant::InMemory(_) => None,
+        }
+    }
+
     /// Bytes that count against byte limits.
     pub(super) fn weight(self) -> u64 {
         u64::from(self.weight_bytes)
@@ -151,6 +159,12 @@ impl Refs {
         Some(packed)
     }
 
+    /// Puts others behind its own.
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.chunks.append(&mut others.chunks);
+        self.len += others.len;
+    }
+
     /// Leaves those that pass, in order.
     pub(super) fn retain(&mut self, mut passes: impl FnMut(Packed) -> bool) {
         let mut len = 0;
@@ -204,7 +218,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn references_are_a_list_in_chunks(steps in prop::collection::vec((0_u8..4, 1_u64..600), 0..40)) {
+        fn references_are_a_list_in_chunks(steps in prop::collection::vec((0_u8..5, 1_u64..600), 0..40)) {
             let (mut refs, mut plain) = (Refs::default(), VecDeque::new());
             for (step, count) in steps {
                 match step {
@@ -219,6 +233,12 @@ mod tests {
                     2 => for _ in 0..count {
                         prop_assert_eq!(refs.pop_front().map(|packed| packed.position), plain.pop_front());
                     },
+                    3 => {
+                        let mut others = Refs::default();
+                        others.push_back(Packed::stored(&stored(count)));
+                        refs.append(others);
+                        plain.push_back(count);
+                    }
                     _ => {
                         refs.retain(|packed| packed.position % count != 0);
                         plain.retain(|n| n % count != 0);

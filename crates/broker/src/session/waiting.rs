@@ -14,6 +14,7 @@ use super::deliver::Turn;
 use super::queue::{Front, Gone, Holding, Owed, Queue, until};
 use crate::effects::Effects;
 use crate::limits::QueuePolicy;
+use crate::message::Origin;
 use crate::restore::{Fetch, FetchedMessage};
 use crate::shard::Millis;
 use crate::timer::TimerKind;
@@ -62,7 +63,7 @@ impl Session {
     }
 
     /// Tells publishers when the queue is full for what has to be kept, and when it is so no longer; reports the first.
-    pub(super) fn tell_fullness(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) {
+    pub(crate) fn tell_fullness(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) {
         let was_full = self.is_full();
         self.note_fullness(turn);
         if self.is_full() && !was_full {
@@ -144,6 +145,7 @@ impl Session {
         if self.link.is_none() || self.is_fetching {
             return;
         }
+        self.has_left_group &= self.queue.is_stored();
         let unsent = self.unsent_stored();
         let origins = if unsent.is_empty() { self.queue.wanted() } else { unsent };
         if !origins.is_empty() {
@@ -156,8 +158,6 @@ impl Session {
     /// Takes in what was read back, as far as it still is what comes next.
     pub(crate) fn on_fetched(&mut self, messages: Vec<FetchedMessage>, turn: &mut Turn<'_>, fx: &mut impl Effects) {
         self.is_fetching = false;
-        // Without a connection nothing is wanted in memory.
-        let messages = if self.link.is_some() { messages } else { Vec::new() };
         for FetchedMessage { origin, found } in messages {
             let owed = found.map(Owed::read_back);
             if self.is_unsent(origin) {
@@ -169,14 +169,17 @@ impl Session {
                         turn.counters.wait(owed.weight());
                         self.queue.load(Owed { qos: stored.qos, ..owed });
                     }
-                    None => {
-                        turn.counters.dropped += 1;
-                        self.settle(Some(origin), turn);
-                        self.miss(fx);
-                    }
+                    None => self.lose(origin, turn, fx),
                 }
             }
         }
+    }
+
+    /// A message that waited cannot be read back.
+    pub(crate) fn lose(&mut self, origin: Origin, turn: &mut Turn<'_>, fx: &mut impl Effects) {
+        turn.counters.dropped += 1;
+        self.settle(Some(origin), turn);
+        self.miss(fx);
     }
 
     /// Judges what waits under a new policy and drops what it denies (K20, K22).

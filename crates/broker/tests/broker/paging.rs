@@ -1,5 +1,6 @@
 //! Queues whose messages the journal keeps: references in memory, read back in order while there is a connection.
 
+use motte_audit::EventKind;
 use motte_broker::Limits;
 use mqtt::Publish;
 
@@ -124,4 +125,354 @@ fn answers_for_an_earlier_connection_or_session_are_harmless() {
     world.expect(fourth, &["disconnect 8e", "closed"]);
     world.expect(clean, &["connack 00"]);
     assert_eq!((world.counters().queued, world.kept_for("to")), (0, 0));
+}
+
+#[test]
+fn what_expires_in_the_middle_of_a_long_queue_is_not_sent_and_the_rest_says_how_long_it_has() {
+    let mut world = World::reading_back(1, OPEN, &Limits::default());
+    let from = absent(&mut world);
+    for value in 1..=400_u16 {
+        let message_expiry_s = [None, Some(10), Some(100)][usize::from(value % 3)];
+        world.publish(from, Publish { delivery: qos1(1), message_expiry_s, ..message("x", &value.to_string()) });
+    }
+    world.fetches_wait = true;
+    world.pass_ms(5_000);
+    let to = world.admit(&lasting("to"));
+    // While the first of them are read back, the time of some runs out.
+    world.pass_ms(5_000);
+    world.fetches_wait = false;
+    world.read_back();
+    let lines = world.take(to);
+    assert_eq!(lines[1], "publish x=2 q1 #1 expiry=90");
+    assert_eq!(lines[2], "publish x=3 q1 #2");
+    for n in 1..=u16::try_from(lines.len()).unwrap() - 1 {
+        world.puback(to, n);
+    }
+    let rest = drain_any(&mut world, to);
+    assert_eq!(rest + lines.len() - 1, 266);
+    let counters = world.counters();
+    assert_eq!((counters.queued, counters.dropped, world.kept_for("to")), (0, 134, 0));
+}
+
+/// Acknowledges everything and tells how many messages that was.
+fn drain_any(world: &mut World, client: Client) -> usize {
+    let mut count = 0;
+    loop {
+        let ids: Vec<u16> = world.take(client).iter().filter_map(|line| id_of(line)).collect();
+        if ids.is_empty() {
+            return count;
+        }
+        count += ids.len();
+        ids.into_iter().for_each(|id| world.puback(client, id));
+    }
+}
+
+fn id_of(line: &str) -> Option<u16> {
+    line.split_once(" #").map(|(_, rest)| rest.split(' ').next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn k20_what_is_read_back_is_judged_by_the_rules_in_force_by_then() {
+    let mut world = World::reading_back(2, OPEN, &Limits::default());
+    let from = world.connect(&v5("from"));
+    let to = world.connect(&lasting("to"));
+    world.subscribe(to, &[("+", 1)]);
+    world.lose(to);
+    for value in 1..=300 {
+        let topic = ["x", "y", "z"][value % 3];
+        world.publish(from, Publish { delivery: qos1(1), ..message(topic, &value.to_string()) });
+    }
+    world.fetches_wait = true;
+    let to = world.admit(&lasting("to"));
+    world.answer_fetches();
+    // Some are loaded by now, others asked for, others neither.
+    world.change_policy("pattern read #\nuser from\ntopic write x\n");
+    world.fetches_wait = false;
+    world.read_back();
+    let sent = world.take(to);
+    let late: Vec<_> = sent.iter().filter(|line| !line.starts_with("publish x=")).collect();
+    // What was written before is on its way.
+    assert!(late.len() < 80, "{late:?}");
+    sent.iter().filter_map(|line| id_of(line)).for_each(|id| world.puback(to, id));
+    while let lines = world.take(to)
+        && !lines.is_empty()
+    {
+        assert!(lines.iter().all(|line| line.starts_with("publish x=")), "{lines:?}");
+        lines.iter().filter_map(|line| id_of(line)).for_each(|id| world.puback(to, id));
+    }
+    assert_eq!((world.counters().queued, world.kept_for("to")), (0, 0));
+    assert!(world.counters().withheld > 100);
+}
+
+#[test]
+fn k21_what_a_removed_user_had_published_is_not_read_back_to_anybody() {
+    let mut world = World::reading_back(1, OPEN, &Limits::default());
+    let from = absent(&mut world);
+    publish_all(&mut world, from, 1..=200);
+    let other = world.connect(&v5("other"));
+    publish_all(&mut world, other, 201..=300);
+    world.remove_users(&["from"]);
+    let to = world.admit(&lasting("to"));
+    assert_eq!(drain(&mut world, to), numbers(201..=300));
+    assert_eq!((world.counters().withheld, world.kept_for("to")), (200, 0));
+}
+
+#[test]
+fn what_cannot_be_read_back_is_counted_and_reported_and_holds_nothing_up() {
+    let limits = Limits { inflight_max: 10, ..Limits::default() };
+    let mut world = World::reading_back(1, OPEN, &limits);
+    let from = absent(&mut world);
+    let to = world.connect(&lasting("to"));
+    publish_all(&mut world, from, 1..=9);
+    world.publish(from, Publish { delivery: qos2(1), ..message("x", "twice") });
+    world.pubrel(from, 1);
+    publish_all(&mut world, from, 10..=300);
+    world.take(to);
+    world.lose(to);
+    world.events();
+    world.make_unreadable(&["2", "5", "twice", "10", "11", "200"]);
+    let to = world.admit(&lasting("to"));
+    let again: Vec<_> = world.take(to).into_iter().skip(1).collect();
+    let expected = [1, 3, 4, 6, 7, 8, 9].map(|n| format!("publish x={n} q1 #{n} dup"));
+    assert_eq!(again[..7], expected);
+    // The client may hold the identifier of QoS 2: it is released.
+    assert_eq!(again[7..], ["pubrel 10 00", "publish x=12 q1 #11", "publish x=13 q1 #12"]);
+    assert!(world.events().contains(&EventKind::Dropped { messages: 1 }));
+    world.pubcomp(to, 10);
+    [1, 3, 4, 6, 7, 8, 9, 11, 12].into_iter().for_each(|id| world.puback(to, id));
+    let rest = drain(&mut world, to);
+    assert_eq!(rest.len(), 300 - 13 - 1);
+    assert!(!rest.contains(&"200".into()));
+    let counters = world.counters();
+    assert_eq!((counters.queued, counters.dropped, world.kept_for("to")), (0, 3, 0));
+}
+
+#[test]
+fn qos_identifiers_and_retain_come_back_with_a_message() {
+    let mut world = World::reading_back(2, OPEN, &Limits::default());
+    let from = world.connect(&v5("from"));
+    let to = world.connect(&lasting("to"));
+    let keeps = mqtt::SubscriptionOptions { retain_as_published: true, ..options(2) };
+    world.subscribe_with(to, Some(7), &[("x", keeps)]);
+    world.subscribe_with(to, Some(8), &[("+", options(1))]);
+    world.lose(to);
+    world.publish(from, Publish { delivery: qos2(1), retain: true, ..message("x", "1") });
+    world.pubrel(from, 1);
+    world.publish(from, Publish { delivery: qos1(1), ..message("y", "2") });
+    for _ in 0..2 {
+        let to = world.admit(&lasting("to"));
+        let lines = world.take(to);
+        let dup = if lines[1].contains("dup") { " dup" } else { "" };
+        let expected = [format!("publish x=1 q2 #1{dup} retain ids=7,8"), format!("publish y=2 q1 #2{dup} ids=8")];
+        assert_eq!(lines[1..], expected);
+        world.lose(to);
+    }
+}
+
+#[test]
+fn what_waits_for_a_group_goes_to_a_member_that_can_take_it_when_a_connection_ends() {
+    for name in ["near", "far", "further"] {
+        let mut world = World::reading_back(2, OPEN, &Limits::default());
+        let from = world.connect(&v5("from"));
+        let first = world.connect(&lasting("first"));
+        let keeps = mqtt::SubscriptionOptions { retain_as_published: true, ..options(1) };
+        world.subscribe_with(first, None, &[("$share/g/x", keeps), ("own", options(1))]);
+        world.take(first);
+        for value in 1..=500_u16 {
+            world.publish(from, Publish { delivery: qos1(1), retain: true, ..message("x", &value.to_string()) });
+            if value % 5 == 0 {
+                world.publish(from, Publish { delivery: qos1(1), ..message("own", &value.to_string()) });
+            }
+        }
+        world.take(first);
+        let second = world.connect(&lasting(name));
+        world.subscribe_with(second, None, &[("$share/g/x", keeps)]);
+        world.take(second);
+        world.lose(first);
+        let got = drain(&mut world, second);
+        assert!(got.is_sorted_by_key(|payload| payload.parse::<u32>().unwrap()), "{got:?}");
+        // Those in flight stay with the first.
+        let in_flight = 500 - got.len();
+        assert!((1..=100).contains(&in_flight));
+        assert_eq!(world.kept_for("first"), in_flight + 100);
+        let first = world.admit(&lasting("first"));
+        let rest = drain_any(&mut world, first);
+        assert_eq!((rest, world.counters().queued, world.counters().dropped), (in_flight + 100, 0, 0));
+        assert_eq!((world.kept_for("first"), world.kept_for(name)), (0, 0));
+    }
+}
+
+#[test]
+fn what_a_session_that_ends_leaves_to_its_group_is_read_back_for_the_others() {
+    for (qos, has_member) in [(1, true), (2, true), (1, false)] {
+        let mut world = World::reading_back(2, OPEN, &Limits::default());
+        let from = world.connect(&v5("from"));
+        let first = world.connect(&Hello { session_expiry_s: Some(10), ..lasting("first") });
+        world.subscribe(first, &[("$share/g/x", qos), ("own", 1)]);
+        for value in 1..=300_u16 {
+            world.publish(from, Publish { delivery: qos1(1), ..message("x", &value.to_string()) });
+            world.publish(from, Publish { delivery: qos1(1), ..message("own", "m") });
+        }
+        world.take(first);
+        world.lose(first);
+        let second = world.connect(&lasting("second"));
+        if has_member {
+            world.subscribe(second, &[("$share/g/x", 1)]);
+        }
+        world.pass_ms(10_000);
+        let expected = if has_member { numbers(1..=300) } else { Vec::new() };
+        assert_eq!(drain(&mut world, second), expected);
+        assert_eq!((world.counters().queued, world.counters().sessions), (0, 2));
+        assert_eq!((world.kept_for("first"), world.kept_for("second")), (0, 0));
+        assert_eq!(world.records().iter().filter(|record| **record == "closed first").count(), 1);
+    }
+}
+
+#[test]
+fn whoever_comes_by_the_name_of_a_session_that_ended_starts_with_nothing_of_it() {
+    let mut world = World::reading_back(1, OPEN, &Limits::default());
+    let from = world.connect(&v5("from"));
+    let first = world.connect(&lasting("first"));
+    world.subscribe(first, &[("$share/g/x", 1)]);
+    world.lose(first);
+    publish_all(&mut world, from, 1..=300);
+    let second = world.connect(&lasting("second"));
+    world.subscribe(second, &[("$share/g/x", 1)]);
+    world.fetches_wait = true;
+    let first = world.admit(&Hello { clean_start: true, ..lasting("first") });
+    world.fetches_wait = false;
+    world.read_back();
+    world.expect(first, &["connack 00"]);
+    let records = world.records();
+    let ends: Vec<_> =
+        records.iter().filter(|record| record.ends_with("first") || record.contains("opened first")).collect();
+    assert_eq!(ends[ends.len() - 2..], ["closed first", "opened first 1000"]);
+    assert_eq!((world.counters().queued, world.kept_for("first")), (0, 0));
+    world.expect(second, &[]);
+}
+
+#[test]
+fn who_leaves_a_group_leaves_what_waits_for_it_to_the_others_as_it_is_read_back() {
+    let mut world = World::reading_back(1, OPEN, &Limits { inflight_max: 10, ..Limits::default() });
+    let from = world.connect(&v5("from"));
+    let first = world.connect(&lasting("first"));
+    world.subscribe(first, &[("$share/g/x", 1)]);
+    publish_all(&mut world, from, 1..=1_000);
+    let second = world.connect(&lasting("second"));
+    world.subscribe(second, &[("$share/g/x", 1)]);
+    world.unsubscribe(first, &["$share/g/x"]);
+    let (mut got, mut own) = (Vec::new(), Vec::new());
+    loop {
+        let before = got.len() + own.len();
+        own.extend(drain(&mut world, first));
+        got.extend(drain(&mut world, second));
+        if got.len() + own.len() == before {
+            break;
+        }
+    }
+    assert_eq!((own.len(), got.len()), (10, 990));
+    assert_eq!((world.counters().queued, world.counters().dropped), (0, 0));
+    assert_eq!((world.kept_for("first"), world.kept_for("second")), (0, 0));
+}
+
+/// What a client has seen of a session that is lost and resumed again and again.
+#[derive(Default)]
+struct Reader {
+    client: Option<Client>,
+    /// Payloads in the order in which they came for the first time.
+    order: Vec<String>,
+    /// Identifiers and payloads that were not acknowledged; without a payload PUBREC was sent.
+    open: Vec<(u16, u8, Option<String>)>,
+}
+
+impl Reader {
+    fn read(&mut self, world: &mut World) {
+        let Some(client) = self.client else { return };
+        for line in world.take(client) {
+            if let Some(id) = line.strip_prefix("pubrel ") {
+                let id: u16 = id.split(' ').next().unwrap().parse().unwrap();
+                self.open.retain(|(open, ..)| *open != id);
+                world.pubcomp(client, id);
+                continue;
+            }
+            let Some(id) = id_of(&line) else { continue };
+            let payload = line.split(['=', ' ']).nth(2).unwrap().to_owned();
+            let qos = if line.contains(" q2 ") { 2 } else { 1 };
+            let known = self.open.iter().find(|(open, ..)| *open == id);
+            // What it did not read before its connection was lost is repeated as well.
+            assert!(known.is_none() || line.ends_with(" dup"), "{line} {:?}", self.open);
+            match known {
+                Some(known) => assert_eq!(*known, (id, qos, Some(payload)), "sent again as it was"),
+                None => {
+                    self.order.push(payload.clone());
+                    self.open.push((id, qos, Some(payload)));
+                }
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, world: &mut World, at: usize) {
+        self.read(world);
+        let Some(client) = self.client.filter(|_| !self.open.is_empty()) else { return };
+        let at = at % self.open.len();
+        let (id, qos, payload) = &mut self.open[at];
+        let id = *id;
+        match (*qos, payload.take()) {
+            (1, _) => {
+                self.open.remove(at);
+                world.puback(client, id);
+            }
+            (_, Some(_)) => world.pubrec(client, id),
+            (_, None) => {}
+        }
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 24, ..Default::default() })]
+
+    /// A session against a plain list: whatever happens in between, each message comes once and in order.
+    #[test]
+    fn a_session_that_reads_back_gives_what_a_plain_list_would(
+        steps in proptest::collection::vec((0_u8..12, 0_usize..150), 1..40),
+        window in proptest::sample::select(vec![1_u16, 3, 20, 100]),
+    ) {
+        let mut world = World::reading_back(2, OPEN, &Limits { inflight_max: window, ..Limits::default() });
+        let from = absent(&mut world);
+        let (mut reader, mut sent) = (Reader::default(), 0_u32);
+        for (step, count) in steps {
+            match step {
+                0..=2 => {
+                    for _ in 0..count {
+                        sent += 1;
+                        let delivery = if (sent as usize + count).is_multiple_of(3) { qos2(1) } else { qos1(1) };
+                        world.publish(from, Publish { delivery, ..message("x", &sent.to_string()) });
+                        world.pubrel(from, 1);
+                    }
+                    world.take(from);
+                }
+                3 => reader.client = Some(world.admit(&lasting("to"))),
+                4 => reader.client.take().into_iter().for_each(|client| world.lose(client)),
+                5 => world.fetches_wait = !world.fetches_wait,
+                6 => world.read_back(),
+                7 | 8 => reader.read(&mut world),
+                _ => (0..count).for_each(|at| reader.acknowledge(&mut world, at * count)),
+            }
+            world.counters();
+        }
+        world.fetches_wait = false;
+        world.read_back();
+        reader.client = Some(world.admit(&lasting("to")));
+        for _ in 0..sent + 10 {
+            reader.read(&mut world);
+            (0..window.into()).for_each(|_| reader.acknowledge(&mut world, 0));
+            if reader.open.is_empty() && reader.order.len() == sent as usize {
+                break;
+            }
+        }
+        reader.read(&mut world);
+        proptest::prop_assert_eq!(reader.order, numbers(1..=sent));
+        let counters = world.counters();
+        proptest::prop_assert_eq!((counters.queued, counters.dropped, world.kept_for("to")), (0, 0, 0));
+    }
 }

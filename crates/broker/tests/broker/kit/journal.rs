@@ -4,7 +4,7 @@
 //! Used by the world of the kit. Writes nothing anywhere.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -46,6 +46,8 @@ impl std::fmt::Debug for Meanwhile {
 pub struct Kept {
     pub messages: BTreeMap<Origin, (Arc<Message>, Vec<KeptTarget>)>,
     pub log: Log,
+    /// What cannot be read back any more.
+    pub unreadable: BTreeSet<Origin>,
 }
 
 /// One session that is owed a message.
@@ -107,6 +109,9 @@ impl Kept {
     /// The answer to a question.
     pub fn answer(&self, fetch: &Fetch) -> Fetched {
         let find = |&origin: &Origin| {
+            if self.unreadable.contains(&origin) {
+                return None;
+            }
             let (message, targets) = self.messages.get(&origin)?;
             let target = targets.iter().find(|target| *target.client_id == *fetch.client_id)?.clone();
             let share = target.share.map(|(name, filter)| (name.into(), filter.into()));

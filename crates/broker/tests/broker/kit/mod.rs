@@ -20,8 +20,8 @@ use motte_broker::mqtt::{
     SubscriptionIds, SubscriptionOptions, Unsubscribe, UnsubscribeFilters, UserProperties, Will,
 };
 use motte_broker::{
-    Admission, Counters, Effects, JournalState, Letter, Limits, LinkId, Millis, MountPoint, Position, Shard, ShardId,
-    Shared,
+    Admission, Counters, Effects, JournalState, Letter, Limits, LinkId, Message, Millis, MountPoint, Position, Shard,
+    ShardId, Shared,
 };
 use motte_policy::{Authenticated, ClientId, Policy, UserName};
 
@@ -244,7 +244,7 @@ impl World {
         shared.restore(restored.retained, restored.removals, now);
         shared.restore_bans(restored.bans);
         let log = std::mem::take(&mut kept.borrow_mut().log).before(cut);
-        let kept = Rc::new(RefCell::new(Kept { messages: recovered.messages, log }));
+        let kept = Rc::new(RefCell::new(Kept { messages: recovered.messages, log, ..Kept::default() }));
         let journal = |shard| {
             let end = ends.get(&shard).copied().unwrap_or_default();
             TestJournal { shard, end, kept: Some(Rc::clone(&kept)), ..TestJournal::default() }
@@ -372,6 +372,20 @@ impl World {
     pub fn read_back(&mut self) {
         self.answer_fetches();
         self.settle();
+    }
+
+    /// Messages with these payloads cannot be read back from now on.
+    pub fn make_unreadable(&mut self, payloads: &[&str]) {
+        let mut kept = self.shards[0].journal().kept.as_ref().unwrap().borrow_mut();
+        let is_meant = |message: &Message| payloads.iter().any(|payload| payload.as_bytes() == message.payload());
+        let meant: Vec<_> =
+            kept.messages.iter().filter(|(_, (message, _))| is_meant(message)).map(|(at, _)| *at).collect();
+        kept.unreadable.extend(meant);
+    }
+
+    /// What all shards have recorded, one after the other.
+    pub fn records(&self) -> Vec<String> {
+        self.shards.iter().flat_map(|shard| shard.journal().records.iter().cloned()).collect()
     }
 
     /// What the journals keep for a session.

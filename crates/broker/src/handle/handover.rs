@@ -1,0 +1,141 @@
+//! Messages of groups that only the journal holds: read back a few at a time and given to other members.
+//!
+//! Called when a session that is in groups loses its connection, leaves one of them, or ends. What one that ended
+//! leaves is kept in its name until nothing of it is left, or until somebody comes by that name.
+
+use std::sync::Arc;
+
+use motte_mqtt::SubscriptionFilter;
+
+use super::group::Leaving;
+use crate::effects::Effects;
+use crate::journal::{Journal, Record};
+use crate::restore::FetchedMessage;
+use crate::routes::{Readiness, SessionKey, SessionRef};
+use crate::session::Session;
+use crate::session::handover::Estate;
+use crate::session::queue::Owed;
+use crate::shard::{Millis, Shard};
+
+impl<J: Journal> Shard<J> {
+    /// A session without a connection hands over what waits for its groups, if somebody can take it better.
+    pub(super) fn begin_handover(&mut self, slot: usize, now: Millis) {
+        if self.can_hand_over(slot) {
+            self.sessions[slot].begin_handover(&mut self.core.turn(&mut self.journal, now));
+        }
+    }
+
+    /// Messages came that a session without a connection asked for: they go to whoever can take them better.
+    pub(super) fn hand_over(&mut self, slot: usize, messages: Vec<FetchedMessage>, now: Millis, fx: &mut impl Effects) {
+        let (key, facts) = (self.sessions[slot].key, Arc::clone(&self.sessions[slot].facts));
+        self.sessions[slot].on_handover_fetched();
+        for FetchedMessage { origin, found } in messages {
+            let session = &mut self.sessions[slot];
+            let Some(stored) = session.take_shared(origin) else { continue };
+            let weight = stored.weight_bytes.into();
+            self.core.counters.wait_no_more(weight);
+            let Some(owed) = found.map(Owed::read_back) else {
+                session.lose(origin, &mut self.core.turn(&mut self.journal, now), fx);
+                continue;
+            };
+            let owed = Owed { qos: stored.qos, ..owed };
+            let is_member = owed.share.as_deref().is_some_and(|share| session.is_member(share));
+            let readiness = if is_member { Readiness::Away } else { Readiness::Full };
+            if self.pass_on(&owed, Leaving { key, facts: &facts, readiness, times: 0 }, now, fx) {
+                self.core.counters.routed -= 1;
+            } else {
+                self.core.counters.wait(weight);
+                self.sessions[slot].pass_over(&stored);
+            }
+        }
+        let can_go_on = self.can_hand_over(slot);
+        let session = &mut self.sessions[slot];
+        let mut turn = self.core.turn(&mut self.journal, now);
+        if can_go_on {
+            session.go_on_with_handover(&mut turn);
+        } else {
+            session.end_handover();
+        }
+        session.tell_fullness(&mut turn, fx);
+    }
+
+    /// Whether another member of a group could take messages better than a session without a connection, or it has left
+    /// a group that messages wait for.
+    fn can_hand_over(&self, slot: usize) -> bool {
+        let session = &self.sessions[slot];
+        let from = SessionRef { shard: self.core.id, key: session.key };
+        session.has_left_group || (session.shares > 0 && self.is_wanted(&session.groups(), from, Readiness::Away))
+    }
+
+    /// Whether a member of one of these groups, other than `from`, is readier than that.
+    fn is_wanted(&self, groups: &[Box<str>], from: SessionRef, readiness: Readiness) -> bool {
+        groups.iter().filter_map(|text| SubscriptionFilter::parse(text, usize::MAX).ok()).any(|filter| {
+            let is_readier = |session: SessionRef, room: Readiness| session != from && room > readiness;
+            self.core.shared.routes.has_member(&filter, is_readier)
+        })
+    }
+
+    /// A session that was removed leaves something to its groups: the journal is told of its end once that is done.
+    pub(super) fn close_session(&mut self, mut session: Session, now: Millis, fx: &mut impl Effects) {
+        let mut turn = self.core.turn(&mut self.journal, now);
+        let estate = session.take_estate(&mut turn);
+        session.discard(&mut turn);
+        match estate {
+            Some(estate) => {
+                self.estates.insert(session.key, estate);
+                self.settle_estate(session.key, Vec::new(), now, fx);
+            }
+            None if session.is_recorded => {
+                self.journal.append(&Record::SessionClosed { client_id: session.client_id() });
+            }
+            None => {}
+        }
+    }
+
+    /// Gives what was read back of an estate to members that can take it, and asks for more.
+    pub(crate) fn settle_estate(
+        &mut self,
+        key: SessionKey,
+        messages: Vec<FetchedMessage>,
+        now: Millis,
+        fx: &mut impl Effects,
+    ) {
+        let Some(mut estate) = self.estates.remove(&key) else { return };
+        let facts = Arc::clone(&estate.facts);
+        for FetchedMessage { origin, found } in messages {
+            let Some((stored, waits)) = estate.take(origin) else { continue };
+            let owed = found.map(|found| Owed { qos: stored.qos, ..Owed::read_back(found) });
+            let leaving = Leaving { key, facts: &facts, readiness: Readiness::Full, times: 0 };
+            let is_passed_on = owed.is_some_and(|owed| self.pass_on(&owed, leaving, now, fx));
+            if waits {
+                let counters = &mut self.core.counters;
+                counters.wait_no_more(stored.weight_bytes.into());
+                counters.routed -= u64::from(is_passed_on);
+                counters.dropped += u64::from(!is_passed_on);
+            }
+        }
+        let from = SessionRef { shard: self.core.id, key };
+        if self.is_wanted(&estate.groups, from, Readiness::Full) && estate.fetch(key, &mut self.journal) {
+            self.estates.insert(key, estate);
+        } else {
+            self.close_estate(estate);
+        }
+    }
+
+    /// Somebody comes by the name of a session that ended: what it left is not handed over any longer.
+    pub(super) fn close_estate_of(&mut self, client_id: &str) {
+        let of_client = |(_, estate): &(&SessionKey, &Estate)| *estate.facts.subject.client_id.0 == *client_id;
+        let key = self.estates.iter().find(of_client).map(|(key, _)| *key);
+        if let Some(estate) = key.and_then(|key| self.estates.remove(&key)) {
+            self.close_estate(estate);
+        }
+    }
+
+    fn close_estate(&mut self, estate: Estate) {
+        self.journal.append(&Record::SessionClosed { client_id: &estate.facts.subject.client_id.0 });
+        for weight in estate.waiting() {
+            self.core.counters.wait_no_more(weight);
+            self.core.counters.dropped += 1;
+        }
+    }
+}
