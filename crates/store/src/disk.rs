@@ -12,10 +12,14 @@
 //! // Open the engine on `left`. A process that was merely killed finds `disk.image()`.
 //! ```
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::StorageBackend;
+
+/// What a file system gives room in.
+const BLOCK_BYTES: usize = 4_096;
 
 /// Something that was asked of a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +114,8 @@ struct State {
     calls: u64,
     failures: u64,
     capacity_bytes: Option<u64>,
+    /// Which blocks were written to since the disk was last as short as to end before them; the rest takes no room.
+    blocks: BTreeSet<usize>,
 }
 
 /// A recorded run of a disk.
@@ -131,6 +137,7 @@ impl SimDisk {
     pub fn from_image(image: Vec<u8>) -> Self {
         let disk = Self::new();
         disk.state().synced.clone_from(&image);
+        disk.state().blocks = (0..image.len().div_ceil(BLOCK_BYTES)).collect();
         disk.state().cached = image;
         disk
     }
@@ -143,9 +150,16 @@ impl SimDisk {
         self
     }
 
-    /// Refuses to grow beyond this with ENOSPC.
+    /// Refuses writes with ENOSPC that would take more than this. A change of length takes no room.
     pub fn limit(&self, capacity_bytes: Option<u64>) {
         self.state().capacity_bytes = capacity_bytes;
+    }
+
+    /// How many bytes are free, where the disk has a limit.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        let state = self.state();
+        Some(state.capacity_bytes?.saturating_sub((state.blocks.len() * BLOCK_BYTES) as u64))
     }
 
     /// Lets calls fail from here on, or lets none fail again.
@@ -293,11 +307,19 @@ impl State {
         Err(fault.failure)
     }
 
-    fn room(&mut self, end: u64) -> io::Result<()> {
-        if self.capacity_bytes.is_some_and(|capacity| end > capacity) && index(end) > self.cached.len() {
+    /// Takes the blocks of a write, or has no room for it.
+    fn room(&mut self, offset: u64, len: usize) -> io::Result<()> {
+        let blocks = index(offset) / BLOCK_BYTES..(index(offset) + len).div_ceil(BLOCK_BYTES);
+        let Some(capacity) = self.capacity_bytes else {
+            self.blocks.extend(blocks);
+            return Ok(());
+        };
+        let new = blocks.clone().filter(|block| !self.blocks.contains(block)).count();
+        if ((self.blocks.len() + new) * BLOCK_BYTES) as u64 > capacity {
             self.failures += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
+        self.blocks.extend(blocks);
         Ok(())
     }
 
@@ -337,7 +359,7 @@ impl StorageBackend for SimDisk {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.state();
         state.call(Calls::SetLen).map_err(Failure::error)?;
-        state.room(len)?;
+        state.blocks.split_off(&index(len).div_ceil(BLOCK_BYTES));
         state.ask(Request::SetLen(len));
         Ok(())
     }
@@ -369,7 +391,7 @@ impl StorageBackend for SimDisk {
             state.ask(Request::Write(offset, data[..data.len() / 2].into()));
         }
         called.map_err(Failure::error)?;
-        state.room(offset + data.len() as u64)?;
+        state.room(offset, data.len())?;
         state.ask(Request::Write(offset, data.into()));
         Ok(())
     }
@@ -442,9 +464,19 @@ mod tests {
         assert!(disk.write(0, b"second").is_err());
         assert!(disk.write(6, b"third").is_ok());
         assert_eq!(disk.image()[..11], *b"secst\x01third");
-        disk.limit(Some(4_096));
-        let full = disk.set_len(4_097).map_err(|error| error.kind());
-        assert_eq!(full, Err(io::ErrorKind::StorageFull));
+    }
+
+    #[test]
+    fn a_full_disk_takes_what_needs_no_room() {
+        let disk = disk();
+        disk.limit(Some(8_192));
+        assert_eq!(disk.free_bytes(), Some(4_096));
+        assert!(disk.set_len(1 << 20).is_ok());
+        assert!(disk.write(8_000, &[1; 192]).is_ok());
+        let full = disk.write(8_191, &[1; 2]).map_err(|error| error.kind());
+        assert_eq!((full, disk.free_bytes()), (Err(io::ErrorKind::StorageFull), Some(0)));
+        assert!(disk.write(0, &[1; 8_192]).is_ok());
         assert!(disk.set_len(4_096).is_ok());
+        assert_eq!(disk.free_bytes(), Some(4_096));
     }
 }
