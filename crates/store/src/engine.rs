@@ -8,6 +8,7 @@ mod compact;
 mod fetch;
 mod logs;
 mod recover;
+mod room;
 mod sessions;
 mod settings;
 mod write;
@@ -44,8 +45,6 @@ pub(crate) const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(
 const CACHE_BYTES: usize = 24 << 20;
 /// Records of one commit: about 8 MiB.
 const COMMIT_BYTES: usize = 8 << 20;
-/// What a commit takes on the disk besides: 256 KiB for the tree and the small rows.
-const COMMIT_BYTES_FIXED: u64 = 256 << 10;
 
 /// What the engine knows.
 #[derive(Debug, Default)]
@@ -97,6 +96,8 @@ pub struct Engine {
     figures: Figures,
     /// Whether the last commit is one that is never taken for a torn one.
     is_sealed: bool,
+    /// Bytes of kept data when the file was made as short as it can be, while there is no room.
+    short_at: Option<u64>,
     failure: Option<Failed>,
 }
 
@@ -172,6 +173,7 @@ impl Engine {
             fetches: Vec::new(),
             figures: Figures { file_bytes, ..Figures::default() },
             is_sealed: true,
+            short_at: None,
             failure: None,
         };
         engine.look_for_room();
@@ -301,28 +303,6 @@ impl Engine {
     fn answer(&self, fetches: Vec<(ShardId, Fetch)>) -> Result<Vec<Notice>, Failed> {
         let answer = |(shard, fetch)| self.fetch(fetch).map(|fetched| Notice::Fetched(shard, fetched));
         fetches.into_iter().map(answer).collect()
-    }
-
-    /// Looks whether there is room for more; tells when that has changed.
-    pub fn look_for_room(&mut self) -> Option<JournalState> {
-        let bytes = self.state.block_bytes + self.state.row_bytes;
-        let margin = self.settings.reserve_bytes + (self.settings.reserve_bytes / 2);
-        let is_full = self.settings.bytes_max.is_some_and(|max| bytes >= max)
-            || (self.settings.free.0)().is_some_and(|free| free < margin);
-        let state = if is_full { JournalState::Full } else { JournalState::Ready };
-        self.figures.bytes = bytes;
-        if !self.intake.set_state(state) {
-            return None;
-        }
-        self.figures.state = state;
-        Some(state)
-    }
-
-    /// Whether what was handed over can be written without using up the disk.
-    pub(crate) fn has_room_to_commit(&self) -> bool {
-        // Pages are written anew and not in place, and half filled at worst.
-        let needed = 2 * (self.intake.bytes() + self.pending_bytes).min(COMMIT_BYTES) as u64 + COMMIT_BYTES_FIXED;
-        (self.settings.free.0)().is_none_or(|free| free >= needed.min(self.settings.reserve_bytes))
     }
 
     /// Makes the last commit one that damage is never taken for the end of: the storage engine goes back by one commit

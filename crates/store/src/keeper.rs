@@ -149,7 +149,7 @@ impl Work {
                     if !self.engine.is_urgent() && first.elapsed() < self.lazily {
                         continue;
                     }
-                    if self.wait_for_room() {
+                    if self.wait_for_room()? {
                         self.commit()?;
                     }
                 }
@@ -178,7 +178,15 @@ impl Work {
     fn commit(&mut self) -> Result<(), Failed> {
         let notices = self.engine.commit(usize::MAX)?;
         self.tell(notices);
+        self.make_room()?;
         self.show();
+        Ok(())
+    }
+
+    fn make_room(&mut self) -> Result<(), Failed> {
+        if self.engine.make_room()? {
+            self.look_for_room();
+        }
         Ok(())
     }
 
@@ -194,14 +202,15 @@ impl Work {
     }
 
     /// Waits until a commit does not meet the end of the disk. False when it is to stop instead.
-    fn wait_for_room(&mut self) -> bool {
+    fn wait_for_room(&mut self) -> Result<bool, Failed> {
         while !self.engine.has_room_to_commit() {
             self.look_for_room();
+            self.make_room()?;
             if self.intake.wait_for_stop(ROOM) {
-                return false;
+                return Ok(false);
             }
         }
-        true
+        Ok(true)
     }
 
     fn show(&self) {

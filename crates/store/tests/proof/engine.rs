@@ -32,7 +32,7 @@ pub(crate) struct Running {
 }
 
 /// Clocks of a machine that is never started anew, and on which a second passes at each look.
-fn clock() -> Clock {
+pub(crate) fn clock() -> Clock {
     static LOOKS: AtomicU64 = AtomicU64::new(0);
     Clock::new(|| {
         let since_boot_ms = 1_000 * LOOKS.fetch_add(1, Ordering::Relaxed);
@@ -60,7 +60,12 @@ impl std::fmt::Display for Unusable {
 
 /// Opens a store; gives what was kept in it, every message read back.
 pub(crate) fn open(disk: SimDisk) -> Result<(Running, Model), Unusable> {
-    let opened = Engine::open(disk.clone(), Settings::new(clock())).map_err(Unusable::Refused)?;
+    open_with(disk, Settings::new(clock()))
+}
+
+/// Opens a store that is told more.
+pub(crate) fn open_with(disk: SimDisk, settings: Settings) -> Result<(Running, Model), Unusable> {
+    let opened = Engine::open(disk.clone(), settings).map_err(Unusable::Refused)?;
     let mut engine = opened.engine;
     let journals = engine.journals(SHARDS);
     let mut running = Running { engine, journals, now: opened.clock, disk };
@@ -72,6 +77,18 @@ impl Running {
     /// Where the clock of the node starts.
     pub(crate) fn now(&self) -> Millis {
         self.now
+    }
+
+    /// The journal of the first shard.
+    pub(crate) fn journal(&mut self) -> &mut ShardJournal {
+        &mut self.journals[0]
+    }
+
+    /// What the keeper does when nothing is handed over.
+    pub(crate) fn idle(&mut self) {
+        self.engine.commit(usize::MAX).expect("the disk is sound");
+        self.engine.make_room().expect("the disk is sound");
+        self.engine.look_for_room();
     }
 
     /// Makes everything durable that was handed over.

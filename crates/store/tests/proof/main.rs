@@ -4,6 +4,7 @@
 
 mod engine;
 mod failing;
+mod full;
 mod model;
 mod power;
 mod random;

@@ -1,0 +1,61 @@
+//! Room on the disk: whether there is some, and giving back what the file does not use.
+//!
+//! Called by the keeper after each commit and when it is idle, so that the engine never meets the end of the disk.
+
+use motte_broker::JournalState;
+
+use super::{COMMIT_BYTES, Engine, Failed};
+
+/// What a commit takes on the disk besides: 256 KiB for the tree and the small rows.
+const COMMIT_BYTES_FIXED: u64 = 256 << 10;
+/// A file is not made shorter for less than this: 4 MiB.
+const SHORTER_BYTES_MIN: u64 = 4 << 20;
+
+impl Engine {
+    /// Looks whether there is room for more; tells when that has changed.
+    pub fn look_for_room(&mut self) -> Option<JournalState> {
+        let bytes = self.state.block_bytes + self.state.row_bytes;
+        let margin = self.settings.reserve_bytes + (self.settings.reserve_bytes / 2);
+        let is_full = self.settings.bytes_max.is_some_and(|max| bytes >= max)
+            || (self.settings.free.0)().is_some_and(|free| free < margin);
+        let state = if is_full { JournalState::Full } else { JournalState::Ready };
+        self.figures.bytes = bytes;
+        self.short_at = self.short_at.filter(|_| is_full);
+        if !self.intake.set_state(state) {
+            return None;
+        }
+        self.figures.state = state;
+        Some(state)
+    }
+
+    /// Whether what was handed over can be written without using up the disk.
+    pub(crate) fn has_room_to_commit(&self) -> bool {
+        // Pages are written anew and not in place, and half filled at worst.
+        let needed = 2 * (self.intake.bytes() + self.pending_bytes).min(COMMIT_BYTES) as u64 + COMMIT_BYTES_FIXED;
+        (self.settings.free.0)().is_none_or(|free| free >= needed.min(self.settings.reserve_bytes))
+    }
+
+    /// Makes the file as short as it can be when there is no room and much of it is unused. Pages that were freed are
+    /// used again, but the file system knows nothing of them: without this a disk that was full once would stay so.
+    /// Tells whether it was done.
+    ///
+    /// # Errors
+    /// It failed now or before.
+    pub fn make_room(&mut self) -> Result<bool, Failed> {
+        if self.figures.state != JournalState::Full {
+            return Ok(false);
+        }
+        let live = self.state.block_bytes + self.state.row_bytes;
+        let file_bytes = self.disk.len().map_err(|error| self.fail(Failed(error.to_string())))?;
+        let is_worth_it = file_bytes > live + live / 2 + SHORTER_BYTES_MIN;
+        let is_new = self.short_at.is_none_or(|then| live + live / 8 + SHORTER_BYTES_MIN < then);
+        if !is_worth_it || !is_new {
+            return Ok(false);
+        }
+        self.short_at = Some(live);
+        self.guarded(|engine| {
+            let database = engine.database.as_mut().ok_or_else(|| Failed("the store is closed".to_owned()))?;
+            database.compact().map_err(|error| Failed(error.to_string()))
+        })
+    }
+}
