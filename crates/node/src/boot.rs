@@ -200,6 +200,7 @@ impl Node {
         let gate = Arc::new(Gate::new(Arc::clone(&snapshot), Arc::clone(&mailboxes), reporter.clone())?);
         let Inheritance { shards, common, keeper } = kept.start(&mailboxes, reporter, control)?;
         shared.restore(common.retained, common.removals, clock.now());
+        shared.restore_bans(common.bans);
         let seats = (0..).zip(shards).map(|(id, (journal, sessions))| Seat {
             id: ShardId(id),
             shared: Arc::clone(&shared),

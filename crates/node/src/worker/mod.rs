@@ -184,11 +184,7 @@ async fn take(worker: &Rc<RefCell<Worker>>, mailbox: &Mailbox, mail: Mail) {
             worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_fetched(fetched, now, outlets));
         }
         Mail::JournalFailed => {
-            worker.borrow_mut().guarded(None, |shard, now, outlets| {
-                for link in outlets.links(|_| true) {
-                    shard.disconnect(link, CloseCause::ShuttingDown, now, outlets);
-                }
-            });
+            worker.borrow_mut().guarded(None, |shard, _, outlets| shard.on_journal_failed(outlets));
         }
         Mail::Stop => {}
     }

@@ -103,6 +103,46 @@ fn r04_nothing_is_acknowledged_before_it_is_on_the_disk_and_pings_are_answered_m
     assert_eq!(told, ["a=x q1 #1", "a=y q2 #2", "suback 01"]);
 }
 
+#[test]
+fn r03_a_full_store_refuses_what_it_cannot_keep_and_takes_it_again_when_there_is_room() {
+    let mut house = keeping();
+    house.settings.durability.bytes_max = Some(256 * 1024);
+    let node = house.start();
+    let mut reader = come(&house, &node, &lasting("reader"), false);
+    reader.subscribe("a", Qos::AtLeastOnce);
+    reader.leave();
+    let mut writer = come(&house, &node, &lasting("writer"), false);
+    let payload = "x".repeat(16 * 1024);
+    let mut kept = 0;
+    let full = loop {
+        writer.publish_as("a", &payload, |_| ());
+        match writer.next() {
+            told if told == "puback #5" => kept += 1,
+            told => break told,
+        }
+        assert!(kept < 100);
+    };
+    assert_eq!(full, "puback #5 97");
+    let alarm = logged(|line| line["message"].as_str().is_some_and(|text| text.starts_with("the store is full")));
+    assert!(alarm["level"] == "ERROR" && alarm["hint"].is_string(), "{alarm}");
+    let mut late = house.open(node.address(), Some("alice"), b"mqtt");
+    assert_eq!(late.connect(&lasting("late")), 0x97);
+    let mut passing = come(&house, &node, &connect_as_nobody("passing"), false);
+    passing.subscribe("b", Qos::AtLeastOnce);
+    writer.publish_as("b", "x", |publish| publish.delivery = Delivery::AtMostOnce);
+    assert_eq!(passing.next(), "b=x q0");
+
+    let mut reader = come(&house, &node, &lasting("reader"), true);
+    for number in 1..=kept {
+        assert!(reader.next().ends_with(&format!(" q1 #{number}")));
+        reader.ack(Packet::PubAck, number);
+    }
+    logged(|line| line["message"].as_str().is_some_and(|text| text.starts_with("the store has room again")));
+    writer.publish("a", "y");
+    assert_eq!(reader.next(), format!("a=y q1 #{}", kept + 1));
+    come(&house, &node, &lasting("late"), false);
+}
+
 fn refused(house: &House) -> StartError {
     let (_handle, control) = Control::new();
     serve_with(house.settings.clone(), control, |_| panic!("it must not start")).unwrap_err()
