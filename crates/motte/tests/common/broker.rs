@@ -48,15 +48,28 @@ impl Broker {
 
     /// Stops it and starts it again on what it left behind.
     pub(crate) fn restart(self) -> Self {
+        self.restart_by(motte())
+    }
+
+    /// The same with this command instead of [`motte`].
+    pub(crate) fn restart_by(self, command: Command) -> Self {
+        self.terminate();
+        self.restart_after(command, |status, said| assert!(status.success(), "{status}: {said}"))
+    }
+
+    /// Waits until it has ended as it was asked to, shows `look` its status and what it said, and starts it again.
+    pub(crate) fn restart_after(self, command: Command, look: impl FnOnce(ExitStatus, &str)) -> Self {
         let Self { child, folder, .. } = self;
-        child.signal("TERM");
         let (status, said) = child.finish();
-        assert!(status.success(), "{status}: {said}");
-        Self::start(folder, "quickstart", &[])
+        look(status, &said);
+        Self::start_by(command, folder, "quickstart", &[])
     }
 
     fn start(folder: TempDir, what: &str, flags: &[&str]) -> Self {
-        let mut command = motte();
+        Self::start_by(motte(), folder, what, flags)
+    }
+
+    fn start_by(mut command: Command, folder: TempDir, what: &str, flags: &[&str]) -> Self {
         command
             .arg(what)
             .arg("--dir")

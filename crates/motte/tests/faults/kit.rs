@@ -35,7 +35,11 @@ impl Victim {
         let text = text.replace("#shards = 1", "shards = 2");
         fs::write(broker.file("motte.toml"), text).unwrap();
         fs::write(broker.file("acl"), "topic readwrite #\nuser operator\ntopic read $SYS/#\n").unwrap();
-        let mut broker = broker.restart();
+        Self::of(broker.restart())
+    }
+
+    /// One that was started again.
+    pub(crate) fn of(mut broker: Broker) -> Self {
         // The two TLS listeners were read by `Broker` itself.
         let line = broker.logged("listening");
         assert_eq!(line["scheme"], "mqtt", "{line}");

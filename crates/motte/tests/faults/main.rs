@@ -9,6 +9,7 @@
 mod common;
 
 mod before_connect;
+mod disk;
 mod floods;
 mod kit;
 mod sessions;
