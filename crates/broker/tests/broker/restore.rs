@@ -362,3 +362,49 @@ fn i6_the_retained_message_is_the_last_acknowledged_one_or_a_later_one_at_any_cu
         assert_eq!(lines, expected, "cut {cut}");
     }
 }
+
+#[test]
+fn a_session_behind_a_mount_point_and_the_members_of_a_group_come_back_as_they_were() {
+    let mut world = world(1);
+    let hello = Hello { mount_point: "site/", ..lasting("behind") };
+    let behind = world.connect(&hello);
+    world.subscribe(behind, &[("x", 1), ("$share/g/y", 1)]);
+    let member = world.connect(&lasting("member"));
+    world.subscribe(member, &[("$share/g/site/y", 1)]);
+    let mut world = restart(world, 3, 1);
+    let from = world.connect(&v5("from"));
+    world.publish(from, Publish { delivery: qos1(1), ..message("site/x", "m") });
+    for value in 2..=5 {
+        world.publish(from, Publish { delivery: qos1(value), ..message("site/y", &value.to_string()) });
+    }
+    assert!(world.take(from).iter().all(|line| line.ends_with(" 00")));
+    let (member, behind) = (world.admit(&lasting("member")), world.admit(&hello));
+    let (member, mut behind) = (world.take(member), world.take(behind));
+    let told: Vec<String> = behind.extract_if(.., |line| !line.starts_with("publish y=")).collect();
+    assert_eq!(told, ["connack 00 present", "publish x=m q1 #1"]);
+    assert_eq!(member[0], "connack 00 present");
+    let shared = member[1..].iter().map(|line| &line["publish site/y=".len()..]);
+    let mut shared: Vec<_> = shared.chain(behind.iter().map(|line| &line["publish y=".len()..])).collect();
+    shared.sort_unstable();
+    let payloads: Vec<_> = shared.iter().map(|line| &line[..1]).collect();
+    assert_eq!(payloads, ["2", "3", "4", "5"], "each went to one of the two");
+}
+
+#[test]
+fn sessions_that_come_back_count_for_their_owner_and_against_its_limit() {
+    let limits = Limits { sessions_per_user_max: 2, ..Limits::default() };
+    let mut world = World::reading_back(2, OPEN, &limits);
+    let of_one = |client_id| Hello { user: "one", ..lasting(client_id) };
+    for client_id in ["a", "b"] {
+        world.connect(&of_one(client_id));
+    }
+    let mut world = restart(world, 1, 1);
+    let refused = world.admit(&of_one("c"));
+    world.expect(refused, &["connack 97", "closed"]);
+    let stranger = world.admit(&Hello { user: "other", ..lasting("a") });
+    world.expect(stranger, &["connack 85", "closed"]);
+    let mut world = restart(world, 2, 1_000_001);
+    let back = world.admit(&of_one("c"));
+    world.expect(back, &["connack 00"]);
+    assert_eq!(world.counters().sessions, 1);
+}
