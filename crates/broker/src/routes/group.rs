@@ -110,6 +110,8 @@ impl Group {
         let rate = |(session, subscription): &(&SessionRef, &Subscription)| rate(**session, subscription);
         let chosen = self.share.choose(self.members.len(), in_turn, rate)?;
         if rate(&chosen) == Readiness::Full {
+            // Nobody was given anything, so it is still the same one's turn.
+            self.share.turn.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
         let (session, subscription) = chosen;

@@ -545,3 +545,20 @@ fn a_message_that_fits_nowhere_does_not_go_round_for_ever() {
     let counters = world.counters();
     assert_eq!((counters.routed, counters.sent, counters.queued, counters.dropped), (4, 3, 0, 1));
 }
+
+#[test]
+fn members_that_are_all_away_take_turns_too() {
+    for shards in [1, 2] {
+        let mut world = World::with(shards, OPEN, &Limits::default());
+        let from = world.connect(&v5("from"));
+        for name in ["first", "second"] {
+            let member = join(&mut world, &lasting(name), 1);
+            world.lose(member);
+        }
+        publish_all(&mut world, from, 1, 4);
+        for name in ["first", "second"] {
+            let member = world.admit(&lasting(name));
+            assert_eq!(world.take(member).len(), 3, "half of the messages behind CONNACK");
+        }
+    }
+}
