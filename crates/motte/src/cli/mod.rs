@@ -9,6 +9,7 @@ mod passwd;
 mod publish;
 mod quickstart;
 mod serve;
+mod store;
 mod subscribe;
 mod target;
 
@@ -52,6 +53,8 @@ enum Command {
     Cert(cert::Args),
     /// Manage the users of a password file
     Passwd(passwd::Args),
+    /// Look after the durable store: check, repair, export, import
+    Store(store::Args),
     /// Write the completions of a shell to standard output
     Completions(man::CompletionsArgs),
     /// Write the manual page to standard output, or all manual pages to a directory
@@ -81,6 +84,7 @@ fn run(command: Command, ui: &mut Ui) -> Result<u8, Failure> {
         Command::Connect(args) => connect::run(&args, ui),
         Command::Cert(args) => cert::run(&args, ui),
         Command::Passwd(args) => passwd::run(&args, ui),
+        Command::Store(args) => store::run(&args, ui),
         Command::Completions(args) => man::completions(&args, &mut Cli::command(), ui),
         Command::Man(args) => man::run(&args, Cli::command(), ui),
     }

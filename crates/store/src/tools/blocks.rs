@@ -62,11 +62,14 @@ pub(crate) struct Blocks {
     /// How many messages each session is owed; those whose own row is lost are among them.
     pub(crate) owed: BTreeMap<u32, u64>,
     pub(crate) broken: Vec<BrokenBlock>,
-    pub(crate) gaps: Vec<GapRange>,
+    /// Blocks that cannot be read, and the last message before them.
+    pub(crate) gaps: Vec<(GapRange, Option<Origin>)>,
     /// Messages that rows of sessions name and no block has, with the sessions.
     pub(crate) missing: BTreeMap<Origin, BTreeSet<u32>>,
     /// Topics whose retained message no block has.
     pub(crate) missing_retained: BTreeMap<Origin, Box<str>>,
+    /// The last message that was seen.
+    last: Option<Origin>,
     /// The last position of each log that was seen.
     pub(crate) ends: BTreeMap<u16, u64>,
     /// When the last message was accepted.
@@ -103,7 +106,7 @@ impl Blocks {
         match seen {
             BlockSeen::Gap(range) => {
                 self.close_broken(None);
-                self.gaps.push(range);
+                self.gaps.push((range, self.last));
             }
             BlockSeen::Broken(key, value, why) => {
                 self.close_broken(Some(key));
@@ -132,6 +135,7 @@ impl Blocks {
 
     fn count(&mut self, kept: &Kept<'_>, now: motte_broker::Millis) {
         let Kept { origin, view, bytes, owed, is_retained } = kept;
+        self.last = Some(*origin);
         self.ends.insert(origin.shard.0, origin.position.0);
         self.accepted_max = self.accepted_max.max(view.accepted);
         self.session_max = view.targets().map(|target| target.session).fold(self.session_max, u32::max);

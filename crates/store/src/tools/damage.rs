@@ -37,6 +37,8 @@ pub struct Counts {
     pub wills: u64,
     /// Users whose messages are withheld.
     pub removals: u64,
+    /// Users and client identifiers that are kept out.
+    pub bans: u64,
     /// Stored messages that are owed or retained; one that is owed to many sessions is one.
     pub messages: u64,
     /// Bytes of those.
@@ -105,9 +107,9 @@ pub struct Damage {
     pub what: String,
     /// What is lost with it.
     pub lost: String,
-    /// For messages: the log they are in, which is the shard that accepted them, and the first and last position that
-    /// may be lost.
-    pub range: Option<(u16, u64, u64)>,
+    /// For messages: where they may have stood. Of each log, which is the shard that accepted them, the first and last
+    /// position.
+    pub ranges: Vec<(u16, u64, u64)>,
     /// Client identifiers of the sessions it is about, as far as they are known, sorted.
     pub sessions: Vec<String>,
     /// Topics it is about, as far as they are known, sorted.
@@ -116,7 +118,14 @@ pub struct Damage {
 
 impl Damage {
     pub(crate) fn new(kind: DamageKind, what: impl Into<String>, lost: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), lost: lost.into(), range: None, sessions: Vec::new(), topics: Vec::new() }
+        Self {
+            kind,
+            what: what.into(),
+            lost: lost.into(),
+            ranges: Vec::new(),
+            sessions: Vec::new(),
+            topics: Vec::new(),
+        }
     }
 
     pub(crate) fn of_session(mut self, client_id: impl Into<String>) -> Self {

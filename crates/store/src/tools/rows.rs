@@ -35,6 +35,7 @@ pub(crate) struct Rows {
     /// Topics by the message they retain.
     pub(crate) retained: BTreeMap<Origin, Box<str>>,
     pub(crate) removals: u64,
+    pub(crate) bans: u64,
     pub(crate) broken: Vec<BrokenRow>,
     pub(crate) gaps: Vec<GapRange>,
     /// Keys of rows that are right and may be older than the last commit.
@@ -102,6 +103,7 @@ impl Rows {
             RowKind::Ban => {
                 row::banned_of(key)?;
                 row::parse_ban(body)?;
+                self.bans += 1;
             }
             RowKind::Removal => {
                 row::text_of(key, 1)?;

@@ -57,8 +57,9 @@ pub(crate) fn scan<E>(pages: &Pages, table: &Table, visit: &mut dyn FnMut(Seen<'
             Ok(())
         }
         Met::Row { key, value, is_sound: false } => {
-            if let Some(open) = open.as_mut().filter(|_| (table.is_right)(key, value)) {
-                open.torn.insert(key.to_vec(), value.to_vec());
+            if let Some(open) = open.as_mut() {
+                let rows = if (table.is_right)(key, value) { &mut open.torn } else { &mut open.broken };
+                rows.insert(key.to_vec(), value.to_vec());
             }
             Ok(())
         }
@@ -84,15 +85,18 @@ struct Open {
     range: GapRange,
     /// Rows of its pages that can still be read.
     torn: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Rows of its pages that are not right.
+    broken: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Open {
     fn behind(after: Option<Vec<u8>>) -> Self {
-        Self { range: GapRange { after, ..GapRange::default() }, torn: BTreeMap::new() }
+        let range = GapRange { after, ..GapRange::default() };
+        Self { range, torn: BTreeMap::new(), broken: BTreeMap::new() }
     }
 
-    /// Tells of the gap, and then gives its rows that can be read, in order: those of its pages, and for the others
-    /// those of the commit before.
+    /// Tells of the gap, and then gives its rows, in order: those of its pages that can be read, and for the others
+    /// those of the commit before. What is not right in its pages and is nowhere else comes last, to be named.
     fn close<E>(
         mut self,
         pages: &Pages,
@@ -101,13 +105,15 @@ impl Open {
         visit: &mut dyn FnMut(Seen<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.range.before = before.map(<[u8]>::to_vec);
-        let Self { range, mut torn } = self;
+        let Self { range, mut torn, mut broken } = self;
         torn.retain(|key, _| range.holds(key));
+        broken.retain(|key, _| range.holds(key) && !torn.contains_key(key));
         visit(Seen::Gap(range.clone()))?;
         let mut give = |key: &[u8], value: &[u8]| visit(Seen::Row { key, value, is_sound: false });
         if let Some(tree) = &table.before {
             pages.walk(tree, &mut |met| match met {
                 Met::Row { key, value, is_sound: true } if range.holds(key) && (table.is_right)(key, value) => {
+                    broken.remove(key);
                     while let Some(first) = torn.first_entry().filter(|first| first.key().as_slice() <= key) {
                         let (torn, value) = first.remove_entry();
                         give(&torn, &value)?;
@@ -120,7 +126,7 @@ impl Open {
                 _ => Ok(()),
             })?;
         }
-        torn.iter().try_for_each(|(key, value)| give(key, value))
+        torn.iter().chain(&broken).try_for_each(|(key, value)| give(key, value))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Called by the tools. The two tables are read once each; what was found is put together when both are read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use motte_broker::policy::{ClientId, UserName};
 use motte_broker::{Banned, Origin};
@@ -58,6 +58,7 @@ fn count(rows: &Rows, blocks: &Blocks, file_bytes: u64) -> Counts {
         in_flight,
         wills: rows.wills.iter().filter(|session| is_kept(session)).count() as u64,
         removals: rows.removals,
+        bans: rows.bans,
         file_bytes,
         committed_ms: rows.state.as_ref().map(|state| state.reading.wall_ms),
         ..blocks.counts.clone()
@@ -249,26 +250,47 @@ fn tell_blocks(rows: &Rows, blocks: &Blocks, damage: &mut Vec<Damage>) {
         let what = format!("messages {} to {last} of shard {}: {why}", first.position.0, first.shard.0);
         let lost = format!("up to {}", plural(last + 1 - first.position.0, "message"));
         let mut one = Damage::new(DamageKind::Messages, what, lost);
-        one.range = Some((first.shard.0, first.position.0, last));
+        one.ranges.push((first.shard.0, first.position.0, last));
         let known = sessions.iter().filter(|session| rows.sessions.contains_key(session));
         one.sessions = known.map(|session| rows.name(*session)).collect();
         one.sessions.sort();
         one.topics = topics.iter().cloned().collect();
         damage.push(one);
     }
-    for range in &blocks.gaps {
-        let at = |key: &Option<Vec<u8>>| key.as_deref().and_then(place);
-        let (after, before) = (at(&range.after), at(&range.before));
+    for (range, last) in &blocks.gaps {
+        let before = range.before.as_deref().and_then(place);
         let name = |place: Origin| format!("message {} of shard {}", place.position.0, place.shard.0);
-        let what = format!("{} of messages, {}", pages(range), between(after.map(name), before.map(name)));
-        let mut one = Damage::new(DamageKind::Messages, what, "messages between these that no other page has");
-        if let Some(after) = after {
-            // The block before is whole: what it holds is not lost.
-            let first = after.position.0 + 1;
-            one.range = Some((after.shard.0, first, last_before(rows, after, range.before.as_deref()).max(first)));
-        }
+        let what = format!("{} of messages, {}", pages(range), between(last.map(name), before.map(name)));
+        let ranges = missing_ranges(rows, *last, before);
+        let most: u64 = ranges.iter().map(|(_, first, last)| last + 1 - first).sum();
+        let lost = format!("up to {}: those that no other page has", plural(most, "message"));
+        let mut one = Damage::new(DamageKind::Messages, what, lost);
+        one.ranges = ranges;
         damage.push(one);
     }
+}
+
+/// Where messages can have stood behind one and before another.
+fn missing_ranges(rows: &Rows, after: Option<Origin>, before: Option<Origin>) -> Vec<(u16, u64, u64)> {
+    let mut ends: BTreeMap<u16, u64> = rows.state.iter().flat_map(|state| state.logs.iter().copied()).collect();
+    for origin in after.into_iter().chain(before) {
+        let end = ends.entry(origin.shard.0).or_default();
+        *end = origin.position.0.max(*end);
+    }
+    let of_log = |(log, end): (u16, u64)| {
+        let first = match after {
+            Some(after) if after.shard.0 > log => return None,
+            Some(after) if after.shard.0 == log => after.position.0 + 1,
+            _ => 1,
+        };
+        let last = match before {
+            Some(before) if before.shard.0 < log => return None,
+            Some(before) if before.shard.0 == log => before.position.0.saturating_sub(1),
+            _ => end,
+        };
+        (first <= last).then_some((log, first, last))
+    };
+    ends.into_iter().filter_map(of_log).collect()
 }
 
 /// The last position that can be in a block that begins at `first`, if the next one has this key.
@@ -308,7 +330,7 @@ fn missing(rows: &Rows, session: u32, first: Origin, last: Origin, count: u64) -
     let lost = format!("{} of that session", plural(count, "message"));
     let mut one = Damage::new(DamageKind::Messages, what, lost).of_session(name);
     if first.shard == last.shard {
-        one.range = Some((first.shard.0, first.position.0, last.position.0));
+        one.ranges.push((first.shard.0, first.position.0, last.position.0));
     }
     one
 }

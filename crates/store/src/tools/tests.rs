@@ -13,7 +13,7 @@ use motte_broker::mqtt::packet::RetainHandling;
 use motte_broker::mqtt::{ForwardedPropertiesBuf, PacketId, Qos, SubscriptionId, SubscriptionOptions};
 use motte_broker::policy::{ClientId, Identity, Subject, UserName};
 use motte_broker::restore::StoredMessage;
-use motte_broker::{Journal as _, Message, Millis, Origin, Position, Record, Restored, ShardId};
+use motte_broker::{Banned, Journal as _, Message, Millis, Origin, Position, Record, Restored, ShardId};
 use redb::backends::FileBackend;
 use redb::{Builder, ReadableTable as _};
 
@@ -153,6 +153,9 @@ fn fill(directory: &Path) -> Running {
     let at = store.now;
     store.append(0, &Record::SessionLeft { client_id: "b", at });
     store.append(0, &Record::UserRemoved { user: &UserName("old".into()), at });
+    for (who, until) in [(Banned::User(UserName("x".into())), None), (Banned::Client(ClientId("y".into())), Some(at))] {
+        store.append(0, &Record::Banned { who: &who, until });
+    }
     store.hand_over();
     store
 }
@@ -304,13 +307,19 @@ fn a_text_that_is_wrong_leaves_nothing_behind() {
 #[test]
 fn a_damaged_row_of_each_kind_is_named_and_costs_no_more_than_it_says() {
     let cases = [
-        (RowKind::State, DamageKind::State, "the state of the store", [3, 3, 1, 2, 1]),
-        (RowKind::Cursor, DamageKind::Cursor, "what a acknowledged", [3, 3, 1, 2, 1]),
-        (RowKind::Subscription, DamageKind::Subscription, "the subscription of a to \"$share/g/t/+\"", [3, 2, 1, 2, 1]),
-        (RowKind::Retained, DamageKind::Retained, "which message \"r/1\" retains", [3, 3, 1, 1, 1]),
-        (RowKind::Session, DamageKind::Session, "session number 1", [2, 1, 0, 2, 1]),
-        (RowKind::Will, DamageKind::Will, "the will of a", [3, 3, 0, 2, 1]),
-        (RowKind::Removal, DamageKind::Removal, "\"old\"", [3, 3, 1, 2, 0]),
+        (RowKind::State, DamageKind::State, "the state of the store", [3, 3, 1, 2, 1, 2]),
+        (RowKind::Cursor, DamageKind::Cursor, "what a acknowledged", [3, 3, 1, 2, 1, 2]),
+        (
+            RowKind::Subscription,
+            DamageKind::Subscription,
+            "the subscription of a to \"$share/g/t/+\"",
+            [3, 2, 1, 2, 1, 2],
+        ),
+        (RowKind::Retained, DamageKind::Retained, "which message \"r/1\" retains", [3, 3, 1, 1, 1, 2]),
+        (RowKind::Session, DamageKind::Session, "session number 1", [2, 1, 0, 2, 1, 2]),
+        (RowKind::Will, DamageKind::Will, "the will of a", [3, 3, 0, 2, 1, 2]),
+        (RowKind::Removal, DamageKind::Removal, "\"old\"", [3, 3, 1, 2, 0, 2]),
+        (RowKind::Ban, DamageKind::Ban, "that the client identifier \"y\" is kept out", [3, 3, 1, 2, 1, 1]),
     ];
     for (row, kind, named, left) in cases {
         let dir = tempfile::tempdir().unwrap();
@@ -327,7 +336,7 @@ fn a_damaged_row_of_each_kind_is_named_and_costs_no_more_than_it_says() {
         assert!(matches!(export(&directory, &mut Vec::new(), &mut |_| ()), Err(ToolError::Damaged { places: 1, .. })));
         let Repaired { after, before, .. } = repaired(&directory);
         assert_eq!(before.damage, report.damage);
-        let counts = [after.sessions, after.subscriptions, after.wills, after.retained, after.removals];
+        let counts = [after.sessions, after.subscriptions, after.wills, after.retained, after.removals, after.bans];
         assert_eq!(counts, left, "{row:?}");
         let mut expected = queued.clone();
         match row {
@@ -362,7 +371,7 @@ fn a_damaged_block_of_messages_is_named_with_its_positions_topics_and_sessions()
     let blocks: Vec<_> = report.damage.iter().filter(|damage| damage.what.contains("checksum")).collect();
     let [damage] = blocks[..] else { panic!("{:#?}", report.damage) };
     assert_eq!((damage.kind, &damage.sessions[..]), (DamageKind::Messages, &["a".to_owned(), "b".to_owned()][..]));
-    let (shard, first, last) = damage.range.unwrap();
+    let (shard, first, last) = damage.ranges[0];
     assert_eq!((shard, first), crate::block::split_key(&keys[0]));
     repaired(&directory);
     let after = text(&directory);
@@ -471,7 +480,7 @@ fn assert_all_is_named(before: &str, after: &str, damage: &[Damage], page: usize
     for (at, client_id) in owed(before).difference(&owed(after)) {
         let (shard, position) = at.trim_matches(['[', ']']).split_once(',').unwrap();
         let (shard, position): (u16, u64) = (shard.parse().unwrap(), position.parse().unwrap());
-        let ranges = damage.iter().filter_map(|damage| damage.range);
+        let ranges = damage.iter().flat_map(|damage| damage.ranges.iter().copied());
         let mut covering = ranges.filter(|(log, first, last)| *log == shard && (first..=last).contains(&&position));
         let is_told = covering.next().is_some() || said.contains("all messages") || said.contains("session");
         assert!(is_told, "page {page}: {client_id} loses {at} without a word: {damage:#?}");
@@ -485,7 +494,7 @@ fn assert_nothing_comes_back(before: &str, after: &str, damage: &[Damage], page:
         assert!(named.contains(client_id), "page {page}: {client_id} gets {at} again without a word: {damage:#?}");
     }
     let others = |text: &str| -> BTreeSet<String> {
-        let kinds = ["{\"retained\"", "{\"subscription\"", "{\"removed\""];
+        let kinds = ["{\"retained\"", "{\"subscription\"", "{\"removed\"", "{\"banned\""];
         text.lines().filter(|line| kinds.iter().any(|kind| line.starts_with(kind))).map(str::to_owned).collect()
     };
     let new: Vec<_> = others(after).difference(&others(before)).cloned().collect();
