@@ -7,6 +7,7 @@ mod most_once;
 mod one_owner;
 mod order;
 mod rights;
+mod wills;
 
 use crate::history::{History, Violation};
 
@@ -18,5 +19,6 @@ pub(crate) fn all(history: &History) -> Result<(), Violation> {
     order::check(history)?;
     least_once::check(history)?;
     last_retained::check(history)?;
+    wills::check(history)?;
     counts::check(history)
 }

@@ -76,8 +76,9 @@ impl Client {
         self.aliases.clear();
     }
 
-    /// The session is gone on this side as well.
-    pub(crate) fn forget(&mut self) {
+    /// The session is gone on this side as well. CONNACK says so, and nothing before: the broker may not have heard of
+    /// a clean start.
+    fn forget(&mut self) {
         self.received.clear();
         self.unfinished.clear();
     }

@@ -1,6 +1,7 @@
 //! Faults put into a run on purpose, so that each checker is seen to fail.
 //!
-//! Used by tests alone. The world applies them at its border: what a client was given, what was seen, what was counted.
+//! Used by tests alone. The world applies them at its border: what a client was given, what was seen, what was counted,
+//! what the journal gives back at a start.
 
 /// A fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,4 +20,14 @@ pub enum Fault {
     LoseRetained,
     /// A shard counts one delivery too many.
     CountOneMore,
+    /// The journal does not give back one message a session is owed.
+    LoseRecord,
+    /// The journal gives back a QoS 2 message that has arrived, under an identifier that is free.
+    RestoreArrived,
+    /// The journal gives back the retained message before the last one of a topic.
+    RestoreOldRetained,
+    /// The journal gives back a will that was published.
+    RestoreWill,
+    /// The journal forgets a will.
+    DropWill,
 }

@@ -87,6 +87,25 @@ pub(crate) enum What {
         session: SessionNo,
         copy: Delivered,
     },
+    /// A session has a will from here on.
+    WillSet {
+        message: MessageNo,
+        session: SessionNo,
+    },
+    /// A will is not to be published any more.
+    WillWithdrawn {
+        message: MessageNo,
+    },
+    /// The broker died. What it did from a place in the log on has left no trace in the journal.
+    Crashed {
+        from: usize,
+    },
+    /// It is there again, with so many shards.
+    Restarted {
+        shards: u16,
+    },
+    /// The journal gave back something else than it was given.
+    Lied,
     /// Other rights are in force from here on.
     Policy {
         epoch: usize,
@@ -169,6 +188,16 @@ pub(crate) struct Owed {
     /// That shard counted something as dropped when it took this message.
     pub(crate) maybe_dropped: bool,
     pub(crate) is_written: bool,
+    /// The identifier it was written under.
+    pub(crate) id: Option<u16>,
+    /// Where in the log the client's acknowledgement was taken.
+    pub(crate) settled: Option<usize>,
+    /// Where in the log it was written last.
+    pub(crate) written: Option<usize>,
+    /// It was written, and the journal lost under which identifier: when it comes again it says that it does.
+    pub(crate) must_repeat: bool,
+    /// The broker forgot it in a crash, and did not have to know it.
+    pub(crate) is_void: bool,
 }
 
 /// What one group of a shared subscription is owed: one copy.
@@ -184,6 +213,9 @@ pub(crate) struct GroupOwed {
     pub(crate) expires: Option<Millis>,
     /// Who was given the copy, as far as it can be told apart from those of other groups.
     pub(crate) winner: Option<(SessionNo, Qos)>,
+    /// As with [`Owed`].
+    pub(crate) settled: Option<usize>,
+    pub(crate) is_void: bool,
 }
 
 /// What one shard is expected to have counted.
@@ -220,6 +252,10 @@ pub(crate) struct History {
     pub(crate) regiven: u64,
     /// Counters in the end.
     pub(crate) counters: Vec<Counters>,
+    /// Whether the broker died once or more: its counters begin anew then.
+    pub(crate) has_crashed: bool,
+    /// Whether messages wait for their records before they are written.
+    pub(crate) has_waits: bool,
     /// Whether some client accepted packets up to some size only.
     pub(crate) has_size_limits: bool,
     /// What should be retained in the end and may be seen, and what was found, by topic.
@@ -260,6 +296,8 @@ pub enum Invariant {
     I5,
     /// The retained message is the last one.
     I6,
+    /// Each will is published once, or not at all once it was withdrawn.
+    I7,
     /// Counts add up.
     I8,
     /// What the standard says of single packets and connections.
@@ -299,15 +337,19 @@ impl Violation {
             | What::Refused { client }
             | What::Closed { client, .. }
             | What::Vanished { client, .. } => (None, None, Some(*client)),
+            What::WillSet { message, session } => (Some(*message), Some(*session), None),
             What::SessionEnded { session } | What::Subscribed { session, .. } | What::Unsubscribed { session, .. } => {
                 (None, Some(*session), None)
             }
-            What::Accepted { message } | What::Denied { message } | What::Acknowledged { message, .. } => {
+            What::Accepted { message }
+            | What::Denied { message }
+            | What::WillWithdrawn { message }
+            | What::Acknowledged { message, .. } => {
                 let publisher = history.messages[*message].publisher;
                 return self.message.map_or(self.client == Some(publisher), |about| about == *message);
             }
             What::Wrote { session, copy, .. } | What::Given { session, copy } => (copy.message, Some(*session), None),
-            What::Policy { .. } => return true,
+            What::Policy { .. } | What::Crashed { .. } | What::Restarted { .. } | What::Lied => return true,
         };
         let client = client.or(session.map(|session| history.sessions[session].client));
         let fits_message = message.is_none() || self.message.is_none() || message == self.message;

@@ -1,36 +1,83 @@
-//! The journal of a simulated shard: records become durable when the world says so.
+//! The journal of a simulated shard: records become durable when the world says so, and what was not is lost in a
+//! crash.
 //!
-//! Owned by the shards of the world. It counts records and keeps none; a journal that can be torn and read again
-//! belongs in its place.
+//! Owned by the shards of the world, which takes out what each turn appended and hands it to the one keeper of all
+//! shards. Never judges a record.
 
-use motte_broker::{Journal, Position, Record};
+mod entry;
+mod keeper;
+mod kept;
+mod lie;
+
+use motte_broker::{Fetch, Journal, Position, Record, ShardId};
+
+pub(crate) use entry::Entry;
+pub(crate) use keeper::{Keeper, Lost};
+pub(crate) use kept::Kept;
+
+/// How the journals of a run behave.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Habits {
+    /// Records become durable some time after they were written.
+    pub(crate) lags: bool,
+    /// Records are kept, for a run in which the broker crashes.
+    pub(crate) keeps: bool,
+    /// Messages can be fetched.
+    pub(crate) reads_back: bool,
+}
+
+/// What one call into a shard appended.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) shard: ShardId,
+    /// Position of the last record.
+    pub(crate) end: Position,
+    pub(crate) entries: Vec<(Position, Entry)>,
+    pub(crate) fetches: Vec<Fetch>,
+}
 
 /// The journal.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SimJournal {
+    shard: ShardId,
     end: Position,
     durable: Position,
-    /// Whether records wait for [`SimJournal::commit`].
-    lags: bool,
+    habits: Habits,
+    /// Where the batch under way begins.
+    begun: Position,
+    entries: Vec<(Position, Entry)>,
+    fetches: Vec<Fetch>,
 }
 
 impl SimJournal {
-    pub(crate) fn new(lags: bool) -> Self {
-        Self { lags, ..Self::default() }
+    /// A journal that goes on behind `end`.
+    pub(crate) fn new(shard: ShardId, end: Position, habits: Habits) -> Self {
+        Self { shard, end, durable: end, habits, begun: end, entries: Vec::new(), fetches: Vec::new() }
     }
 
-    /// Makes everything durable; tells whether there was anything.
-    pub(crate) fn commit(&mut self) -> bool {
-        let had_more = self.durable < self.end;
-        self.durable = self.end;
-        had_more
+    /// What was appended since the last time, if anything was.
+    pub(crate) fn take_batch(&mut self) -> Option<Batch> {
+        if self.begun == self.end && self.fetches.is_empty() {
+            return None;
+        }
+        self.begun = self.end;
+        let (entries, fetches) = (std::mem::take(&mut self.entries), std::mem::take(&mut self.fetches));
+        Some(Batch { shard: self.shard, end: self.end, entries, fetches })
+    }
+
+    /// Everything up to here survives a crash.
+    pub(crate) fn on_durable(&mut self, durable: Position) {
+        self.durable = self.durable.max(durable);
     }
 }
 
 impl Journal for SimJournal {
-    fn append(&mut self, _record: &Record<'_>) -> Position {
+    fn append(&mut self, record: &Record<'_>) -> Position {
         self.end = Position(self.end.0 + 1);
-        if !self.lags {
+        if self.habits.keeps {
+            self.entries.push((self.end, Entry::new(record)));
+        }
+        if !self.habits.lags {
             self.durable = self.end;
         }
         self.end
@@ -38,5 +85,13 @@ impl Journal for SimJournal {
 
     fn durable(&self) -> Position {
         self.durable
+    }
+
+    fn reads_back(&self) -> bool {
+        self.habits.reads_back
+    }
+
+    fn fetch(&mut self, fetch: Fetch) {
+        self.fetches.push(fetch);
     }
 }

@@ -3,6 +3,7 @@
 //! Told by the world which packets a shard took and which events it reported; never asks the broker anything. Calls are
 //! made one after the other, so there is one order in which everything happened.
 
+mod crash;
 mod publish;
 mod session;
 mod written;
@@ -15,6 +16,7 @@ use motte_broker::{Limits, LinkId, Millis};
 use crate::history::{History, Membership, MessageNo, SessionNo, Tally, What};
 use crate::rights::Rights;
 
+pub(crate) use crash::Snapshot;
 pub(crate) use publish::Verdict;
 pub(crate) use session::Coming;
 
@@ -26,7 +28,7 @@ pub(crate) struct Sub {
 }
 
 /// A session that lives.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) no: SessionNo,
     pub(crate) user: usize,
@@ -34,15 +36,31 @@ pub(crate) struct Session {
     pub(crate) link: Option<LinkId>,
     pub(crate) expiry_s: u32,
     pub(crate) subscriptions: BTreeMap<String, Sub>,
-    /// QoS 2 identifiers taken and not released, with their messages.
-    pub(crate) received: BTreeSet<u16>,
+    /// QoS 2 identifiers taken and not released, with the turn that took each.
+    pub(crate) received: BTreeMap<u16, u64>,
     pub(crate) will: Option<Will>,
     /// When the will is to be published.
-    pub(crate) will_due: Option<Millis>,
+    pub(crate) will_due: Option<Due>,
     /// When the session ends.
-    pub(crate) ends: Option<Millis>,
+    pub(crate) ends: Option<Due>,
     /// It ends as soon as its will has been published.
     pub(crate) is_ending: bool,
+    /// It was to outlive a connection of it, and so it is kept over a crash.
+    pub(crate) is_kept: bool,
+    /// Its connection ended with the broker, and the journal was not told since.
+    pub(crate) has_left_unsaid: bool,
+}
+
+/// Something is due: not before the first and not after the second. They differ where a connection ended with the
+/// broker, which cannot know when that was.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due(pub(crate) Millis, pub(crate) Millis);
+
+impl Due {
+    /// Due so many seconds after this moment.
+    pub(crate) fn after(now: Millis, seconds: u32) -> Self {
+        Self(now.plus_s(seconds), now.plus_s(seconds))
+    }
 }
 
 /// A will: a message, and how long it waits.
@@ -62,7 +80,11 @@ pub(crate) struct Ledger {
     pub(crate) limits: Limits,
     /// Last retained message of each topic.
     retained: BTreeMap<&'static str, MessageNo>,
-    /// How often a session may be sent retained messages of a filter, counted for the sake of duplicates.
+    /// Clients whose sessions ended and are in the journal until what they leave to their groups is given away. At a
+    /// start they end once more.
+    pub(crate) estates: BTreeSet<usize>,
+    /// What was written to sessions under which identifier, and where in the log it was acknowledged.
+    written: BTreeMap<(SessionNo, MessageNo, Option<u16>), Option<usize>>,
     pub(crate) now: Millis,
 }
 
@@ -73,7 +95,16 @@ impl Ledger {
             tallies: vec![Tally::default(); usize::from(shards)],
             ..History::default()
         };
-        Self { history, sessions: BTreeMap::new(), rights, limits, retained: BTreeMap::new(), now: Millis(0) }
+        Self {
+            history,
+            sessions: BTreeMap::new(),
+            rights,
+            limits,
+            retained: BTreeMap::new(),
+            estates: BTreeSet::new(),
+            written: BTreeMap::new(),
+            now: Millis(0),
+        }
     }
 
     pub(crate) fn note(&mut self, what: What) -> usize {
@@ -139,8 +170,13 @@ impl Ledger {
         codes
     }
 
-    /// An UNSUBSCRIBE was taken: its codes.
-    pub(crate) fn on_unsubscribe(&mut self, client: usize, filters: &[String], version: ProtocolVersion) -> Vec<u8> {
+    /// An UNSUBSCRIBE was taken: its codes, and whether anything was there.
+    pub(crate) fn on_unsubscribe(
+        &mut self,
+        client: usize,
+        filters: &[String],
+        version: ProtocolVersion,
+    ) -> (Vec<u8>, bool) {
         let mut codes = Vec::new();
         for filter in filters {
             let Some(session) = self.sessions.get_mut(&client) else { break };
@@ -150,7 +186,8 @@ impl Ledger {
             self.note(what);
             codes.push(if was_there { 0 } else { 0x11 });
         }
-        if version == ProtocolVersion::V5 { codes } else { Vec::new() }
+        let is_changed = codes.contains(&0);
+        (if version == ProtocolVersion::V5 { codes } else { Vec::new() }, is_changed)
     }
 
     /// What should be found retained by somebody who may receive everything.

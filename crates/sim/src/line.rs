@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use motte_broker::mqtt::{Decoder, ProtocolVersion, Qos, Sender};
 use motte_broker::{LinkId, Millis};
 
-use crate::history::{Delivered, MessageNo, SessionNo, Violation};
+use crate::history::{Delivered, Invariant, MessageNo, SessionNo, Violation};
 use crate::packet::{self, Item};
 
 /// An answer that is due.
@@ -54,11 +54,14 @@ pub(crate) struct Line {
     /// The broker ended it.
     pub(crate) is_closed: bool,
     pub(crate) told: Option<u8>,
+    /// With the turn that has to be durable before each leaves.
+    pub(crate) answers: VecDeque<(Answer, u64)>,
+    /// PUBCOMP that are due, with such turns.
+    pub(crate) completions: VecDeque<(u16, u8, u64)>,
+    /// The turn that has to be durable before CONNACK leaves.
+    pub(crate) promised: u64,
     /// CONNACK was written: nothing can be told before.
     pub(crate) is_open: bool,
-    pub(crate) answers: VecDeque<Answer>,
-    /// PUBCOMP that are due.
-    pub(crate) completions: VecDeque<(u16, u8)>,
     pub(crate) pongs: usize,
     pub(crate) heard: Millis,
     /// In force, in seconds.
@@ -90,6 +93,7 @@ impl Line {
             told: None,
             is_open: false,
             answers: VecDeque::new(),
+            promised: 0,
             completions: VecDeque::new(),
             pongs: 0,
             heard: Millis(0),
@@ -123,7 +127,7 @@ impl Line {
     }
 
     /// Reads what was written since the last look, and checks what this connection alone can tell.
-    pub(crate) fn look(&mut self, outbox: &[u8]) -> Result<Vec<Item>, Violation> {
+    pub(crate) fn look(&mut self, outbox: &[u8], committed: u64) -> Result<Vec<Item>, Violation> {
         let decoder = Decoder::new(Sender::Server, self.version, u32::MAX);
         let mut items = Vec::new();
         while self.seen < outbox.len() {
@@ -139,12 +143,29 @@ impl Line {
             if self.told.is_some() {
                 return Err(complain("a packet follows DISCONNECT (MQTT-3.14.4-1)".into()));
             }
+            let promised = self.promise(&item);
             self.check(&mut item, alias).map_err(complain)?;
+            if promised > committed {
+                let what = format!("{item:?} was written before what it promises was durable");
+                return Err(Violation::new(Invariant::I1, what).of_client(client));
+            }
             self.seen += len;
             self.items.push_back((item.clone(), len));
             items.push(item);
         }
         Ok(items)
+    }
+
+    /// The turn that has to be durable by now.
+    fn promise(&self, item: &Item) -> u64 {
+        match item {
+            Item::PubAck(..) | Item::PubRec(..) | Item::SubAck(..) | Item::UnsubAck(..) => {
+                self.answers.front().map_or(0, |(_, turn)| *turn)
+            }
+            Item::PubComp(..) => self.completions.front().map_or(0, |(.., turn)| *turn),
+            Item::ConnAck { .. } => self.promised,
+            Item::Publish(_) | Item::PubRel(_) | Item::Pong | Item::Disconnect(_) => 0,
+        }
     }
 
     fn check(&mut self, item: &mut Item, alias: Option<u16>) -> Result<(), String> {
@@ -153,24 +174,24 @@ impl Line {
                 self.check_alias(copy, alias)?;
                 self.check_identifier(copy)
             }
-            Item::PubAck(id, code) => match self.answers.pop_front() {
+            Item::PubAck(id, code) => match self.answers.pop_front().map(|(answer, _)| answer) {
                 Some(Answer::PubAck(due, _, codes)) if due == *id && codes.contains(code) => Ok(()),
                 due => Err(format!("PUBACK {id} {code:#04x} where {due:?} is due")),
             },
-            Item::PubRec(id, code) => match self.answers.pop_front() {
+            Item::PubRec(id, code) => match self.answers.pop_front().map(|(answer, _)| answer) {
                 Some(Answer::PubRec(due, _, codes)) if due == *id && codes.contains(code) => Ok(()),
                 due => Err(format!("PUBREC {id} {code:#04x} where {due:?} is due")),
             },
-            Item::SubAck(id, codes) => match self.answers.pop_front() {
+            Item::SubAck(id, codes) => match self.answers.pop_front().map(|(answer, _)| answer) {
                 Some(Answer::SubAck(due, due_codes)) if due == *id && due_codes == *codes => Ok(()),
                 due => Err(format!("SUBACK {id} {codes:02x?} where {due:02x?} is due")),
             },
-            Item::UnsubAck(id, codes) => match self.answers.pop_front() {
+            Item::UnsubAck(id, codes) => match self.answers.pop_front().map(|(answer, _)| answer) {
                 Some(Answer::UnsubAck(due, due_codes)) if due == *id && due_codes == *codes => Ok(()),
                 due => Err(format!("UNSUBACK {id} {codes:02x?} where {due:02x?} is due")),
             },
             Item::PubComp(id, code) => match self.completions.pop_front() {
-                Some(due) if due == (*id, *code) => Ok(()),
+                Some((due, due_code, _)) if (due, due_code) == (*id, *code) => Ok(()),
                 due => Err(format!("PUBCOMP {id} {code:#04x} where {due:02x?} is due")),
             },
             Item::Pong if self.pongs == 0 => Err("PINGRESP without a PINGREQ".into()),
@@ -228,13 +249,15 @@ impl Line {
         Ok(())
     }
 
-    /// The broker took an acknowledgement of the client.
-    pub(crate) fn on_acknowledged(&mut self, id: u16, qos: Qos, is_finished: bool) {
-        let Some(outstanding) = self.outstanding.get_mut(&id).filter(|o| o.copy.qos == qos) else { return };
-        outstanding.is_received = true;
+    /// The broker took an acknowledgement of the client: tells what it is for, the first time.
+    pub(crate) fn on_acknowledged(&mut self, id: u16, qos: Qos, is_finished: bool) -> Option<Delivered> {
+        let outstanding = self.outstanding.get_mut(&id).filter(|o| o.copy.qos == qos)?;
+        let is_new = !std::mem::replace(&mut outstanding.is_received, true);
+        let copy = outstanding.copy.clone();
         if is_finished {
             self.outstanding.remove(&id);
         }
+        is_new.then_some(copy)
     }
 
     /// What is still due on this connection.

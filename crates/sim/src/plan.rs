@@ -28,6 +28,36 @@ pub(crate) struct Plan {
     pub(crate) journal_lags: bool,
     /// Timers are looked at after the clock has jumped over them.
     pub(crate) timers_lag: bool,
+    pub(crate) crashes: Crashes,
+}
+
+/// What a seed decides about the death of the broker. Drawn beside everything else, so that a run without one is the
+/// same whatever stands here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crashes {
+    /// Steps between two of them, on average; 0 for a broker that lives to the end.
+    pub(crate) every_steps: usize,
+    /// Messages are read back from the journal.
+    pub(crate) reads_back: bool,
+    /// Others may be the number of shards afterwards.
+    pub(crate) moves_home: bool,
+}
+
+impl Crashes {
+    fn new(random: &mut Random) -> Self {
+        let every_steps = random.pick(&[0, 0, 200, 700, 1_500]);
+        Self {
+            every_steps,
+            // A broker that begins with what was kept has to read it back.
+            reads_back: every_steps > 0 || random.percent(50),
+            moves_home: random.percent(60),
+        }
+    }
+
+    /// Whether the journals hold what they are told.
+    pub(crate) fn keeps_records(self) -> bool {
+        self.reads_back
+    }
 }
 
 /// What is true of a client for the whole run.
@@ -47,7 +77,8 @@ pub(crate) struct Profile {
 }
 
 impl Plan {
-    pub(crate) fn new(random: &mut Random) -> Self {
+    /// A plan: of the second generator come the deaths of the broker.
+    pub(crate) fn new(random: &mut Random, fate: &mut Random) -> Self {
         let (outbox_bytes_max, queue_messages_max) = (random.pick(&[60, 200, 2_000]), random.pick(&[3, 12, 100]));
         let drops_oldest = queue_messages_max == 12;
         let limits = Limits {
@@ -97,6 +128,7 @@ impl Plan {
             has_size_limits: random.percent(20),
             journal_lags: random.percent(30),
             timers_lag: random.percent(30),
+            crashes: Crashes::new(fate),
         }
     }
 }

@@ -20,6 +20,14 @@ impl Random {
         Self { state: 0, choices: Vec::from(bytes).into_iter() }
     }
 
+    /// Another generator that this one decides, without drawing from it.
+    pub(crate) fn fork(&self) -> Self {
+        let of_choices = self.choices.as_slice().iter();
+        let state =
+            of_choices.fold(self.state, |state, byte| (state ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        Self { state: state ^ 0x6a09_e667_f3bc_c908, choices: Vec::new().into_iter() }
+    }
+
     fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;

@@ -8,7 +8,7 @@ use motte_broker::Counters;
 
 use crate::check;
 use crate::fault::Fault;
-use crate::history::{Fact, History, Invariant, Violation};
+use crate::history::{Fact, History, Invariant, Violation, What};
 use crate::random::Random;
 use crate::world::World;
 
@@ -22,6 +22,8 @@ pub struct Outcome {
     pub messages: usize,
     /// Messages applications were given.
     pub given: usize,
+    /// How often the broker died.
+    pub crashes: usize,
     /// Sessions there were.
     pub sessions: usize,
     /// Facts in the log.
@@ -98,10 +100,11 @@ fn judge(mut world: World, seed: u64) -> Result<Outcome, Box<Failure>> {
 }
 
 fn outcome(history: &History) -> Outcome {
-    let is_given = |fact: &&Fact| matches!(fact.what, crate::history::What::Given { .. });
+    let is_given = |fact: &&Fact| matches!(fact.what, What::Given { .. });
     Outcome {
         messages: history.messages.len(),
         given: history.facts.iter().filter(is_given).count(),
+        crashes: history.facts.iter().filter(|fact| matches!(fact.what, What::Crashed { .. })).count(),
         sessions: history.sessions.len(),
         facts: history.facts.len(),
         counters: history.counters.clone(),

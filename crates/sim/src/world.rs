@@ -2,6 +2,7 @@
 //!
 //! Called by `report`. Every call into the broker passes through here and is booked in the ledger at once.
 
+mod crash;
 mod rest;
 mod step;
 mod turn;
@@ -16,7 +17,7 @@ use motte_broker::{Effects, Letter, LinkId, Millis, Shard, ShardId, Shared};
 use crate::client::Client;
 use crate::fault::Fault;
 use crate::history::{Delivered, MessageNo, SessionNo, Violation};
-use crate::journal::SimJournal;
+use crate::journal::{Habits, Keeper, SimJournal};
 use crate::ledger::Ledger;
 use crate::line::Line;
 use crate::plan::Plan;
@@ -67,9 +68,14 @@ struct Parcel {
 pub(crate) struct World {
     pub(crate) plan: Plan,
     random: Random,
+    /// Decides when the broker dies and what is left of it.
+    fate: Random,
     policy: Arc<Policy>,
     shared: Arc<Shared>,
     shards: Vec<Shard<SimJournal>>,
+    keeper: Keeper,
+    /// Shards that were not told yet that their journals got further.
+    unaware: BTreeSet<usize>,
     sinks: Vec<Sink>,
     /// Connections the client or its shard still knows.
     lines: BTreeMap<LinkId, Line>,
@@ -90,21 +96,24 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(mut random: Random, fault: Option<Fault>) -> Self {
-        let plan = Plan::new(&mut random);
+        let mut fate = random.fork();
+        let plan = Plan::new(&mut random, &mut fate);
         let rights = if plan.has_policies { Rights::some(&mut random) } else { Rights::open() };
         let policy = Arc::new(Policy::parse(&rights.text()).expect("the rules are valid"));
         let shared = Shared::new(plan.shards, Arc::clone(&policy));
-        let shard = |at| {
-            let journal = SimJournal::new(plan.journal_lags);
-            Shard::new(ShardId(at), Arc::clone(&shared), plan.limits.clone(), journal)
-        };
+        let keeper = Keeper::default();
+        let shards = make_shards(&plan, &shared, &keeper);
         let mut ledger = Ledger::new(plan.limits.clone(), rights, plan.shards);
         ledger.history.has_size_limits = plan.has_size_limits;
+        ledger.history.has_waits = plan.journal_lags;
         ledger.history.versions = plan.clients.iter().map(|client| client.version).collect();
         Self {
             random,
             policy,
-            shards: (0..plan.shards).map(shard).collect(),
+            fate,
+            shards,
+            keeper,
+            unaware: BTreeSet::new(),
             sinks: (0..plan.shards).map(|_| Sink::default()).collect(),
             lines: BTreeMap::new(),
             clients: plan.clients.iter().map(|profile| Client::new(profile.version)).collect(),
@@ -124,6 +133,9 @@ impl World {
     /// Runs the whole plan.
     pub(crate) fn run(&mut self) -> Result<(), Violation> {
         for _ in 0..self.plan.steps {
+            if self.plan.crashes.every_steps > 0 && self.fate.below(self.plan.crashes.every_steps) == 0 {
+                self.crash()?;
+            }
             self.step()?;
         }
         self.come_to_rest()
@@ -147,4 +159,15 @@ impl World {
     fn attached(&self, client: usize) -> Option<LinkId> {
         self.ledger.sessions.get(&client).and_then(|session| session.link)
     }
+}
+
+/// The shards of a broker that starts, with journals that go on where they were.
+fn make_shards(plan: &Plan, shared: &Arc<Shared>, keeper: &Keeper) -> Vec<Shard<SimJournal>> {
+    let crashes = plan.crashes;
+    let habits = Habits { lags: plan.journal_lags, keeps: crashes.keeps_records(), reads_back: crashes.reads_back };
+    let shard = |id| {
+        let journal = SimJournal::new(id, keeper.end(id), habits);
+        Shard::new(id, Arc::clone(shared), plan.limits.clone(), journal)
+    };
+    (0..plan.shards).map(ShardId).map(shard).collect()
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use motte_broker::Millis;
 use motte_broker::mqtt::Qos;
 
-use crate::history::{History, Invariant, MessageNo, SessionNo, Violation, What};
+use crate::history::{History, Invariant, MessageNo, SessionBook, SessionNo, Violation, What};
 
 /// Bytes a PUBLISH may have beside topic and payload.
 const OVERHEAD_BYTES: usize = 40;
@@ -21,7 +21,7 @@ pub(super) fn check(history: &History) -> Result<(), Violation> {
     }
     for owed in &history.owed {
         let is_given = given.contains(&(owed.message, owed.session));
-        if is_given || owed.maybe_dropped || !is_due(history, owed.message, owed.qos) {
+        if is_given || owed.maybe_dropped || owed.is_void || !is_due(history, owed.message, owed.qos) {
             continue;
         }
         if excuse(history, owed.message, owed.session, (owed.since, owed.expires)).is_none() {
@@ -38,7 +38,10 @@ pub(super) fn check(history: &History) -> Result<(), Violation> {
         // Whoever joined later at QoS 0 may have been passed the copy, and then it may be lost.
         let at_most_once = |qos: Qos| qos == Qos::AtMostOnce;
         let is_loose = history.sessions.iter().any(|s| s.member_since(&group.filter, group.since).any(at_most_once));
-        if is_given || was_dropped || is_loose || !is_due(history, group.message, group.qos_min) {
+        // Or to be lost with the session of whoever joined later and did not outlive the broker.
+        let died = |s: &SessionBook| s.ended.is_some() && s.member_since(&group.filter, group.since).count() > 0;
+        let is_loose = is_loose || (history.has_crashed && history.sessions.iter().any(died));
+        if is_given || was_dropped || is_loose || group.is_void || !is_due(history, group.message, group.qos_min) {
             continue;
         }
         let excuses =

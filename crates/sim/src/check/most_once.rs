@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use motte_broker::mqtt::Qos;
 
-use crate::history::{History, Invariant, MessageNo, SessionNo, Violation, What};
+use crate::history::{GroupOwed, History, Invariant, MessageNo, Owed, SessionNo, Violation, What};
 
 pub(super) fn check(history: &History) -> Result<(), Violation> {
     let mut given: BTreeMap<(MessageNo, SessionNo), usize> = BTreeMap::new();
@@ -17,7 +17,7 @@ pub(super) fn check(history: &History) -> Result<(), Violation> {
         }
     }
     let mut own: BTreeMap<(MessageNo, SessionNo), usize> = BTreeMap::new();
-    for owed in history.owed.iter().filter(|owed| owed.qos == Qos::ExactlyOnce) {
+    for owed in history.owed.iter().filter(|owed| owed.qos == Qos::ExactlyOnce && is_licence(history, owed)) {
         *own.entry((owed.message, owed.session)).or_default() += 1;
     }
     // What sessions were given beyond their own subscriptions comes from groups: one copy each.
@@ -25,8 +25,9 @@ pub(super) fn check(history: &History) -> Result<(), Violation> {
     for ((no, session), count) in &given {
         let own = own.get(&(*no, *session)).copied().unwrap_or(0);
         let extra = count.saturating_sub(own);
-        let groups = history.groups.iter().filter(|group| extra > 0 && group.message == *no);
         let book = &history.sessions[*session];
+        let is_firm = |group: &&GroupOwed| !group.is_void || book.ended.is_some();
+        let groups = history.groups.iter().filter(|group| extra > 0 && group.message == *no).filter(is_firm);
         let joined = groups.filter(|group| book.member_since(&group.filter, group.since).count() > 0).count();
         *shared.entry(*no).or_default() += extra;
         if extra > joined {
@@ -42,4 +43,10 @@ pub(super) fn check(history: &History) -> Result<(), Violation> {
         }
     }
     Ok(())
+}
+
+/// Whether a debt explains a copy. One that the broker forgot in a crash does so where the session was lost as well: a
+/// session that lives has a QoS 2 message written only once the journal knows of it.
+fn is_licence(history: &History, owed: &Owed) -> bool {
+    !owed.is_void || history.sessions[owed.session].ended.is_some()
 }

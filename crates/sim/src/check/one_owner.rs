@@ -28,6 +28,7 @@ pub(super) fn check(history: &History) -> Result<(), Violation> {
                     return Err(Violation::new(Invariant::I4, what).of_client(*client));
                 }
             }
+            What::Crashed { .. } => live.clear(),
             _ => {}
         }
     }

@@ -16,6 +16,17 @@ pub(crate) struct Verdict {
     pub(crate) codes: Vec<u8>,
     /// Whether it was taken.
     pub(crate) is_accepted: bool,
+    /// The turn that has to be durable before the answer leaves; 0 for none.
+    pub(crate) turn: u64,
+}
+
+/// What became of a message that was taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    /// Somebody is given it.
+    is_wanted: bool,
+    /// It has to survive a crash.
+    is_kept: bool,
 }
 
 impl Ledger {
@@ -31,33 +42,36 @@ impl Ledger {
         client: usize,
         no: MessageNo,
         id: Option<u16>,
-        version: ProtocolVersion,
+        (version, turn): (ProtocolVersion, u64),
     ) -> Option<Verdict> {
         let is_v5 = version == ProtocolVersion::V5;
         let session = self.sessions.get_mut(&client)?;
         let (user, shard) = (session.user, session.shard);
         self.history.tallies[shard].received += 1;
         let (qos, topic) = (self.history.messages[no].qos, self.history.messages[no].topic);
-        if qos == Qos::ExactlyOnce && id.is_some_and(|id| session.received.contains(&id)) {
-            return Some(Verdict { codes: vec![0], is_accepted: false });
+        let (lasts, repeated) = (session.expiry_s > 0, id.and_then(|id| session.received.get(&id).copied()));
+        if let Some(turn) = repeated.filter(|_| qos == Qos::ExactlyOnce) {
+            return Some(Verdict { codes: vec![0], is_accepted: false, turn });
         }
         let is_told = is_v5 && qos > Qos::AtMostOnce;
         let verdict = if !self.rights.may_publish(user, topic) {
             self.note(What::Denied { message: no });
-            Verdict { codes: vec![if is_v5 { 0x87 } else { 0 }], is_accepted: false }
+            Verdict { codes: vec![if is_v5 { 0x87 } else { 0 }], is_accepted: false, turn: 0 }
         } else if is_told && self.is_retained_full(no) {
             self.history.tallies[shard].owed += 1;
             self.note(What::Denied { message: no });
-            Verdict { codes: vec![0x97], is_accepted: false }
+            Verdict { codes: vec![0x97], is_accepted: false, turn: 0 }
         } else {
-            let is_wanted = self.accept(no, shard);
-            Verdict { codes: if is_wanted || !is_v5 { vec![0] } else { vec![0, 0x10] }, is_accepted: true }
+            let Taken { is_wanted, is_kept } = self.accept(no, shard);
+            let codes = if is_wanted || !is_v5 { vec![0] } else { vec![0, 0x10] };
+            let must_hold = is_kept || (lasts && qos == Qos::ExactlyOnce);
+            Verdict { codes, is_accepted: true, turn: if must_hold { turn } else { 0 } }
         };
         let is_held = qos == Qos::ExactlyOnce && verdict.codes[0] < 0x80;
         if let Some(session) = self.sessions.get_mut(&client)
             && is_held
         {
-            session.received.extend(id);
+            session.received.extend(id.map(|id| (id, turn)));
         }
         Some(verdict)
     }
@@ -68,7 +82,7 @@ impl Ledger {
             self.history.tallies[session.shard].received += 1;
         }
         self.note(What::Denied { message: no });
-        Verdict { codes: vec![0x97], is_accepted: false }
+        Verdict { codes: vec![0x97], is_accepted: false, turn: 0 }
     }
 
     /// Whether a message may be refused: it is for a session that lasts and for which enough may wait, or for a group
@@ -123,7 +137,7 @@ impl Ledger {
 
     /// The broker has to take a message on this shard: owed to every session that subscribed and may receive it, once,
     /// at the highest QoS of its matching subscriptions (MQTT-3.3.4-2), and to one member of each group.
-    pub(crate) fn accept(&mut self, no: MessageNo, shard: usize) -> bool {
+    pub(crate) fn accept(&mut self, no: MessageNo, shard: usize) -> Taken {
         let at = self.note(What::Accepted { message: no });
         let now = self.now;
         let is_full = self.is_retained_full(no);
@@ -141,11 +155,12 @@ impl Ledger {
         let keeps = message.retain && !is_full;
         let direct = self.owe_direct(no, at, shard, &message, keeps);
         let shared = self.owe_groups(no, at, shard, &message);
-        direct || shared
+        let is_kept = direct.is_kept || shared.is_kept || (keeps && !message.payload.is_empty());
+        Taken { is_wanted: direct.is_wanted || shared.is_wanted, is_kept }
     }
 
-    fn owe_direct(&mut self, no: MessageNo, at: usize, shard: usize, message: &Message, keeps: bool) -> bool {
-        let mut is_wanted = false;
+    fn owe_direct(&mut self, no: MessageNo, at: usize, shard: usize, message: &Message, keeps: bool) -> Taken {
+        let mut taken = Taken { is_wanted: false, is_kept: false };
         for (client, session) in &self.sessions {
             let own = *client == message.publisher;
             let subs = session.subscriptions.iter().filter(|(filter, sub)| {
@@ -158,7 +173,8 @@ impl Ledger {
                 self.history.tallies[shard].owed += 1;
                 continue;
             }
-            is_wanted = true;
+            taken.is_wanted = true;
+            taken.is_kept |= qos > Qos::AtMostOnce && session.expiry_s > 0;
             let mut subscription_ids: Vec<u32> = subs.iter().filter_map(|sub| sub.id).collect();
             subscription_ids.sort_unstable();
             let is_handed = session.shard == shard;
@@ -174,42 +190,51 @@ impl Ledger {
                 is_handed,
                 maybe_dropped: false,
                 is_written: false,
+                id: None,
+                settled: None,
+                written: None,
+                must_repeat: false,
+                is_void: false,
             });
         }
-        is_wanted
+        taken
     }
 
-    fn owe_groups(&mut self, no: MessageNo, at: usize, shard: usize, message: &Message) -> bool {
-        let mut groups: BTreeMap<&str, Vec<(SessionNo, Qos)>> = BTreeMap::new();
+    fn owe_groups(&mut self, no: MessageNo, at: usize, shard: usize, message: &Message) -> Taken {
+        let mut groups: BTreeMap<&str, Vec<(SessionNo, Qos, bool)>> = BTreeMap::new();
         for session in self.sessions.values() {
             for (filter, sub) in &session.subscriptions {
                 let (share, topic_filter) = share_of(filter);
                 if share.is_some() && matches(topic_filter, message.topic) {
                     let group = groups.entry(filter).or_default();
                     if self.rights.may_receive(session.user, message.topic) {
-                        group.push((session.no, Self::effective(message.qos, sub)));
+                        group.push((session.no, Self::effective(message.qos, sub), session.expiry_s > 0));
                     }
                 }
             }
         }
-        let mut is_wanted = false;
+        let mut taken = Taken { is_wanted: false, is_kept: false };
         for (filter, members) in groups {
-            let Some(qos_min) = members.iter().map(|(_, qos)| *qos).min() else {
+            let Some(qos_min) = members.iter().map(|(_, qos, _)| *qos).min() else {
                 self.history.tallies[shard].owed += 1;
                 continue;
             };
-            is_wanted = true;
+            taken.is_wanted = true;
+            // Whoever of them is chosen.
+            taken.is_kept |= qos_min > Qos::AtMostOnce && members.iter().all(|(_, _, lasts)| *lasts);
             self.history.groups.push(GroupOwed {
                 message: no,
                 filter: filter.into(),
                 since: at,
-                members: members.into_iter().map(|(session, _)| session).collect(),
+                members: members.into_iter().map(|(session, ..)| session).collect(),
                 qos_min,
                 expires: message.expires.last().copied(),
                 winner: None,
+                settled: None,
+                is_void: false,
             });
         }
-        is_wanted
+        taken
     }
 
     /// A parcel with this message reached a shard.

@@ -2,8 +2,8 @@
 
 use motte_broker::{LinkId, Millis};
 
-use super::{Ledger, Session, Will};
-use crate::history::{MessageNo, SessionBook, Violation, What};
+use super::{Due, Ledger, Session, Will};
+use crate::history::{Invariant, MessageNo, SessionBook, Violation, What};
 
 /// A CONNECT, as far as it changes sessions.
 #[derive(Clone, Copy, Debug)]
@@ -51,20 +51,29 @@ impl Ledger {
             link: None,
             expiry_s,
             subscriptions: std::collections::BTreeMap::new(),
-            received: std::collections::BTreeSet::new(),
+            received: std::collections::BTreeMap::new(),
             will: None,
             will_due: None,
             ends: None,
             is_ending: false,
+            is_kept: false,
+            has_left_unsaid: false,
         });
         session.link = Some(coming.link);
         session.expiry_s = expiry_s;
-        session.will = coming.will;
+        session.is_kept |= expiry_s > 0;
+        let withdrawn = std::mem::replace(&mut session.will, coming.will);
         session.will_due = None;
         session.ends = None;
         let no = session.no;
         let book = &mut self.history.sessions[no];
         book.packet_size_min = book.packet_size_min.min(coming.packet_size_max);
+        if let Some(will) = withdrawn {
+            self.note(What::WillWithdrawn { message: will.message });
+        }
+        if let Some(will) = coming.will {
+            self.note(What::WillSet { message: will.message, session: no });
+        }
         self.note(What::Opened { client: coming.client, link: coming.link, session: no, is_resumed });
         is_resumed
     }
@@ -76,8 +85,9 @@ impl Ledger {
         if let Some(expiry_s) = expiry_s {
             session.expiry_s = expiry_s.min(expiry_max);
         }
-        if !keeps_will {
-            session.will = None;
+        let withdrawn = session.will.take_if(|_| !keeps_will);
+        if let Some(will) = withdrawn {
+            self.note(What::WillWithdrawn { message: will.message });
         }
     }
 
@@ -86,11 +96,11 @@ impl Ledger {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(&client) else { return };
         session.link = None;
-        session.will_due = session.will.map(|will| now.plus_s(will.delay_s.min(session.expiry_s)));
+        session.will_due = session.will.map(|will| Due::after(now, will.delay_s.min(session.expiry_s)));
         if session.expiry_s == 0 {
             session.is_ending = true;
         } else if session.expiry_s != u32::MAX {
-            session.ends = Some(now.plus_s(session.expiry_s));
+            session.ends = Some(Due::after(now, session.expiry_s));
         }
         self.end_if_due(client);
     }
@@ -98,8 +108,11 @@ impl Ledger {
     /// The broker says that a session expired.
     pub(crate) fn on_expired(&mut self, client: usize) -> Result<(), Violation> {
         let now = self.now;
+        if self.estates.remove(&client) {
+            return Ok(());
+        }
         let session = self.sessions.get_mut(&client);
-        let Some(session) = session.filter(|session| session.ends.is_some_and(|at| at <= now)) else {
+        let Some(session) = session.filter(|session| session.ends.is_some_and(|Due(at, _)| at <= now)) else {
             return Err(Violation::protocol("a session expired before its time").of_client(client));
         };
         session.is_ending = true;
@@ -110,9 +123,10 @@ impl Ledger {
     /// The broker says that it published a will, or that it was denied: tells the message if it is now accepted.
     pub(crate) fn on_will(&mut self, client: usize, is_denied: bool) -> Result<Option<(MessageNo, usize)>, Violation> {
         let now = self.now;
-        let complain = |what: &str| Err(Violation::protocol(what).of_client(client));
+        let complain = |what: &str| Err(Violation::new(Invariant::I7, what).of_client(client));
         let Some(session) = self.sessions.get_mut(&client) else { return complain("a will of nobody was published") };
-        let is_due = session.is_ending || (session.link.is_none() && session.will_due.is_some_and(|at| at <= now));
+        let is_due =
+            session.is_ending || (session.link.is_none() && session.will_due.is_some_and(|Due(at, _)| at <= now));
         if !is_due {
             return complain("a will was published that is not due");
         }
@@ -147,18 +161,19 @@ impl Ledger {
 
     /// Whether anything of a shard should have happened by now: sessions that end and wills that are due.
     pub(crate) fn overdue(&self, shard: usize, now: Millis) -> Option<Violation> {
-        let is_over = |at: Option<Millis>| at.is_some_and(|at| at <= now);
+        let is_over = |due: Option<Due>| due.is_some_and(|Due(_, at)| at <= now);
         self.sessions.iter().filter(|(_, session)| session.shard == shard).find_map(|(client, session)| {
-            let what = if session.is_ending {
-                "a session that had to end goes on"
-            } else if session.link.is_none() && session.will.is_some() && is_over(session.will_due) {
-                "a will that is due was not published"
+            let is_due = session.link.is_none() && (session.is_ending || is_over(session.will_due));
+            let (invariant, what) = if session.will.is_some() && is_due {
+                (Invariant::I7, "a will that is due was not published")
+            } else if session.is_ending {
+                (Invariant::Protocol, "a session that had to end goes on")
             } else if session.link.is_none() && is_over(session.ends) {
-                "a session did not expire in time"
+                (Invariant::Protocol, "a session did not expire in time")
             } else {
                 return None;
             };
-            Some(Violation::protocol(what).of_client(*client))
+            Some(Violation::new(invariant, what).of_client(*client))
         })
     }
 }

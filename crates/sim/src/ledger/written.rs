@@ -11,13 +11,14 @@ impl Ledger {
     pub(crate) fn on_written(&mut self, session: SessionNo, link: LinkId, copy: &Delivered) -> Result<(), Violation> {
         self.note(What::Wrote { session, link, copy: copy.clone() });
         let (shard, client) = (self.history.sessions[session].shard, self.history.sessions[session].client);
-        if copy.dup {
-            return Ok(());
-        }
-        self.history.tallies[shard].wrote += 1;
         let complain = |invariant, what: &str| {
             Err(Violation::new(invariant, format!("{what}: {copy:?}")).of_message(copy.message).of_client(client))
         };
+        if copy.dup {
+            let what = "a copy was sent again that its receiver has acknowledged, or was never sent";
+            return if self.is_repeat(session, copy) { Ok(()) } else { complain(Invariant::I2, what) };
+        }
+        self.history.tallies[shard].wrote += 1;
         let Some(no) = copy.message else { return self.on_empty(session, copy) };
         let Some(message) = self.history.messages.get(no) else {
             return complain(Invariant::Protocol, "a message nobody published was written");
@@ -35,6 +36,7 @@ impl Ledger {
         if copy.expiry_s.is_some_and(|said| message.expires.iter().all(|at| left(at) != said)) {
             return complain(Invariant::Protocol, "the expiry is not the time left (MQTT-3.3.2-6)");
         }
+        self.written.insert((session, no, copy.id), None);
         if self.take_owed(session, no, copy) || self.take_group(session, no, copy) {
             return Ok(());
         }
@@ -49,6 +51,43 @@ impl Ledger {
             return complain(Invariant::I2, "a second copy that nobody owes was written, or with other options");
         }
         complain(Invariant::I5, "a message was written that no subscription asked for")
+    }
+
+    /// Whether something is sent again that has to be: what was written and not acknowledged, under the identifier it
+    /// had (MQTT-4.4.0-1), and what may have been written for all the journal knows.
+    fn is_repeat(&mut self, session: SessionNo, copy: &Delivered) -> bool {
+        let Some(no) = copy.message else { return true };
+        let settled = self.written.get(&(session, no, copy.id)).copied();
+        if settled == Some(None) {
+            return true;
+        }
+        // A retained message that got its identifier and did not leave before the crash counts as sent.
+        let is_replay = settled.is_none() && copy.retain && self.history.messages[no].retain;
+        let is_first = self.take_owed(session, no, copy) || self.take_group(session, no, copy) || is_replay;
+        if is_first {
+            self.written.insert((session, no, copy.id), None);
+            self.history.tallies[self.history.sessions[session].shard].wrote += 1;
+        }
+        is_first
+    }
+
+    /// A client acknowledged a message of QoS 1 or 2: it is not sent again.
+    pub(crate) fn on_settled(&mut self, session: SessionNo, copy: &Delivered) {
+        let now = self.history.facts.len();
+        let Some(no) = copy.message else { return };
+        self.written.insert((session, no, copy.id), Some(now));
+        let is_it = |owed: &&mut Owed| owed.message == no && owed.session == session && owed.settled.is_none();
+        let mut owed = self.history.owed.iter_mut().filter(is_it);
+        if let Some(owed) = owed.find(|owed| owed.is_written && owed.id == copy.id) {
+            owed.settled = Some(now);
+            return;
+        }
+        let group = self.history.groups.iter_mut().find(|group| {
+            group.message == no && group.settled.is_none() && group.winner.is_some_and(|(winner, _)| winner == session)
+        });
+        if let Some(group) = group {
+            group.settled = Some(now);
+        }
     }
 
     /// An empty payload does not say its number: it clears the retained message of its topic and is owed like others.
@@ -70,6 +109,7 @@ impl Ledger {
 
     fn take_owed(&mut self, session: SessionNo, no: MessageNo, copy: &Delivered) -> bool {
         let history = &mut self.history;
+        let now = history.facts.len() - 1;
         let is_v5 = history.versions[history.sessions[session].client] == ProtocolVersion::V5;
         let first = history.messages[no].accepted.first().copied().unwrap_or(usize::MAX);
         let from = history.owed.partition_point(|owed| owed.since < first);
@@ -77,12 +117,15 @@ impl Ledger {
             owed.message == no
                 && owed.session == session
                 && !owed.is_written
+                && !owed.is_void
+                && (copy.dup || !owed.must_repeat)
                 && owed.qos == copy.qos
                 && owed.keeps_retain == copy.retain
                 && (!is_v5 || owed.subscription_ids == copy.subscription_ids)
         });
         let Some(owed) = found else { return false };
         owed.is_written = true;
+        (owed.id, owed.written) = (copy.id, Some(now));
         if copy.retain {
             let shard = self.history.sessions[session].shard;
             self.history.tallies[shard].replayed_maybe += 1;
@@ -98,7 +141,7 @@ impl Ledger {
         let qos_max = messages[no].qos;
         let mut places: Vec<Place<'_>> = groups
             .iter_mut()
-            .filter(|group| group.message == no && !copy.retain)
+            .filter(|group| group.message == no && !copy.retain && !group.is_void)
             .map(|group| Place { group, was_tried: false })
             .collect();
         let fits = |group: &GroupOwed, (session, qos): (SessionNo, Qos)| {

@@ -192,18 +192,38 @@ impl World {
         })
     }
 
-    /// The journal of a shard gets as far as it was written.
-    pub(super) fn commit(&mut self) -> Step {
-        let shard = self.random.below(self.shards.len());
-        self.commit_one(shard).map(|_| ())
+    /// The keeper commits some of what waits, tells a shard or lets it find out, or gives a message it was asked for.
+    pub(super) fn commit_some(&mut self) -> Step {
+        if self.keeper.answers() > 0 && self.random.percent(60) {
+            return self.give_fetched();
+        }
+        let waiting = self.keeper.waiting();
+        let turns = if self.random.percent(50) { waiting } else { self.random.below(waiting + 1) };
+        self.commit(turns);
+        if self.random.percent(70) { self.tell_durable() } else { Ok(()) }
     }
 
-    fn commit_one(&mut self, shard: usize) -> Result<bool, Violation> {
-        if !self.shards[shard].journal_mut().commit() {
-            return Ok(false);
+    fn commit(&mut self, turns: usize) {
+        for (shard, durable) in self.keeper.commit(turns) {
+            let shard = usize::from(shard.0);
+            self.shards[shard].journal_mut().on_durable(durable);
+            self.unaware.insert(shard);
         }
-        self.call(Turn { shard, ..Turn::default() }, |shard, now, sink| shard.on_durable(now, sink))?;
-        Ok(true)
+    }
+
+    /// Shards hear that their journals got further.
+    fn tell_durable(&mut self) -> Step {
+        while let Some(shard) = self.unaware.pop_first() {
+            self.call(Turn { shard, ..Turn::default() }, |shard, now, sink| shard.on_durable(now, sink))?;
+        }
+        Ok(())
+    }
+
+    /// A message that a session waits for was read back.
+    fn give_fetched(&mut self) -> Step {
+        let Some((shard, fetched)) = self.keeper.answer() else { return Ok(()) };
+        let turn = Turn { shard: usize::from(shard.0), ..Turn::default() };
+        self.call(turn, |shard, now, sink| shard.on_fetched(fetched, now, sink))
     }
 
     /// Everybody who has a session comes, nobody publishes, and everything under way arrives.
@@ -267,8 +287,14 @@ impl World {
                 moved |= line.is_some_and(|line| !line.items.is_empty());
                 moved |= !self.clients[at].to_send.is_empty();
             }
+            moved |= self.keeper.waiting() > 0;
+            self.commit(usize::MAX);
+            self.tell_durable()?;
+            moved |= self.keeper.answers() > 0;
+            while self.keeper.answers() > 0 {
+                self.give_fetched()?;
+            }
             for shard in 0..self.shards.len() {
-                moved |= self.commit_one(shard)?;
                 let is_due = self.shards[shard].next_timer().is_some_and(|at| at <= self.now);
                 if is_due {
                     self.call(Turn { shard, ..Turn::default() }, |shard, now, sink| shard.on_timer(now, sink))?;

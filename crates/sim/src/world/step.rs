@@ -59,7 +59,7 @@ impl World {
             }
             58..=75 => self.send_some(at),
             76..=89 => self.carry(),
-            90..=93 => self.commit(),
+            90..=93 => self.commit_some(),
             _ => self.pass_time(),
         }
     }
@@ -175,9 +175,6 @@ impl World {
         self.sinks[shard].outboxes.insert(link, Vec::new());
         self.clients[at].on_gone();
         self.clients[at].link = Some(link);
-        if manners.clean_start {
-            self.clients[at].forget();
-        }
         let coming = Coming {
             client: at,
             user: profile.user,
@@ -188,8 +185,6 @@ impl World {
             packet_size_max: manners.packet_size_max.unwrap_or(u32::MAX),
             will: manners.will,
         };
-        self.ledger.now = self.now;
-        self.ledger.before_connect(&coming);
         let turn = Turn { shard, coming: Some(coming), ..Turn::default() };
         self.call(turn, |shard, now, sink| shard.admit(link, admission, now, sink))
     }
@@ -367,8 +362,8 @@ impl World {
 
     pub(super) fn tell_policy(&mut self) -> Step {
         let Some(shard) = self.untold.pop_first() else { return Ok(()) };
-        self.ledger.on_judged_again(shard);
-        self.call(Turn { shard, ..Turn::default() }, |shard, now, sink| shard.on_policy_changed(now, sink))
+        let turn = Turn { shard, judges: true, ..Turn::default() };
+        self.call(turn, |shard, now, sink| shard.on_policy_changed(now, sink))
     }
 
     /// For [`Fault::LeakDenied`]: a copy that every receiver of a later policy may or may not have.
@@ -384,6 +379,12 @@ impl World {
             self.now = self.now.plus_ms(ms);
         }
         let until = if self.plan.timers_lag { self.now } else { self.now.plus_ms(ms) };
+        self.run_timers(until)?;
+        self.check_overdue(until)
+    }
+
+    /// Calls each shard for what is due until then.
+    pub(super) fn run_timers(&mut self, until: Millis) -> Step {
         loop {
             let next = self.shards.iter().enumerate().filter_map(|(at, shard)| Some((shard.next_timer()?, at))).min();
             let Some((due, shard)) = next.filter(|(due, _)| *due <= until) else { break };
@@ -391,10 +392,10 @@ impl World {
             self.call(Turn { shard, ..Turn::default() }, |shard, now, sink| shard.on_timer(now, sink))?;
         }
         self.now = until;
-        self.check_overdue(until)
+        Ok(())
     }
 
-    fn check_overdue(&self, now: Millis) -> Step {
+    pub(super) fn check_overdue(&self, now: Millis) -> Step {
         let over = (0..self.shards.len()).find_map(|shard| self.ledger.overdue(shard, now));
         if let Some(over) = over {
             return Err(over);

@@ -5,12 +5,12 @@ use motte_broker::{Counters, LinkId, Millis, Shard};
 
 use super::{Parcel, Sink, World};
 use crate::fault::Fault;
-use crate::history::{Invariant, MessageNo, Violation, What};
+use crate::history::{Delivered, Invariant, MessageNo, Violation, What};
 use crate::journal::SimJournal;
 use crate::ledger::{Coming, Verdict};
 use crate::line::{Answer, Line};
 use crate::packet::{Item, Meaning, Sent};
-use motte_broker::mqtt::{ProtocolVersion, Qos};
+use motte_broker::mqtt::{PacketId, ProtocolVersion, Qos};
 
 /// How a connection has to end because of what was taken from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(super) enum End {
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     pub(super) shard: usize,
+    /// The number of the turn at the keeper; 0 when it has no records.
+    pub(super) no: u64,
     /// Messages this shard takes in this call, and where in the log they were accepted.
     pub(super) taken: Vec<(MessageNo, usize)>,
     /// Among them, those accepted in this call.
@@ -34,6 +36,8 @@ pub(super) struct Turn {
     pub(super) coming: Option<Coming>,
     /// What the shard had counted as refused before.
     pub(super) refused_before: u64,
+    /// The shard is told of a policy.
+    pub(super) judges: bool,
     /// Whose transport ended.
     pub(super) lost: Option<usize>,
     /// Whose packets ended the connection.
@@ -50,7 +54,29 @@ impl World {
         self.ledger.now = self.now;
         let dropped = self.shards[turn.shard].counters().dropped;
         act(&mut self.shards[turn.shard], self.now, &mut self.sinks[turn.shard]);
+        turn.no = self.hand_over_records(turn.shard)?;
+        if let Some(coming) = &turn.coming {
+            self.ledger.before_connect(coming);
+        }
+        if turn.judges {
+            self.ledger.on_judged_again(turn.shard);
+        }
         self.book(&mut turn, dropped)
+    }
+
+    /// What a turn appended goes to the keeper before anything of the turn is seen outside; tells its number there.
+    fn hand_over_records(&mut self, shard: usize) -> Result<u64, Violation> {
+        let Some(batch) = self.shards[shard].journal_mut().take_batch() else { return Ok(0) };
+        let is_at_risk = self.plan.crashes.every_steps > 0 && self.plan.journal_lags;
+        let before = is_at_risk.then(|| Box::new(self.ledger.snapshot()));
+        let no = self.keeper.hand_over(batch, before);
+        if !self.plan.journal_lags {
+            self.keeper.commit(usize::MAX);
+        }
+        match self.keeper.kept.take_complaint() {
+            Some(what) => Err(Violation::protocol(format!("the journal: {what}"))),
+            None => Ok(no),
+        }
     }
 
     /// Hands these packets of a client over, and the first bytes of the next one.
@@ -73,7 +99,7 @@ impl World {
         let Counters { dropped, refused: refused_before, .. } = self.shards[shard].counters();
         self.ledger.now = self.now;
         let taken = self.shards[shard].on_bytes(link, &bytes, self.now, &mut self.sinks[shard]);
-        let mut turn = Turn { shard, refused_before, ..Turn::default() };
+        let mut turn = Turn { shard, no: self.hand_over_records(shard)?, refused_before, ..Turn::default() };
         for packet in packets {
             let end = self.on_packet(&mut turn, link, packet.meaning);
             if end != End::None {
@@ -95,6 +121,9 @@ impl World {
     fn on_packet(&mut self, turn: &mut Turn, link: LinkId, meaning: Meaning) -> End {
         let Some(line) = self.lines.get_mut(&link) else { return End::None };
         let (client, version) = (line.client, line.version);
+        // What a client changes of a session that lasts has to be durable before it is told.
+        let lasts = self.ledger.sessions.get(&client).is_some_and(|session| session.expiry_s > 0);
+        let promised = if lasts { turn.no } else { 0 };
         match meaning {
             Meaning::Publish { message, id } => {
                 let was_refused = self.shards[turn.shard].counters().refused > turn.refused_before;
@@ -104,28 +133,36 @@ impl World {
                         Some(id) if version != ProtocolVersion::V5 => self.clients[client].give_up(id),
                         _ => self.on_verdict(turn, link, (message, id), verdict),
                     }
-                } else if let Some(verdict) = self.ledger.on_publish(client, message, id, version) {
+                } else if let Some(verdict) = self.ledger.on_publish(client, message, id, (version, turn.no)) {
                     self.on_verdict(turn, link, (message, id), verdict);
                 }
             }
-            Meaning::PubAck(id) => line.on_acknowledged(id, Qos::AtLeastOnce, true),
-            Meaning::PubRec(id) => line.on_acknowledged(id, Qos::ExactlyOnce, false),
-            Meaning::PubComp(id) => line.on_acknowledged(id, Qos::ExactlyOnce, true),
+            Meaning::PubAck(id) => {
+                let settled = line.on_acknowledged(id, Qos::AtLeastOnce, true);
+                self.on_settled(client, settled);
+            }
+            Meaning::PubRec(id) => {
+                let settled = line.on_acknowledged(id, Qos::ExactlyOnce, false);
+                self.on_settled(client, settled);
+            }
+            Meaning::PubComp(id) => drop(line.on_acknowledged(id, Qos::ExactlyOnce, true)),
             Meaning::PubRel(id) => {
                 let session = self.ledger.sessions.get_mut(&client);
-                let is_known = session.is_some_and(|session| session.received.remove(&id));
-                line.completions.push_back((id, if is_known || !line.is_v5() { 0 } else { 0x92 }));
+                let is_known = session.is_some_and(|session| session.received.remove(&id).is_some());
+                let code = if is_known || !line.is_v5() { 0 } else { 0x92 };
+                line.completions.push_back((id, code, if is_known { promised } else { 0 }));
             }
             Meaning::Subscribe { id, filters, subscription_id } => {
                 let codes = self.ledger.on_subscribe(client, &filters, subscription_id, version);
                 if version == ProtocolVersion::V31 && codes.iter().any(|code| *code >= 0x80) {
                     return End::Broken("a refusal MQTT 3.1 cannot be told", &[]);
                 }
-                line.answers.push_back(Answer::SubAck(id, codes));
+                let turn = if codes.iter().any(|code| *code < 0x80) { promised } else { 0 };
+                line.answers.push_back((Answer::SubAck(id, codes), turn));
             }
             Meaning::Unsubscribe { id, filters } => {
-                let codes = self.ledger.on_unsubscribe(client, &filters, version);
-                line.answers.push_back(Answer::UnsubAck(id, codes));
+                let (codes, is_changed) = self.ledger.on_unsubscribe(client, &filters, version);
+                line.answers.push_back((Answer::UnsubAck(id, codes), if is_changed { promised } else { 0 }));
             }
             Meaning::Ping => line.pongs += 1,
             Meaning::Disconnect { keeps_will, expiry_s } => {
@@ -152,7 +189,14 @@ impl World {
             _ => return,
         };
         if let Some(line) = self.lines.get_mut(&link) {
-            line.answers.push_back(answer);
+            line.answers.push_back((answer, verdict.turn));
+        }
+    }
+
+    fn on_settled(&mut self, client: usize, copy: Option<Delivered>) {
+        let session = self.ledger.sessions.get(&client).map(|session| session.no);
+        if let Some((session, copy)) = session.zip(copy) {
+            self.ledger.on_settled(session, &copy);
         }
     }
 
@@ -211,6 +255,7 @@ impl World {
         let session = self.ledger.sessions.get(&client).map(|session| session.no);
         if let Some(line) = self.lines.get_mut(&coming.link) {
             (line.session, line.is_resumed, line.heard) = (session, is_resumed, self.now);
+            line.promised = if coming.expiry_s > 0 { turn.no } else { 0 };
         }
         Ok(())
     }
@@ -258,18 +303,21 @@ impl World {
 
     /// Reads what was written to one connection since the last look.
     fn look(&mut self, link: LinkId) -> Result<(), Violation> {
+        let keeps_records = self.plan.crashes.keeps_records();
         let Some(line) = self.lines.get_mut(&link) else { return Ok(()) };
         let Some(outbox) = self.sinks[line.shard].outboxes.get(&link) else { return Ok(()) };
         if line.seen == outbox.len() {
             return Ok(());
         }
-        let due: Vec<Answer> = line.answers.iter().cloned().collect();
-        let items = line.look(outbox)?;
+        let due: Vec<Answer> = line.answers.iter().map(|(answer, _)| answer.clone()).collect();
+        let committed = if keeps_records { self.keeper.committed() } else { u64::MAX };
+        let items = line.look(outbox, committed)?;
         let mut due = due.into_iter();
         for item in items {
             let line = &self.lines[&link];
             match item {
                 Item::Publish(copy) => {
+                    self.check_sent(line, &copy)?;
                     let session = line.session.ok_or_else(|| Violation::protocol("PUBLISH before CONNACK"))?;
                     self.ledger.on_written(session, link, &copy)?;
                     self.leak(session, link, copy);
@@ -283,10 +331,41 @@ impl World {
                     }
                 }
                 Item::SubAck(..) | Item::UnsubAck(..) => drop(due.next()),
+                Item::PubRel(id) => self.check_arrived(line, id)?,
                 _ => {}
             }
         }
         Ok(())
+    }
+}
+
+impl World {
+    /// A session that is kept is sent a QoS 2 message once the journal knows under which identifier: else it would
+    /// come under another one after a crash, and count as new.
+    fn check_sent(&self, line: &Line, copy: &Delivered) -> Result<(), Violation> {
+        let id = copy.id.and_then(PacketId::new).filter(|_| copy.qos == Qos::ExactlyOnce);
+        let Some(id) = id.filter(|_| self.keeps(line)) else { return Ok(()) };
+        if self.keeper.kept.knows_sent(&self.plan.clients[line.client].name, id) {
+            return Ok(());
+        }
+        let what = format!("a QoS 2 message was written before its identifier was durable: {copy:?}");
+        Err(Violation::new(Invariant::I2, what).of_message(copy.message).of_client(line.client))
+    }
+
+    /// PUBREL frees the identifier at the client: from then on the message must not come again.
+    fn check_arrived(&self, line: &Line, id: u16) -> Result<(), Violation> {
+        let name = &self.plan.clients[line.client].name;
+        let is_owed = PacketId::new(id).is_some_and(|id| self.keeper.kept.knows_sent(name, id));
+        if !is_owed || !self.keeps(line) {
+            return Ok(());
+        }
+        let what = format!("PUBREL {id} was written before it was durable that the message arrived");
+        Err(Violation::new(Invariant::I2, what).of_client(line.client))
+    }
+
+    fn keeps(&self, line: &Line) -> bool {
+        self.plan.crashes.keeps_records()
+            && self.ledger.sessions.get(&line.client).is_some_and(|session| session.expiry_s > 0)
     }
 }
 
