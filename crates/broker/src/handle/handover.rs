@@ -82,6 +82,9 @@ impl<J: Journal> Shard<J> {
         session.discard(&mut turn);
         match estate {
             Some(estate) => {
+                // A crash meanwhile ends it once more, and does not bring it back.
+                let (owner, mount_point) = (&estate.facts.subject, estate.facts.mount_point.as_str());
+                self.journal.append(&Record::SessionOpened { owner, expiry_s: 0, mount_point });
                 self.estates.insert(session.key, estate);
                 self.settle_estate(session.key, Vec::new(), now, fx);
             }
