@@ -43,8 +43,8 @@ pub(crate) const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(
 
 /// Pages the storage engine may keep in memory: 24 MiB.
 const CACHE_BYTES: usize = 24 << 20;
-/// Records of one commit: about 8 MiB.
-const COMMIT_BYTES: usize = 8 << 20;
+/// Records of one commit: about 2 MiB, so that what it takes on the disk stays within the reserve.
+const COMMIT_BYTES: usize = 2 << 20;
 
 /// What the engine knows.
 #[derive(Debug, Default)]
@@ -201,7 +201,11 @@ impl Engine {
     /// # Errors
     /// It failed now or before.
     pub fn commit(&mut self, batches_max: usize) -> Result<Vec<Notice>, Failed> {
-        let mut notices = self.take_in(batches_max)?;
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        // What was taken in before is a commit of its own: room was looked for it.
+        let mut notices = if self.has_pending() { Vec::new() } else { self.take_in(batches_max)? };
         if self.pending.is_empty() {
             self.state.pass_time(self.settings.clock.read());
             if !self.state.has_due() {
@@ -296,6 +300,7 @@ impl Engine {
         let mut notices: Vec<_> = shards.map(Notice::Durable).collect();
         let fetches = std::mem::take(&mut self.fetches);
         notices.extend(self.guarded(|engine| engine.answer(fetches))?);
+        self.figures.file_bytes = self.disk.len().unwrap_or(self.figures.file_bytes);
         notices.extend(self.look_for_room().map(Notice::State));
         Ok(notices)
     }

@@ -139,11 +139,6 @@ impl Intake {
         waited.unwrap_or_else(PoisonError::into_inner).0.is_stopping
     }
 
-    /// Bytes that were handed over and not taken.
-    pub(crate) fn bytes(&self) -> usize {
-        self.lock().bytes
-    }
-
     pub(crate) fn stop(&self) {
         self.lock().is_stopping = true;
         self.wake.notify_one();

@@ -167,6 +167,10 @@ impl Work {
     /// Makes everything durable that was handed over.
     fn finish(&mut self) -> Result<(), Failed> {
         while self.engine.has_pending() || !self.intake.is_empty() {
+            if !self.engine.has_pending() {
+                let notices = self.engine.take_in(usize::MAX)?;
+                self.tell(notices);
+            }
             if !self.engine.has_room_to_commit() {
                 return Err(Failed("there is no room on the disk".to_owned()));
             }
@@ -351,5 +355,21 @@ mod tests {
         kit.open_session("a");
         let stopped = kit.keeper.stop().map_err(|error| error.to_string());
         assert!(stopped.is_err_and(|text| text.contains("no room on the disk")));
+    }
+
+    #[test]
+    fn r03_a_message_that_is_larger_than_the_room_waits_for_it_and_is_told() {
+        let mut kit = Kit::new(SimDisk::new(), Mode::Sync);
+        kit.free.store(16 << 20, Ordering::Relaxed);
+        let user = motte_broker::policy::UserName("x".repeat(9 << 20).into());
+        kit.journal.append(&Record::UserRemoved { user: &user, at: Millis(1) });
+        kit.journal.hand_over(Millis(1));
+        assert!(matches!(kit.told(), Notice::State(JournalState::Full)));
+        assert_eq!(kit.journal.durable(), Position(0));
+        kit.free.store(1 << 30, Ordering::Relaxed);
+        let both = [kit.told(), kit.told()];
+        assert!(both.iter().any(|notice| matches!(notice, Notice::Durable(_))), "{both:?}");
+        assert_eq!((kit.journal.durable(), kit.journal.state()), (Position(1), JournalState::Ready));
+        kit.keeper.stop().expect("the disk works");
     }
 }

@@ -4,7 +4,7 @@
 
 use motte_broker::JournalState;
 
-use super::{COMMIT_BYTES, Engine, Failed};
+use super::{Engine, Failed};
 
 /// What a commit takes on the disk besides: 256 KiB for the tree and the small rows.
 const COMMIT_BYTES_FIXED: u64 = 256 << 10;
@@ -17,7 +17,7 @@ impl Engine {
         let bytes = self.state.block_bytes + self.state.row_bytes;
         let margin = self.settings.reserve_bytes + (self.settings.reserve_bytes / 2);
         let is_full = self.settings.bytes_max.is_some_and(|max| bytes >= max)
-            || (self.settings.free.0)().is_some_and(|free| free < margin);
+            || (self.settings.free.0)().is_some_and(|free| free < margin.max(self.needed_bytes()));
         let state = if is_full { JournalState::Full } else { JournalState::Ready };
         self.figures.bytes = bytes;
         self.short_at = self.short_at.filter(|_| is_full);
@@ -28,11 +28,14 @@ impl Engine {
         Some(state)
     }
 
-    /// Whether what was handed over can be written without using up the disk.
+    /// Whether what was taken in can be written without using up the disk.
     pub(crate) fn has_room_to_commit(&self) -> bool {
-        // Pages are written anew and not in place, and half filled at worst.
-        let needed = 2 * (self.intake.bytes() + self.pending_bytes).min(COMMIT_BYTES) as u64 + COMMIT_BYTES_FIXED;
-        (self.settings.free.0)().is_none_or(|free| free >= needed.min(self.settings.reserve_bytes))
+        (self.settings.free.0)().is_none_or(|free| free >= self.needed_bytes())
+    }
+
+    /// What a commit of what was taken in may take: pages are written anew and not in place, and half filled at worst.
+    fn needed_bytes(&self) -> u64 {
+        2 * self.pending_bytes as u64 + COMMIT_BYTES_FIXED
     }
 
     /// Makes the file as short as it can be when there is no room and much of it is unused. Pages that were freed are
