@@ -1,6 +1,7 @@
 //! What a node that was stopped has when it starts again: everything that was acknowledged, for as long as it holds.
 
 pub(crate) mod kit;
+mod queues;
 
 use std::num::NonZeroU16;
 
