@@ -8,7 +8,9 @@ use std::io::BufRead;
 
 use motte_broker::journal::{DurableTarget, DurableTargets, WillRecord};
 use motte_broker::mqtt::packet::RetainHandling;
-use motte_broker::mqtt::{ForwardedPropertiesBuf, Qos, SubscriptionId, SubscriptionOptions};
+use motte_broker::mqtt::{
+    ForwardedPropertiesBuf, Qos, SubscriptionFilter, SubscriptionId, SubscriptionOptions, TopicFilter, TopicName,
+};
 use motte_broker::policy::{ClientId, Identity, Subject, UserName};
 use motte_broker::restore::StoredMessage;
 use motte_broker::{self as broker, Banned, Millis, Origin, ShardId};
@@ -176,6 +178,7 @@ impl Import {
             },
         };
         let id = subscription.id.map(subscription_id).transpose()?;
+        SubscriptionFilter::parse(&subscription.filter, usize::MAX).map_err(|_| Refused::from("it is no filter"))?;
         let key = row::subscription_key(number, &subscription.filter);
         Ok(out.row(key, &row::encode_subscription(options, id))?)
     }
@@ -189,9 +192,13 @@ impl Import {
         if end.is_none_or(|end| end < at.position.0) {
             return Err("its place is beyond the last position of its shard".into());
         }
+        topic(&message.topic)?;
         let mut numbers = Vec::new();
         let mut targets = Vec::new();
         for owed in &message.owed {
+            if let Some((_, filter)) = &owed.share {
+                TopicFilter::parse(filter, usize::MAX).map_err(|_| Refused::from("a group has no filter"))?;
+            }
             numbers.push(self.number(&owed.client_id)?);
             targets.push((owed, qos(owed.qos)?, ids(owed)?));
         }
@@ -290,7 +297,12 @@ fn forwarded(Bytes(bytes): &Bytes) -> Result<ForwardedPropertiesBuf, Refused> {
     ForwardedPropertiesBuf::decode(bytes).map_err(|_| "the properties are not well-formed".into())
 }
 
+fn topic(text: &str) -> Result<(), Refused> {
+    TopicName::parse(text, usize::MAX).map(drop).map_err(|_| "it is no topic name".into())
+}
+
 fn encoded_will(will: &Will) -> Result<Vec<u8>, Refused> {
+    topic(&will.topic)?;
     let properties = forwarded(&will.properties)?;
     Ok(row::encode_will(&WillRecord {
         topic: &will.topic,

@@ -35,7 +35,7 @@ impl Survey {
             Some(table) => Blocks::read(&source.pages, table, &rows, step)?,
             None => Blocks::default(),
         };
-        let counts = count(&rows, &blocks, source.file_bytes);
+        let counts = counts(&rows, &blocks, source.file_bytes);
         let mut damage = source.damage.clone();
         tell_rows(&rows, &blocks, &mut damage);
         tell_blocks(&rows, &blocks, &mut damage);
@@ -45,7 +45,7 @@ impl Survey {
     }
 }
 
-fn count(rows: &Rows, blocks: &Blocks, file_bytes: u64) -> Counts {
+fn counts(rows: &Rows, blocks: &Blocks, file_bytes: u64) -> Counts {
     let is_kept = |session: &u32| rows.sessions.contains_key(session);
     let cursors = rows.cursors.iter().filter(|(session, _)| is_kept(session));
     let in_flight: u64 = cursors.clone().map(|(_, cursor)| cursor.flights().len() as u64).sum();
@@ -209,7 +209,11 @@ fn row_gap(rows: &Rows, blocks: &Blocks, range: &GapRange) -> Damage {
         lost.push(format!("of {} that can still be read, what changed last", plural(torn.len() as u64, "row")));
         let old = torn.iter().filter(|key| RowKind::of(key) == Some(RowKind::Cursor));
         let old = old.filter_map(|key| row::session_of(key).ok()).filter(|session| rows.sessions.contains_key(session));
-        damage.sessions.extend(old.map(|session| rows.name(session)));
+        let old: Vec<String> = old.map(|session| rows.name(session)).collect();
+        if !old.is_empty() {
+            lost.push(String::from("which messages sessions named here acknowledged last: they may get those again"));
+        }
+        damage.sessions.extend(old);
         damage.sessions.sort();
     }
     let (from, to) = (range.after.as_deref().map(row_name), range.before.as_deref().map(row_name));
@@ -248,7 +252,7 @@ fn tell_blocks(rows: &Rows, blocks: &Blocks, damage: &mut Vec<Damage>) {
         let Some(first) = place(key) else { continue };
         let last = last_before(rows, first, before.as_deref());
         let what = format!("messages {} to {last} of shard {}: {why}", first.position.0, first.shard.0);
-        let lost = format!("up to {}", plural(last + 1 - first.position.0, "message"));
+        let lost = format!("up to {}", plural(count(first.position.0, last), "message"));
         let mut one = Damage::new(DamageKind::Messages, what, lost);
         one.ranges.push((first.shard.0, first.position.0, last));
         let known = sessions.iter().filter(|session| rows.sessions.contains_key(session));
@@ -262,12 +266,25 @@ fn tell_blocks(rows: &Rows, blocks: &Blocks, damage: &mut Vec<Damage>) {
         let name = |place: Origin| format!("message {} of shard {}", place.position.0, place.shard.0);
         let what = format!("{} of messages, {}", pages(range), between(last.map(name), before.map(name)));
         let ranges = missing_ranges(rows, *last, before);
-        let most: u64 = ranges.iter().map(|(_, first, last)| last + 1 - first).sum();
+        // Blocks of the page that were told apart are named already.
+        let is_told = |(log, first, last): &(u16, u64, u64)| {
+            let mut told = damage.iter().flat_map(|damage| &damage.ranges);
+            told.any(|(of, from, to)| of == log && from <= first && last <= to)
+        };
+        if !ranges.is_empty() && ranges.iter().all(is_told) {
+            continue;
+        }
+        let most: u64 = ranges.iter().fold(0, |most: u64, (_, first, last)| most.saturating_add(count(*first, *last)));
         let lost = format!("up to {}: those that no other page has", plural(most, "message"));
         let mut one = Damage::new(DamageKind::Messages, what, lost);
         one.ranges = ranges;
         damage.push(one);
     }
+}
+
+/// How many positions there are; those of a damaged row may be any.
+fn count(first: u64, last: u64) -> u64 {
+    last.saturating_sub(first).saturating_add(1)
 }
 
 /// Where messages can have stood behind one and before another.
@@ -280,7 +297,7 @@ fn missing_ranges(rows: &Rows, after: Option<Origin>, before: Option<Origin>) ->
     let of_log = |(log, end): (u16, u64)| {
         let first = match after {
             Some(after) if after.shard.0 > log => return None,
-            Some(after) if after.shard.0 == log => after.position.0 + 1,
+            Some(after) if after.shard.0 == log => after.position.0.saturating_add(1),
             _ => 1,
         };
         let last = match before {

@@ -301,6 +301,8 @@ fn a_text_that_is_wrong_leaves_nothing_behind() {
     assert!(said("\"topic\":\"t/3\"", "\"topic\":\"t/4\"").contains("checksum"));
     assert!(said("{\"format\":1", "{\"format\":2").contains("version 2"));
     assert!(said("\"filter\":\"t/#\",\"qos\":2", "\"filter\":\"t/#\",\"qos\":3").contains("a QoS is 0, 1 or 2"));
+    assert!(said("\"filter\":\"t/#\"", "\"filter\":\"t/#/x\"").contains("it is no filter"));
+    assert!(said("\"topic\":\"t/3\"", "\"topic\":\"t/+\"").contains("it is no topic name"));
     assert!(said("{\"client_id\":\"a\",\"filter\"", "{\"client_id\":\"z\",\"filter\"").contains("no session \"z\""));
 }
 
