@@ -32,11 +32,16 @@ fn main() {
     for targets in [1, 50].into_iter().filter(|_| only.is_none()) {
         memory(count, targets);
         let directory = directory.join(targets.to_string());
-        publish(&directory, count, targets);
+        publish(&directory, count, (targets, false));
         reopen(&directory, count);
         if targets == 1 {
             drain(&directory);
         }
+    }
+    if only.is_none() {
+        let directory = directory.join("spread");
+        publish(&directory, count, (10_000, true));
+        reopen(&directory, count);
     }
     for in_flight in [1, 50] {
         single(&directory.join(format!("single-{in_flight}")), in_flight);
@@ -145,7 +150,8 @@ fn open_sessions(journal: &mut ShardJournal, names: &[String], told: &Receiver<N
     told.recv().expect("the keeper runs");
 }
 
-fn publish(directory: &Path, count: u64, target_count: usize) {
+/// Each message is for all of the sessions, or for the next one.
+fn publish(directory: &Path, count: u64, (target_count, is_spread): (usize, bool)) {
     let (names, messages) = (names(target_count), (0..50).map(message).collect::<Vec<_>>());
     let targets = targets(&names);
     let (keeper, mut journals, told, _) = open(directory);
@@ -157,13 +163,17 @@ fn publish(directory: &Path, count: u64, target_count: usize) {
     while durable(&journals) - base < count {
         while sent < count && sent - (durable(&journals) - base) < IN_FLIGHT {
             let journal = &mut journals[usize::from((sent / BURST).is_multiple_of(2))];
-            (sent..sent + BURST).for_each(|at| append(journal, &messages, at, &targets));
+            for at in sent..sent + BURST {
+                let one = usize::try_from(at).expect("small") % targets.len();
+                append(journal, &messages, at, if is_spread { &targets[one..=one] } else { &targets });
+            }
             journal.hand_over(Millis(sent));
             sent += BURST;
         }
         told.recv().expect("the keeper runs");
     }
-    run.show(&format!("sync, {target_count} targets, {IN_FLIGHT} in flight"), count, Some(&keeper));
+    let spread = if is_spread { "one of " } else { "" };
+    run.show(&format!("sync, {spread}{target_count} targets, {IN_FLIGHT} in flight"), count, Some(&keeper));
     println!("memory grew by {} MB", rss_mb() - before);
     keeper.stop().expect("it closes in order");
 }

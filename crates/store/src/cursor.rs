@@ -231,6 +231,8 @@ impl Cursor {
     /// A message is being sent under an identifier. Nothing for one that is not owed.
     pub(crate) fn sent(&mut self, origin: Origin, id: u16) {
         if self.owed(origin) > 0 || self.adopted(origin).is_some() {
+            // Sent once more, or under an identifier whose last use was given up without a word.
+            self.completed(id);
             self.flights.push_back(Flight { id, origin: Some(origin) });
         }
     }

@@ -403,3 +403,19 @@ fn who_is_kept_out_stays_out_until_let_in() {
     world.commit();
     assert_eq!(world.kill(1).restored.bans, [(user, Some(Millis(70)))]);
 }
+
+#[test]
+fn i2_what_is_sent_once_more_is_in_flight_once() {
+    let mut world = World::new(1);
+    world.open_session(0, "c");
+    let [a, b] = ["a", "b"].map(|text| world.publish(0, text, &["c"]));
+    for (origin, number) in [(a, 1), (b, 2), (a, 1)] {
+        world.send(0, "c", origin, number);
+    }
+    world.commit();
+    let world = world.kill(1);
+    let flights = session(&world.restored, "c").in_flight.iter();
+    let shown: Vec<_> = flights.map(|flight| (flight.id.value(), flight.message.map(|found| found.origin))).collect();
+    assert_eq!(shown, [(2, Some(b)), (1, Some(a))]);
+    assert!(session(&world.restored, "c").queue.is_empty());
+}
