@@ -139,6 +139,9 @@ impl Engine {
         let witnessed = guard::read_witness(&*disk).map_err(|source| io("reading the header of the store", source))?;
         let (meter, crash) = (Arc::new(Meter::default()), Arc::new(Crash::new(settings.crash_at)));
         let guarded = Guard::new(Arc::clone(&disk), Arc::clone(&meter), Arc::clone(&crash));
+        if !is_new {
+            meter.hold_back();
+        }
         let database = open_database(guarded)?;
         let mut state = State::default();
         let (restored, mut report) = state.recover(&database, is_new)?;
@@ -152,6 +155,7 @@ impl Engine {
             let (found, lost) = (state.commits, witnessed - state.commits);
             return Err(corrupt(&format!("commit {found} is the last that is whole, and {lost} came after it")));
         }
+        meter.let_go(&*disk).map_err(|source| io("opening the store", source))?;
         let now = settings.clock.read();
         let (clock, away) =
             if is_new { (Millis(0), Away::Never) } else { clock::resume(state.now, state.reading, now) };

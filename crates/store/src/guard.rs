@@ -4,8 +4,8 @@
 //! disk ("Can applications recover from fsync failures?", ATC 2020), so nothing is written any more, whatever is asked.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
@@ -37,6 +37,72 @@ pub(crate) enum Header {
 pub(crate) struct Meter {
     pub(crate) written_bytes: AtomicU64,
     has_failed: AtomicBool,
+    /// Whether requests are held back.
+    is_holding: AtomicBool,
+    held: Mutex<Vec<Held>>,
+}
+
+/// A request that is held back.
+#[derive(Debug)]
+enum Held {
+    Write(u64, Box<[u8]>),
+    SetLen(u64),
+    Sync,
+}
+
+impl Meter {
+    /// Holds back everything that would change the disk, until [`Meter::let_go`]: the storage engine writes to a file
+    /// while it opens it, and one that is refused stays as it is. What is held back is read as if it were written.
+    pub(crate) fn hold_back(&self) {
+        self.is_holding.store(true, Ordering::Release);
+    }
+
+    /// Asks the disk for everything that was held back, in order and with the syncs between.
+    pub(crate) fn let_go(&self, disk: &impl StorageBackend) -> io::Result<()> {
+        self.is_holding.store(false, Ordering::Release);
+        let held = std::mem::take(&mut *self.held());
+        held.into_iter().try_for_each(|held| match held {
+            Held::Write(offset, data) => disk.write(offset + HEADER_BYTES, &data),
+            Held::SetLen(len) => disk.set_len(len + HEADER_BYTES),
+            Held::Sync => disk.sync_data(),
+        })
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a request to be held back; gives it back where nothing is.
+    fn hold(&self, request: impl FnOnce() -> Held) -> bool {
+        let is_holding = self.is_holding.load(Ordering::Acquire);
+        if is_holding {
+            self.held().push(request());
+        }
+        is_holding
+    }
+
+    /// The length as what was held back leaves it.
+    fn held_len(&self, len: u64) -> u64 {
+        let last =
+            self.held().iter().rev().find_map(|held| if let Held::SetLen(len) = held { Some(*len) } else { None });
+        last.unwrap_or(len)
+    }
+
+    /// Puts what was held back over bytes that were read at `offset`.
+    fn lay_over(&self, offset: u64, out: &mut [u8]) {
+        let end = offset + out.len() as u64;
+        for held in &*self.held() {
+            let Held::Write(at, data) = held else { continue };
+            let (from, to) = ((*at).max(offset), (at + data.len() as u64).min(end));
+            if from < to {
+                out[index(from - offset)..index(to - offset)].copy_from_slice(&data[index(from - at)..index(to - at)]);
+            }
+        }
+    }
+}
+
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).expect("an offset within bytes that are in memory")
 }
 
 /// A disk behind our header.
@@ -69,20 +135,39 @@ impl<D: StorageBackend> Guard<D> {
 
 impl<D: StorageBackend> StorageBackend for Guard<D> {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.disk.len()?.saturating_sub(HEADER_BYTES))
+        let len = self.disk.len()?.saturating_sub(HEADER_BYTES);
+        Ok(if self.meter.is_holding.load(Ordering::Acquire) { self.meter.held_len(len) } else { len })
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.disk.read(offset + HEADER_BYTES, out)
+        if !self.meter.is_holding.load(Ordering::Acquire) {
+            return self.disk.read(offset + HEADER_BYTES, out);
+        }
+        // Behind the end of the disk there may be what was held back.
+        let there = self.disk.len()?.saturating_sub(HEADER_BYTES).saturating_sub(offset).min(out.len() as u64);
+        if offset + out.len() as u64 > self.len()? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let (read, behind) = out.split_at_mut(index(there));
+        self.disk.read(offset + HEADER_BYTES, read)?;
+        behind.fill(0);
+        self.meter.lay_over(offset, out);
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.check()?;
+        if self.meter.hold(|| Held::SetLen(len)) {
+            return Ok(());
+        }
         self.noting(self.disk.set_len(len + HEADER_BYTES))
     }
 
     fn sync_data(&self) -> io::Result<()> {
         self.check()?;
+        if self.meter.hold(|| Held::Sync) {
+            return Ok(());
+        }
         self.crash.pass(CrashName::BeforeFsync);
         self.noting(self.disk.sync_data())?;
         self.crash.pass(CrashName::AfterFsync);
@@ -91,6 +176,9 @@ impl<D: StorageBackend> StorageBackend for Guard<D> {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.check()?;
+        if self.meter.hold(|| Held::Write(offset, data.into())) {
+            return Ok(());
+        }
         self.crash.pass(CrashName::BeforeWrite);
         self.noting(self.disk.write(offset + HEADER_BYTES, data))?;
         self.meter.written_bytes.fetch_add(data.len() as u64, Ordering::Relaxed);

@@ -45,7 +45,7 @@ pub struct OpenReport {
     pub took: Duration,
 }
 
-/// Why a store cannot be opened. Nothing was written.
+/// Why a store cannot be opened. One that is refused as damaged or too new stays as it is, to the byte.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it.

@@ -3,4 +3,5 @@
 mod files;
 mod kit;
 mod model;
+mod refusal;
 mod semantics;
