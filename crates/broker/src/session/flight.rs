@@ -22,6 +22,8 @@ use crate::restore::{RestoredFlight, StoredRef};
 pub(crate) struct InFlight {
     id: PacketId,
     stage: Stage,
+    /// Bytes of its message that count against byte limits.
+    weight_bytes: usize,
     /// Whether the client may have got the PUBLISH, on this connection or an earlier one. Until then it counts as
     /// waiting.
     may_have_left: bool,
@@ -64,8 +66,9 @@ pub(crate) enum Acked {
 impl InFlight {
     /// What the last run of the node sent, or may have sent.
     pub(super) fn restored(RestoredFlight { id, message }: RestoredFlight) -> Self {
+        let weight_bytes = message.map_or(0, |stored| stored.weight_bytes as usize);
         let stage = message.map_or(Stage::Released, |stored| Stage::Published(Held::Stored(stored)));
-        Self { id, stage, may_have_left: true, record: Position::default(), is_replay: false }
+        Self { id, stage, weight_bytes, may_have_left: true, record: Position::default(), is_replay: false }
     }
 
     /// The message, if it is kept by the journal alone.
@@ -170,7 +173,7 @@ impl Session {
         match &entry.stage {
             Stage::Published(held) => {
                 self.settle(held.origin(), turn);
-                self.in_flight_bytes -= held.weight_bytes();
+                self.in_flight_bytes -= entry.weight_bytes;
             }
             Stage::Released if self.is_durable() => {
                 turn.journal.append(&Record::Completed { client_id: self.client_id(), id: entry.id });
@@ -184,7 +187,7 @@ impl Session {
         self.count_out(at, Fate::Sent, turn);
         let entry = &mut self.in_flight[at];
         let Stage::Published(held) = std::mem::replace(&mut entry.stage, Stage::Released) else { return };
-        self.in_flight_bytes -= held.weight_bytes();
+        self.in_flight_bytes -= entry.weight_bytes;
         if self.expiry_s > 0 {
             let (client_id, id) = (&self.facts.subject.client_id.0, entry.id);
             entry.record = turn.journal.append(&Record::Arrived { client_id, origin: held.origin(), id });
@@ -202,18 +205,17 @@ impl Session {
         self.in_flight_bytes += weight_bytes;
         turn.counters.wait(weight_bytes as u64);
         let (is_replay, stage) = (owed.is_replay, Stage::Published(Held::Loaded(owed)));
-        self.in_flight.push_back(InFlight { id, stage, may_have_left: false, record, is_replay });
+        self.in_flight.push_back(InFlight { id, stage, weight_bytes, may_have_left: false, record, is_replay });
     }
 
     /// An entry counts as waiting no more, if it did.
     fn count_out(&mut self, at: usize, fate: Fate, turn: &mut Turn<'_>) {
         let entry = &mut self.in_flight[at];
-        let Stage::Published(held) = &entry.stage else { return };
-        if std::mem::replace(&mut entry.may_have_left, true) {
+        if matches!(entry.stage, Stage::Released) || std::mem::replace(&mut entry.may_have_left, true) {
             return;
         }
         let counters = &mut *turn.counters;
-        counters.wait_no_more(held.weight_bytes() as u64);
+        counters.wait_no_more(entry.weight_bytes as u64);
         match fate {
             Fate::Sent | Fate::TooLarge => counters.sent += 1,
             Fate::TooLate | Fate::Denied if entry.is_replay => counters.routed -= 1,
@@ -342,9 +344,7 @@ impl Session {
         let at = self.sent + at;
         match (owed, &mut self.in_flight[at].stage) {
             (Some(owed), Stage::Published(held)) => {
-                let owed = Owed { qos: held.qos(), ..owed };
-                self.in_flight_bytes = self.in_flight_bytes - held.weight_bytes() + owed.message.weight_bytes();
-                *held = Held::Loaded(owed);
+                *held = Held::Loaded(Owed { qos: held.qos(), ..owed });
             }
             _ => {
                 self.give_up(at, Fate::TooLate, turn);

@@ -105,14 +105,6 @@ impl Held {
         }
     }
 
-    /// Bytes that count against byte limits.
-    pub(crate) fn weight_bytes(&self) -> usize {
-        match self {
-            Self::Loaded(owed) => owed.message.weight_bytes(),
-            Self::Stored(stored) => stored.weight_bytes as usize,
-        }
-    }
-
     /// Where the journal keeps it for this session.
     pub(crate) fn origin(&self) -> Option<Origin> {
         match self {

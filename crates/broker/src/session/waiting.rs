@@ -73,6 +73,9 @@ impl Session {
 
     fn note_fullness(&mut self, turn: &mut Turn<'_>) {
         let was_full = self.is_full();
+        if !was_full && self.queue.is_empty() {
+            return;
+        }
         let is_full = turn.limits.queue_policy == QueuePolicy::Reject
             && self.is_durable()
             && self.queue.is_full(was_full, self.holding(turn), turn.limits);
@@ -125,6 +128,9 @@ impl Session {
 
     /// The next message that is in memory, if the window takes it.
     pub(super) fn next_waiting(&mut self, turn: &mut Turn<'_>) -> Option<Owed> {
+        if self.queue.is_empty() {
+            return None;
+        }
         loop {
             let weight_bytes = match self.queue.front() {
                 Front::Loaded(owed) => owed.message.weight_bytes(),
@@ -142,7 +148,8 @@ impl Session {
 
     /// Asks for what has to be read back before the session can go on, or will have to be soon; once at a time.
     pub(super) fn fetch(&mut self, turn: &mut Turn<'_>) {
-        if self.link.is_none() || self.is_fetching {
+        let has_nothing = self.queue.is_empty() && self.next_record().is_none();
+        if has_nothing || self.link.is_none() || self.is_fetching {
             return;
         }
         self.has_left_group &= self.queue.is_stored();
