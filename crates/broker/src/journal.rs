@@ -292,8 +292,9 @@ pub trait Journal {
         false
     }
 
-    /// Asks for messages to be read back. The answer is [`crate::Shard::on_fetched`], in its own time, after everything
-    /// that was appended before is durable. Does nothing where messages are not read back.
+    /// Asks for messages to be read back. The answer is [`crate::Shard::on_fetched`], in its own time, and knows of
+    /// everything that was appended before. A message that is read back is durable; what was appended of it since may
+    /// not be yet. Does nothing where messages are not read back.
     fn fetch(&mut self, fetch: Fetch) {
         let _ = fetch;
     }
