@@ -298,7 +298,7 @@ impl<J: Journal> Shard<J> {
             return;
         }
         session.on_fetched(messages, &mut self.core.turn(&mut self.journal, now), fx);
-        if session.has_left_group {
+        if !session.left_groups.is_empty() {
             self.pass_left_on(slot, now, fx);
         }
         self.pump(slot, now, fx);

@@ -15,7 +15,7 @@ pub(crate) mod restored;
 mod waiting;
 pub(crate) mod will;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -74,8 +74,8 @@ pub(crate) struct Session {
     is_fetching: bool,
     /// How many references are still to be looked at for messages that other members of its groups can take.
     handover: Option<usize>,
-    /// Whether it has left a group, whose messages may be among what waits.
-    pub(crate) has_left_group: bool,
+    /// Filters of groups it has left and whose messages may be among the references that wait.
+    pub(crate) left_groups: BTreeSet<Box<str>>,
     replays: VecDeque<Replay>,
     missed: Missed,
 }
@@ -112,7 +112,7 @@ impl Session {
             queue: Queue::default(),
             is_fetching: false,
             handover: None,
-            has_left_group: false,
+            left_groups: BTreeSet::new(),
             replays: VecDeque::new(),
             missed: Missed::default(),
         }

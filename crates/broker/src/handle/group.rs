@@ -82,7 +82,8 @@ impl<J: Journal> Shard<J> {
     ) {
         self.pass_waiting_on(slot, Readiness::Full, |share| share.is(filter), now, fx);
         // What is only kept by the journal follows when it is read back.
-        self.sessions[slot].note_left_group();
+        let name = filter.share.map_or("", |name| name.as_str());
+        self.sessions[slot].note_left_group(&format!("$share/{name}/{}", filter.filter.as_str()));
         self.begin_handover(slot, now);
     }
 

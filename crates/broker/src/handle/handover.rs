@@ -64,12 +64,18 @@ impl<J: Journal> Shard<J> {
     fn can_hand_over(&self, slot: usize) -> bool {
         let session = &self.sessions[slot];
         let from = SessionRef { shard: self.core.id, key: session.key };
-        session.has_left_group || (session.shares > 0 && self.is_wanted(&session.groups(), from, Readiness::Away))
+        self.is_wanted(&session.left_groups, from, Readiness::Full)
+            || (session.shares > 0 && self.is_wanted(&session.groups(), from, Readiness::Away))
     }
 
     /// Whether a member of one of these groups, other than `from`, is readier than that.
-    fn is_wanted(&self, groups: &[Box<str>], from: SessionRef, readiness: Readiness) -> bool {
-        groups.iter().filter_map(|text| SubscriptionFilter::parse(text, usize::MAX).ok()).any(|filter| {
+    fn is_wanted<'a>(
+        &self,
+        groups: impl IntoIterator<Item = &'a Box<str>>,
+        from: SessionRef,
+        readiness: Readiness,
+    ) -> bool {
+        groups.into_iter().filter_map(|text| SubscriptionFilter::parse(text, usize::MAX).ok()).any(|filter| {
             let is_readier = |session: SessionRef, room: Readiness| session != from && room > readiness;
             self.core.shared.routes.has_member(&filter, is_readier)
         })
@@ -85,8 +91,12 @@ impl<J: Journal> Shard<J> {
                 // A crash meanwhile ends it once more, and does not bring it back.
                 let (owner, mount_point) = (&estate.facts.subject, estate.facts.mount_point.as_str());
                 self.journal.append(&Record::SessionOpened { owner, expiry_s: 0, mount_point });
+                let is_fetching = estate.is_fetching;
                 self.estates.insert(session.key, estate);
-                self.settle_estate(session.key, Vec::new(), now, fx);
+                // What the session itself had asked for comes first.
+                if !is_fetching {
+                    self.settle_estate(session.key, Vec::new(), now, fx);
+                }
             }
             None if session.is_recorded => {
                 self.journal.append(&Record::SessionClosed { client_id: session.client_id() });

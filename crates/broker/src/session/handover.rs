@@ -22,9 +22,11 @@ impl Session {
         }
     }
 
-    /// A subscription to a group was removed.
-    pub(crate) fn note_left_group(&mut self) {
-        self.has_left_group |= self.queue.has_shared();
+    /// The subscription to this group was removed.
+    pub(crate) fn note_left_group(&mut self, text: &str) {
+        if self.queue.has_shared() {
+            self.left_groups.insert(text.into());
+        }
     }
 
     /// Asks for what is to be looked at next, or ends when there is nothing.
@@ -69,7 +71,7 @@ impl Session {
         self.shares > 0 && self.subscriptions.contains_key(&*share.text())
     }
 
-    /// The filters of its groups as they were subscribed to.
+    /// The filters of the groups it is in, as they were subscribed to.
     pub(crate) fn groups(&self) -> Vec<Box<str>> {
         let groups = self.subscriptions.keys().filter(|text| text.starts_with("$share/"));
         groups.cloned().collect()
@@ -87,7 +89,9 @@ impl Session {
             turn.counters.wait_no_more(gone.weight);
             turn.counters.dropped += 1;
         });
-        Some(Estate { facts: Arc::clone(&self.facts), groups: self.groups(), sent, queue })
+        let groups = self.groups().into_iter().chain(std::mem::take(&mut self.left_groups));
+        let (facts, is_fetching) = (Arc::clone(&self.facts), self.is_fetching);
+        Some(Estate { facts, groups: groups.collect(), is_fetching, sent, queue })
     }
 }
 
@@ -97,6 +101,8 @@ pub(crate) struct Estate {
     pub(crate) facts: Arc<Facts>,
     /// The filters of its groups as they were subscribed to.
     pub(crate) groups: Vec<Box<str>>,
+    /// Whether messages were asked back and have not come.
+    pub(crate) is_fetching: bool,
     /// Sent and not acknowledged, each with whether it counts as waiting.
     sent: VecDeque<(StoredRef, bool)>,
     queue: Queue,
@@ -104,15 +110,15 @@ pub(crate) struct Estate {
 
 impl Estate {
     /// Asks for what is next; tells whether there is anything.
-    pub(crate) fn fetch(&self, session: SessionKey, journal: &mut impl Journal) -> bool {
+    pub(crate) fn fetch(&mut self, session: SessionKey, journal: &mut impl Journal) -> bool {
         let sent = batch(self.sent.iter().map(|(stored, _)| *stored));
         let origins = if sent.is_empty() { self.queue.next_shared(usize::MAX) } else { sent };
-        let is_left = !origins.is_empty();
-        if is_left {
+        self.is_fetching = !origins.is_empty();
+        if self.is_fetching {
             let client_id = Arc::clone(&self.facts.subject.client_id.0);
             journal.fetch(Fetch { session, client_id, origins });
         }
-        is_left
+        self.is_fetching
     }
 
     /// Takes out a message that was read back, if it still is the next one; tells whether it counts as waiting.

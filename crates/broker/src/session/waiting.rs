@@ -152,7 +152,9 @@ impl Session {
         if has_nothing || self.link.is_none() || self.is_fetching {
             return;
         }
-        self.has_left_group &= self.queue.is_stored();
+        if !self.queue.is_stored() {
+            self.left_groups.clear();
+        }
         let unsent = self.unsent_stored();
         let origins = if unsent.is_empty() { self.queue.wanted() } else { unsent };
         if !origins.is_empty() {

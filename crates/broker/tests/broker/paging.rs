@@ -476,3 +476,78 @@ proptest::proptest! {
         proptest::prop_assert_eq!((counters.queued, counters.dropped, world.kept_for("to")), (0, 0, 0));
     }
 }
+
+/// Reads and acknowledges what has come to a member of a group.
+fn read_member(world: &mut World, client: Client, seen: &mut std::collections::BTreeSet<String>) {
+    for line in world.take(client) {
+        let Some(id) = id_of(&line) else { continue };
+        seen.insert(line.split(['=', ' ']).nth(2).unwrap().to_owned());
+        world.puback(client, id);
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 24, ..Default::default() })]
+
+    /// Members of a group come, go, leave it and end, while one of them stays: nobody but it may have everything, and
+    /// nothing is lost.
+    #[test]
+    fn nothing_of_a_group_is_lost_whoever_comes_and_goes(
+        steps in proptest::collection::vec((0_u8..12, 0_usize..3, 0_u32..200), 1..50),
+        window in proptest::sample::select(vec![1_u16, 10, 100]),
+    ) {
+        let mut world = World::reading_back(2, OPEN, &Limits { inflight_max: window, ..Limits::default() });
+        let from = world.connect(&v5("from"));
+        let names = ["anchor", "second", "third"];
+        let mut members: [Option<Client>; 3] = [None; 3];
+        let mut seen = std::collections::BTreeSet::new();
+        let mut sent = 0_u32;
+        let join = |world: &mut World, name| {
+            let expiry_s = if name == "anchor" { 1_000_000 } else { 5 };
+            let client = world.admit(&Hello { session_expiry_s: Some(expiry_s), ..lasting(name) });
+            world.subscribe_with(client, None, &[("$share/g/x", options(1))]);
+            client
+        };
+        members[0] = Some(join(&mut world, "anchor"));
+        for (step, who, count) in steps {
+            match step {
+                0..=3 => {
+                    publish_all(&mut world, from, sent + 1..=sent + count);
+                    sent += count;
+                }
+                4 => members[who] = Some(join(&mut world, names[who])),
+                5 => members[who].take().into_iter().for_each(|client| world.lose(client)),
+                6 if who > 0 => members[who].into_iter().for_each(|client| {
+                    world.unsubscribe(client, &["$share/g/x"]);
+                    // What it was sent before, or is to be sent again, stays with it.
+                    world.fetches_wait = false;
+                    world.read_back();
+                    (0..=sent).for_each(|_| read_member(&mut world, client, &mut seen));
+                }),
+                7 => world.fetches_wait = !world.fetches_wait,
+                8 => world.read_back(),
+                9 => {
+                    world.pass_ms(6_000);
+                    // Whoever came by the name of a session that ended now would end what it leaves.
+                    world.fetches_wait = false;
+                    world.read_back();
+                }
+                _ => members[who].into_iter().for_each(|client| read_member(&mut world, client, &mut seen)),
+            }
+            world.counters();
+        }
+        world.fetches_wait = false;
+        world.read_back();
+        members[1..].iter_mut().for_each(|member| member.take().into_iter().for_each(|client| world.lose(client)));
+        world.pass_ms(6_000);
+        let anchor = members[0].take().unwrap_or_else(|| join(&mut world, "anchor"));
+        for _ in 0..sent + 10 {
+            read_member(&mut world, anchor, &mut seen);
+        }
+        let expected: std::collections::BTreeSet<_> = numbers(1..=sent).into_iter().collect();
+        proptest::prop_assert_eq!(seen, expected);
+        let counters = world.counters();
+        proptest::prop_assert_eq!((counters.queued, counters.dropped, counters.sessions), (0, 0, 2));
+        proptest::prop_assert_eq!(names.map(|name| world.kept_for(name)), [0; 3]);
+    }
+}
