@@ -23,7 +23,8 @@ impl Sound {
             running.commit().expect("the disk is sound");
         }
         running.close().expect("the disk is sound");
-        Self { image: disk.image(), workload, commits: 6 }
+        let commits = if states(200) > 200 { 40 } else { 6 };
+        Self { image: disk.image(), workload, commits }
     }
 
     /// No store yet, so that the making of one fails too.

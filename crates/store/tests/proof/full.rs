@@ -7,10 +7,12 @@ use motte_broker::mqtt::{ForwardedPropertiesBuf, Qos};
 use motte_broker::policy::{ClientId, Identity, Subject};
 use motte_broker::restore::StoredMessage;
 use motte_broker::{JournalState, Message, Millis, Origin, Position, ShardId};
-use motte_store::disk::SimDisk;
+use motte_store::disk::{SimDisk, survive};
 use motte_store::{FreeBytes, Settings};
 
 use crate::engine::{Running, clock, open, open_with};
+use crate::power::cut;
+use crate::random::Random;
 
 const DISK_BYTES: u64 = 40 << 20;
 
@@ -52,7 +54,7 @@ fn r03_a_full_disk_takes_what_makes_room_and_is_ready_again() {
     let mut now = Millis(0);
     running.journal().append(&Record::SessionOpened { owner: &subject("slow"), expiry_s: u32::MAX, mount_point: "" });
     let mut waiting = Vec::new();
-    for round in 0..10 {
+    for round in 0..4 {
         while running.journal().state() == JournalState::Ready {
             waiting.extend((0..16).map(|_| publish(&mut running, now)));
             commit(&mut running, now);
@@ -78,4 +80,37 @@ fn r03_a_full_disk_takes_what_makes_room_and_is_ready_again() {
     assert_eq!(disk.failures(), 0);
     let (_, model) = open(SimDisk::from_image(running.kill())).expect("it is sound");
     assert!(model.sessions["slow"].queue.keys().copied().eq(waiting), "what was not taken is there");
+}
+
+#[test]
+fn r02_a_power_cut_while_the_file_is_made_shorter() {
+    let disk = SimDisk::new();
+    let settings = Settings { bytes_max: Some(1), ..Settings::new(clock()) };
+    let (mut running, _) = open_with(disk.clone(), settings).expect("an empty disk is sound");
+    let now = Millis(0);
+    running.journal().append(&Record::SessionOpened { owner: &subject("slow"), expiry_s: u32::MAX, mount_point: "" });
+    let waiting: Vec<_> = (0..1_200).map(|_| publish(&mut running, now)).collect();
+    commit(&mut running, now);
+    for origin in waiting.iter().filter(|origin| origin.position.0 % 97 != 0) {
+        running.journal().append(&Record::Settled { client_id: "slow", origin: *origin });
+    }
+    commit(&mut running, now);
+    let (_, expected) = open(SimDisk::from_image(disk.image())).expect("it is sound");
+    let before = disk.image().len();
+    let disk = disk.recorded();
+    running.idle();
+    assert!(disk.image().len() < before / 2, "{before} bytes became {}", disk.image().len());
+    let (mut number, mut random, requests) = (0, Random(4), disk.recorded_count());
+    disk.trace().walk(|at, synced, pending| {
+        if at * 60 / requests < number {
+            return;
+        }
+        let cut = cut(number, pending, &mut random);
+        let image = survive(synced, pending, &cut, &mut || random.next());
+        let what = format!("{cut:?} after {at} of {requests}");
+        let (_, model) = open(SimDisk::from_image(image)).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(expected.is(&model), "{what}: {}", expected.difference(&model));
+        number += 1;
+    });
+    assert!(number > 30, "{number} states");
 }

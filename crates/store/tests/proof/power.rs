@@ -45,7 +45,8 @@ impl Run {
     }
 }
 
-fn cut(number: usize, pending: &[Request], random: &mut Random) -> Cut {
+/// One way after another in which power is cut.
+pub(crate) fn cut(number: usize, pending: &[Request], random: &mut Random) -> Cut {
     let one = random.below(pending.len().max(1));
     match number % 9 {
         0 => Cut::All,
