@@ -55,6 +55,9 @@ fn main() -> io::Result<()> {
             bytes,
         )?;
     }
+    for (at, seed) in motte_fuzz::store::seeds().iter().enumerate() {
+        put(&folder, "store", &format!("{at:02}"), seed)?;
+    }
     for (at, block) in blocks().iter().enumerate() {
         put(&folder, "property", &format!("{at:02}"), block)?;
     }

@@ -6,5 +6,6 @@ pub mod codec;
 pub mod gate;
 pub mod property;
 pub mod session;
+pub mod store;
 pub mod text;
 pub mod topic;

@@ -1,0 +1,5 @@
+//! Store files. See `motte_fuzz::store::open`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| motte_fuzz::store::open(data));
