@@ -59,16 +59,24 @@ impl Child {
     /// The first line, said already or to come, for which `is_wanted` holds and that was not taken before.
     #[track_caller]
     pub(crate) fn take(&mut self, what: &str, is_wanted: impl Fn(&str) -> bool) -> String {
+        self.take_unless_ended(what, is_wanted)
+            .unwrap_or_else(|| panic!("{}: {what} did not come; it ended", self.name))
+    }
+
+    /// The same of a program that may end before it has said it.
+    #[track_caller]
+    pub(crate) fn take_unless_ended(&mut self, what: &str, is_wanted: impl Fn(&str) -> bool) -> Option<String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let found = self.said.iter_mut().find(|line| !line.taken && is_wanted(&line.text));
             if let Some(line) = found {
                 line.taken = true;
-                return line.text.clone();
+                return Some(line.text.clone());
             }
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(text) => self.said.push(Line { text, taken: false }),
-                Err(why) => panic!("{}: {what} did not come ({why})", self.name),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => panic!("{}: {what} did not come in {PATIENCE:?}", self.name),
             }
         }
     }

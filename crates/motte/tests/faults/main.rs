@@ -7,6 +7,8 @@
 #[path = "../common/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the foreign clients are for the end-to-end tests")]
 mod common;
+#[path = "../common/peer.rs"]
+mod peer;
 
 mod before_connect;
 mod disk;
