@@ -12,14 +12,18 @@ use crate::command::Command;
 use crate::workspace::Workspace;
 
 /// Programs the checks call, and the Debian package of each.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("c++", "g++"),
+    ("cc", "gcc"),
     ("git", "git"),
     ("mosquitto_passwd", "mosquitto"),
     ("mosquitto_pub", "mosquitto-clients"),
     ("mosquitto_rr", "mosquitto-clients"),
     ("mosquitto_sub", "mosquitto-clients"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("mount", "mount"),
     ("openssl", "openssl"),
+    ("unshare", "util-linux"),
     ("node", "nodejs"),
     ("npm", "npm"),
 ];

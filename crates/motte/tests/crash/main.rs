@@ -13,7 +13,14 @@ mod child;
 mod peer;
 
 mod client;
+mod clock;
 mod daemon;
+mod downgrade;
+mod failing_disk;
+mod full_disk;
 mod kill;
+mod limits;
+mod namespace;
 mod oracle;
+mod preload;
 mod random;
