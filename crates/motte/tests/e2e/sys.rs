@@ -34,6 +34,11 @@ fn the_operator_reads_figures_of_the_broker_and_devices_do_not() {
     let mut operator = subscriber(&broker, &Credentials::Certificate(OPERATOR), &["-t", "$SYS/#"]);
     assert_eq!(value(&mut operator, "version"), (true, format!("motte version {}", env!("CARGO_PKG_VERSION"))));
     assert_eq!(value(&mut operator, "durability/mode"), (true, "sync".to_owned()));
+    assert_eq!(value(&mut operator, "durability/state"), (true, "ready".to_owned()));
+    for name in ["bytes", "file/bytes", "messages", "commits", "commit_us/last", "commit_us/maximum", "written/bytes"] {
+        let (is_retained, figure) = value(&mut operator, &format!("durability/{name}"));
+        assert!(is_retained && figure.parse::<u64>().is_ok(), "{name}: {figure}");
+    }
     assert_eq!(value(&mut operator, "retained messages/count"), (true, "0".to_owned()));
     assert!(value(&mut operator, "uptime").0);
     let (_, memory) = value(&mut operator, "heap/current");
