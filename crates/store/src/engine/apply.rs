@@ -37,8 +37,11 @@ struct Turn<'a> {
 impl State {
     /// Applies one batch, the one at this index of the commit.
     pub(super) fn apply(&mut self, index: usize, batch: &mut Batch) -> Result<(), Malformed> {
-        self.now = self.now.max(batch.now);
-        self.reading = batch.reading;
+        // Both of one moment: a batch that waited while time passed would set the reading back alone, and the clock
+        // would go on too early.
+        if batch.now >= self.now {
+            (self.now, self.reading) = (batch.now, batch.reading);
+        }
         let log = self.logs.log(batch.shard.0);
         log.end = log.end.max(batch.end);
         let mut turn = Turn { index, shard: batch.shard.0, now: batch.now, records: &mut batch.records };
