@@ -39,6 +39,10 @@ pub(crate) struct Crashes {
     pub(crate) every_steps: usize,
     /// Messages are read back from the journal.
     pub(crate) reads_back: bool,
+    /// Records become durable some time after they were written, whatever the plan says beside.
+    pub(crate) lags: bool,
+    /// The real store keeps the records.
+    pub(crate) has_store: bool,
     /// Others may be the number of shards afterwards.
     pub(crate) moves_home: bool,
 }
@@ -51,6 +55,8 @@ impl Crashes {
             // A broker that begins with what was kept has to read it back.
             reads_back: every_steps > 0 || random.percent(50),
             moves_home: random.percent(60),
+            lags: every_steps > 0 && random.percent(60),
+            has_store: every_steps > 0 && random.percent(25),
         }
     }
 
@@ -96,6 +102,7 @@ impl Plan {
             packet_size_bytes_max: 1_000,
             ..Limits::default()
         };
+        let crashes = Crashes::new(fate);
         let count = 2 + random.below(7);
         let versions = match random.below(4) {
             0 => vec![ProtocolVersion::V5],
@@ -126,9 +133,9 @@ impl Plan {
             has_expiry: random.percent(40),
             has_retained: random.percent(60),
             has_size_limits: random.percent(20),
-            journal_lags: random.percent(30),
+            journal_lags: random.percent(30) || crashes.lags || crashes.has_store,
             timers_lag: random.percent(30),
-            crashes: Crashes::new(fate),
+            crashes,
         }
     }
 }

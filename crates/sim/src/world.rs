@@ -101,8 +101,11 @@ impl World {
         let rights = if plan.has_policies { Rights::some(&mut random) } else { Rights::open() };
         let policy = Arc::new(Policy::parse(&rights.text()).expect("the rules are valid"));
         let shared = Shared::new(plan.shards, Arc::clone(&policy));
-        let keeper = Keeper::default();
-        let shards = make_shards(&plan, &shared, &keeper);
+        // A journal that is to lie cannot be held against the real one.
+        let has_store = plan.crashes.has_store && fault.is_none();
+        let keeper = if has_store { Keeper::with_store(Millis(0)).ok() } else { None };
+        let mut keeper = keeper.unwrap_or_default();
+        let shards = make_shards(&plan, &shared, &mut keeper);
         let mut ledger = Ledger::new(plan.limits.clone(), rights, plan.shards);
         ledger.history.has_size_limits = plan.has_size_limits;
         ledger.history.has_waits = plan.journal_lags;
@@ -162,12 +165,13 @@ impl World {
 }
 
 /// The shards of a broker that starts, with journals that go on where they were.
-fn make_shards(plan: &Plan, shared: &Arc<Shared>, keeper: &Keeper) -> Vec<Shard<SimJournal>> {
+fn make_shards(plan: &Plan, shared: &Arc<Shared>, keeper: &mut Keeper) -> Vec<Shard<SimJournal>> {
     let crashes = plan.crashes;
     let habits = Habits { lags: plan.journal_lags, keeps: crashes.keeps_records(), reads_back: crashes.reads_back };
-    let shard = |id| {
-        let journal = SimJournal::new(id, keeper.end(id), habits);
+    let real = keeper.journals(plan.shards);
+    let shard = |(id, real)| {
+        let journal = SimJournal::new(id, keeper.end(id), habits, real);
         Shard::new(id, Arc::clone(shared), plan.limits.clone(), journal)
     };
-    (0..plan.shards).map(ShardId).map(shard).collect()
+    (0..plan.shards).map(ShardId).zip(real).map(shard).collect()
 }

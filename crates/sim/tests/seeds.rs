@@ -22,7 +22,7 @@ fn keep_every_promise(seeds: Range<u64>) {
     let count = seeds.end - seeds.start;
     let shown = failures.iter().take(3).cloned().collect::<Vec<_>>().join("\n\n");
     assert!(failures.is_empty(), "{} of {count} seeds failed\n{shown}", failures.len());
-    assert!(given > 90 * count, "the runs are about something: {given} messages were given");
+    assert!(given > 70 * count, "the runs are about something: {given} messages were given");
     assert!(crashes > count, "the broker died only {crashes} times");
 }
 

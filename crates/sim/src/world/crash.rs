@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use motte_broker::{Millis, RestoredSession, Shared};
+use motte_broker::{Millis, Restored, RestoredSession, Shared};
 
 use super::turn::Turn;
 use super::{Sink, World, make_shards};
@@ -18,16 +18,17 @@ impl World {
         let died = self.now;
         // The commit under way has landed, or it has not.
         let landed = if self.fate.percent(50) { self.fate.below(self.keeper.waiting() + 1) } else { 0 };
-        let Lost { before } = self.keeper.crash(landed);
+        let away_ms = self.fate.pick(&[1, 1, 50, 900, 7_000, 30_000, 700_000]);
+        let back = self.keeper.crash(landed, self.now.plus_ms(away_ms), &mut self.fate);
+        let Lost { before, restored, now } = back.map_err(Violation::protocol)?;
         self.ledger.now = self.now;
         self.ledger.on_crash(before.map(|before| *before));
         self.lines.clear();
         self.parcels.clear();
         self.unaware.clear();
         self.clients.iter_mut().for_each(crate::client::Client::on_gone);
-        let away_ms = self.fate.pick(&[1, 1, 50, 900, 7_000, 30_000, 700_000]);
-        self.now = self.now.plus_ms(away_ms);
-        self.start(died)
+        self.now = now;
+        self.start(died, restored)
     }
 
     /// Sessions that the journal has and the books do not: each has to end with this start.
@@ -46,7 +47,7 @@ impl World {
         Ok(())
     }
 
-    fn start(&mut self, died: Millis) -> Result<(), Violation> {
+    fn start(&mut self, died: Millis, stored: Restored) -> Result<(), Violation> {
         if self.plan.crashes.moves_home {
             self.plan.shards = self.fate.pick(&[1, 2, 3, 4]);
         }
@@ -58,9 +59,9 @@ impl World {
         if self.fault.take_if(|fault| self.keeper.kept.lie(*fault)).is_some() {
             self.ledger.note(What::Lied);
         }
-        let restored = self.keeper.kept.restored();
+        let restored = if self.keeper.has_store() { stored } else { self.keeper.kept.restored() };
         self.shared.restore(restored.retained, restored.removals, self.now);
-        self.shards = make_shards(&self.plan, &self.shared, &self.keeper);
+        self.shards = make_shards(&self.plan, &self.shared, &mut self.keeper);
         self.sinks = (0..count).map(|_| Sink::default()).collect();
         let homes: Vec<usize> = (0..self.clients.len()).map(|client| self.shard_of(client)).collect();
         self.ledger.now = self.now;

@@ -199,16 +199,18 @@ impl World {
         }
         let waiting = self.keeper.waiting();
         let turns = if self.random.percent(50) { waiting } else { self.random.below(waiting + 1) };
-        self.commit(turns);
+        self.commit(turns)?;
         if self.random.percent(70) { self.tell_durable() } else { Ok(()) }
     }
 
-    fn commit(&mut self, turns: usize) {
-        for (shard, durable) in self.keeper.commit(turns) {
+    fn commit(&mut self, turns: usize) -> Step {
+        self.keeper.set_now(self.now);
+        for (shard, durable) in self.keeper.commit(turns).map_err(Violation::protocol)? {
             let shard = usize::from(shard.0);
             self.shards[shard].journal_mut().on_durable(durable);
             self.unaware.insert(shard);
         }
+        Ok(())
     }
 
     /// Shards hear that their journals got further.
@@ -221,7 +223,7 @@ impl World {
 
     /// A message that a session waits for was read back.
     fn give_fetched(&mut self) -> Step {
-        let Some((shard, fetched)) = self.keeper.answer() else { return Ok(()) };
+        let Some((shard, fetched)) = self.keeper.answer().map_err(Violation::protocol)? else { return Ok(()) };
         let turn = Turn { shard: usize::from(shard.0), ..Turn::default() };
         self.call(turn, |shard, now, sink| shard.on_fetched(fetched, now, sink))
     }
@@ -288,7 +290,7 @@ impl World {
                 moved |= !self.clients[at].to_send.is_empty();
             }
             moved |= self.keeper.waiting() > 0;
-            self.commit(usize::MAX);
+            self.commit(usize::MAX)?;
             self.tell_durable()?;
             moved |= self.keeper.answers() > 0;
             while self.keeper.answers() > 0 {

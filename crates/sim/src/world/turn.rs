@@ -66,12 +66,13 @@ impl World {
 
     /// What a turn appended goes to the keeper before anything of the turn is seen outside; tells its number there.
     fn hand_over_records(&mut self, shard: usize) -> Result<u64, Violation> {
-        let Some(batch) = self.shards[shard].journal_mut().take_batch() else { return Ok(0) };
+        self.keeper.set_now(self.now);
+        let Some(batch) = self.shards[shard].journal_mut().take_batch(self.now) else { return Ok(0) };
         let is_at_risk = self.plan.crashes.every_steps > 0 && self.plan.journal_lags;
         let before = is_at_risk.then(|| Box::new(self.ledger.snapshot()));
         let no = self.keeper.hand_over(batch, before);
         if !self.plan.journal_lags {
-            self.keeper.commit(usize::MAX);
+            self.keeper.commit(usize::MAX).map_err(Violation::protocol)?;
         }
         match self.keeper.kept.take_complaint() {
             Some(what) => Err(Violation::protocol(format!("the journal: {what}"))),
