@@ -65,7 +65,7 @@ pub(crate) fn entries<'a>(
             return None;
         }
         let next = entry::split(&mut reader).and_then(|bytes| {
-            let position = entry::whole(first, entry::position_low(bytes)?);
+            let position = entry::whole(first, entry::position_low(bytes)?)?;
             if last.is_some_and(|last| last >= position) {
                 return Err(Malformed("its messages are out of order"));
             }

@@ -165,8 +165,9 @@ pub(crate) fn low(position: u64) -> u32 {
 }
 
 /// The position of which this is the low half, in a block that begins at `first`.
-pub(crate) fn whole(first: u64, position_low: u32) -> u64 {
-    first + u64::from(position_low.wrapping_sub(low(first)))
+pub(crate) fn whole(first: u64, position_low: u32) -> Result<u64, Malformed> {
+    let behind = u64::from(position_low.wrapping_sub(low(first)));
+    first.checked_add(behind).ok_or(Malformed("a position is beyond the last there can be"))
 }
 
 /// Splits the first entry off; its bytes begin with their length.
