@@ -1,6 +1,7 @@
 //! The journal of a shard, with what was last written to it.
 //!
-//! Held by the shard. Adds nothing to what the journal promises and asks nothing of it.
+//! Held by the shard. Adds nothing to what the journal promises. Whether it can keep its promises is asked once for each
+//! call into the shard: what was accepted because there was room is written down, though there be none by then.
 
 use crate::journal::{Journal, JournalState, Position, Record};
 use crate::restore::Fetch;
@@ -10,11 +11,19 @@ use crate::restore::Fetch;
 pub(crate) struct Recorder<J> {
     pub(crate) journal: J,
     last: Option<Position>,
+    /// What the journal said when the call into the shard began.
+    state: JournalState,
 }
 
-impl<J> Recorder<J> {
+impl<J: Journal> Recorder<J> {
     pub(crate) fn new(journal: J) -> Self {
-        Self { journal, last: None }
+        let state = journal.state();
+        Self { journal, last: None, state }
+    }
+
+    /// A call into the shard begins.
+    pub(crate) fn begin(&mut self) {
+        self.state = self.journal.state();
     }
 
     /// The position of the last record of this run: what is durable up to here is everything this shard has told.
@@ -35,7 +44,7 @@ impl<J: Journal> Journal for Recorder<J> {
     }
 
     fn state(&self) -> JournalState {
-        self.journal.state()
+        self.state
     }
 
     fn reads_back(&self) -> bool {

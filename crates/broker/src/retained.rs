@@ -17,6 +17,8 @@ use crate::shard::{Millis, fnv1a};
 use tree::Tree;
 
 const STRIPES: usize = 64;
+/// No message expires.
+const NEVER: u64 = u64::MAX;
 /// How far serial numbers of two runs lie apart for each millisecond between their starts.
 const SERIALS_PER_MS: u64 = 1 << 20;
 /// Levels looked at in one page: bounds the time a page may take.
@@ -45,12 +47,19 @@ pub(crate) struct Retained {
     stripes: Vec<Lock<Stripe>>,
     messages: AtomicU64,
     bytes: AtomicU64,
+    /// Milliseconds before which no message expires.
+    soonest: AtomicU64,
 }
 
 impl Retained {
     pub(crate) fn new() -> Self {
         let stripes = std::iter::repeat_with(Lock::default).take(STRIPES).collect();
-        Self { stripes, messages: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+        Self { stripes, messages: AtomicU64::new(0), bytes: AtomicU64::new(0), soonest: AtomicU64::new(NEVER) }
+    }
+
+    /// A time before which no message expires; `None` when none does.
+    pub(crate) fn soonest(&self) -> Option<Millis> {
+        Some(self.soonest.load(Ordering::Relaxed)).filter(|at| *at != NEVER).map(Millis)
     }
 
     /// Messages and bytes of clients now.
@@ -79,21 +88,17 @@ impl Retained {
         }
     }
 
-    /// Takes back what was kept of an earlier run, unless it has expired.
-    pub(crate) fn restore(&self, message: Arc<Message>, serial: u64, now: Millis) {
+    /// Takes back what was kept of an earlier run. What has expired is given to nobody, and swept with the rest.
+    pub(crate) fn restore(&self, message: Arc<Message>, serial: u64) {
         let topic = Arc::clone(&message.topic);
         let mut stripe = self.stripes[stripe_of(&topic)].write();
         stripe.serial = stripe.serial.max(serial);
-        if !message.is_expired(now) {
-            self.replace(&mut stripe, &topic, Some(message));
-        }
+        self.replace(&mut stripe, &topic, Some(message));
     }
 
-    /// Whether there is room for `message`, after dropping what has expired if need be.
-    pub(crate) fn fits(&self, message: &Message, limits: &Limits, now: Millis) -> bool {
-        message.payload.is_empty()
-            || self.has_room(message, limits)
-            || (self.sweep(now) && self.has_room(message, limits))
+    /// Whether there is room for `message`; what has expired takes some until [`Retained::sweep`].
+    pub(crate) fn fits(&self, message: &Message, limits: &Limits) -> bool {
+        message.payload.is_empty() || self.has_room(message, limits)
     }
 
     /// Whether `message` fits. Shards that ask at the same moment may each be told yes, so the limit may be passed by
@@ -113,7 +118,10 @@ impl Retained {
             let (messages, bytes) = share(new);
             self.messages.fetch_add(messages, Ordering::Relaxed);
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
-            stripe.expiring.extend(new.expires.map(|at| (at, Arc::clone(topic))));
+            if let Some(at) = new.expires {
+                stripe.expiring.insert((at, Arc::clone(topic)));
+                self.soonest.fetch_min(at.0, Ordering::Relaxed);
+            }
         }
         let old = match message {
             Some(new) => stripe.tree.insert(topic, new),
@@ -130,18 +138,22 @@ impl Retained {
         true
     }
 
-    /// Drops what has expired; tells whether anything was.
-    fn sweep(&self, now: Millis) -> bool {
-        let mut swept = false;
+    /// Drops what has expired; gives the topics, each with the serial number of the change.
+    pub(crate) fn sweep(&self, now: Millis) -> Vec<(Arc<str>, u64)> {
+        let mut swept = Vec::new();
+        // What is put meanwhile makes it sooner again.
+        self.soonest.store(NEVER, Ordering::Relaxed);
         for stripe in &self.stripes {
             let mut stripe = stripe.write();
             while let Some((at, topic)) = stripe.expiring.first().cloned() {
                 if at > now {
+                    self.soonest.fetch_min(at.0, Ordering::Relaxed);
                     break;
                 }
                 stripe.expiring.pop_first();
                 self.replace(&mut stripe, &topic, None);
-                swept = true;
+                stripe.serial += 1;
+                swept.push((topic, stripe.serial));
             }
         }
         swept

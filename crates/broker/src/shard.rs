@@ -105,6 +105,8 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     pub(crate) timers: Timers,
     pub(crate) next_serial: u64,
+    /// When expired retained messages were looked for last.
+    pub(crate) retained_swept: Option<Millis>,
 }
 
 impl Core {
@@ -144,6 +146,7 @@ impl<J: Journal> Shard<J> {
             counters: Counters::default(),
             timers: Timers::default(),
             next_serial: 0,
+            retained_swept: None,
         };
         Self {
             journal: Recorder::new(journal),
@@ -259,7 +262,8 @@ impl<J: Journal> Shard<J> {
     /// When [`Shard::on_timer`] wants to be called next; `None` when nothing waits for time.
     #[must_use]
     pub fn next_timer(&self) -> Option<Millis> {
-        self.core.timers.next()
+        let (session, retained) = (self.core.timers.next(), self.retained_due());
+        session.into_iter().chain(retained).min()
     }
 
     /// Time passed: keep alive, will delay, session and message expiry.
@@ -267,6 +271,9 @@ impl<J: Journal> Shard<J> {
         self.begin();
         for (key, kind) in self.core.timers.take_due(now) {
             self.on_due(key, kind, now, fx);
+        }
+        if self.retained_due().is_some_and(|due| due <= now) {
+            self.sweep_retained(now);
         }
     }
 
@@ -399,6 +406,7 @@ impl<J: Journal> Shard<J> {
     }
 
     fn begin(&mut self) {
+        self.journal.begin();
         if self.core.shared.epoch() != self.core.epoch {
             let known = Arc::clone(&self.core.removals);
             (self.core.policy, self.core.removals, self.core.epoch) = self.core.shared.policy();

@@ -91,7 +91,7 @@ impl Shared {
     ) {
         self.retained.begin(now);
         for (message, serial) in retained {
-            self.retained.restore(message, serial, now);
+            self.retained.restore(message, serial);
         }
         Arc::make_mut(&mut self.policy.write().1).extend(removals);
     }

@@ -19,6 +19,9 @@ use crate::routes::{Cached, Facts, Generations, Route, Target};
 use crate::session::event_about;
 use crate::shard::{Millis, Shard, ShardId};
 
+/// Pause between two looks for retained messages that have expired.
+const RETAINED_SWEEP_MS: u64 = 10_000;
+
 /// The targets chosen for one message: one member of each group.
 type Chosen = Vec<(ShardId, Arc<[Target]>)>;
 
@@ -208,7 +211,8 @@ impl<J: Journal> Shard<J> {
     /// that did not ask.
     fn fits_retained(&mut self, message: &mut Message, now: Millis, fx: &mut impl Effects) -> bool {
         let may_be_kept = message.payload.is_empty() || self.journal.state() == JournalState::Ready;
-        if !message.retain || may_be_kept && self.core.shared.retained.fits(message, &self.core.limits, now) {
+        let fits = |shard: &Self| shard.core.shared.retained.fits(message, &shard.core.limits);
+        if !message.retain || may_be_kept && (fits(self) || (self.sweep_retained(now) && fits(self))) {
             return true;
         }
         message.retain = false;
@@ -218,6 +222,22 @@ impl<J: Journal> Shard<J> {
             fx.event(event_about(subject, EventKind::Dropped { messages: 1 }));
         }
         false
+    }
+
+    /// When expired retained messages are to be dropped: one shard does it for all, now and then.
+    pub(crate) fn retained_due(&self) -> Option<Millis> {
+        let soonest = self.core.shared.retained.soonest().filter(|_| self.core.id == ShardId(0))?;
+        Some(self.core.retained_swept.map_or(soonest, |last| soonest.max(last.plus_ms(RETAINED_SWEEP_MS))))
+    }
+
+    /// Drops retained messages that have expired, on the disk as well; tells whether there were any.
+    pub(crate) fn sweep_retained(&mut self, now: Millis) -> bool {
+        let swept = self.core.shared.retained.sweep(now);
+        self.core.retained_swept = Some(now);
+        for (topic, serial) in &swept {
+            self.journal.append(&Record::Retained { topic, origin: None, serial: *serial });
+        }
+        !swept.is_empty()
     }
 
     /// Publishes a message that policy has let pass: keeps what must be kept, then gives it to all targets. The
