@@ -154,8 +154,11 @@ impl Work {
                     }
                 }
                 Woken::Time => {
-                    self.engine.seal()?;
-                    self.commit()?;
+                    // Others may have filled the disk: what can wait is not written into the end of it.
+                    if self.engine.has_room_to_commit() {
+                        self.engine.seal()?;
+                        self.commit()?;
+                    }
                     self.look_for_room();
                 }
                 Woken::Stop => return self.finish(),

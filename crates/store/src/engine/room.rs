@@ -6,8 +6,8 @@ use motte_broker::JournalState;
 
 use super::{Engine, Failed};
 
-/// What a commit takes on the disk besides: 256 KiB for the tree and the small rows.
-const COMMIT_BYTES_FIXED: u64 = 256 << 10;
+/// What a commit takes on the disk besides: 1 MiB for the tree, the small rows and the blocks that are rewritten.
+const COMMIT_BYTES_FIXED: u64 = 1 << 20;
 /// A file is not made shorter for less than this: 4 MiB.
 const SHORTER_BYTES_MIN: u64 = 4 << 20;
 
