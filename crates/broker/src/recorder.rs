@@ -1,7 +1,7 @@
 //! The journal of a shard, with what was last written to it.
 //!
-//! Held by the shard. Adds nothing to what the journal promises. Whether it can keep its promises is asked once for each
-//! call into the shard: what was accepted because there was room is written down, though there be none by then.
+//! Held by the shard. Adds nothing to what the journal promises. Whether it can keep its promises is asked once for
+//! each call into the shard: what was accepted because there was room is written down, though there be none by then.
 
 use crate::journal::{Journal, JournalState, Position, Record};
 use crate::restore::Fetch;
