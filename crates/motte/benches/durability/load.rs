@@ -121,9 +121,9 @@ impl Wire {
         }
     }
 
-    /// Waits for bytes and shows every whole packet. False when the broker closed.
+    /// Waits for bytes, unless a packet is there, and shows every whole packet. False when the broker closed.
     async fn each(&mut self, mut on: impl FnMut(&[u8])) -> bool {
-        if self.fill().await == 0 {
+        if whole(&self.buffer[..self.filled]).is_none() && self.fill().await == 0 {
             return false;
         }
         let mut at = 0;

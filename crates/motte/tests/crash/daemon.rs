@@ -16,7 +16,8 @@ use crate::child::Child;
 const MOTTE: &str = env!("CARGO_BIN_EXE_motte");
 
 /// Enough for every queue the tests build up.
-const LIMITS: &str = "queue_messages_max = 10000000\nqueue_bytes_max = 8589934592\n";
+const LIMITS: &str =
+    "queue_messages_max = 10000000\nqueue_bytes_max = 8589934592\nqueue_memory_bytes_max = 8589934592\n";
 
 /// A broker's folder: configuration, certificates, rules and, unless it is elsewhere, the store.
 #[derive(Debug)]

@@ -385,7 +385,7 @@ fn r01_kill_9_loses_nothing_that_was_acknowledged() {
     let cycles = setting("MOTTE_CRASH_CYCLES").unwrap_or(30);
     // Many cycles are run by hand and have the time to live longer.
     let size = if cycles > 100 {
-        Size { cycles, life_ms: (50, 3_000), messages: 2_000 }
+        Size { cycles, life_ms: (50, 3_000), messages: 600 }
     } else {
         Size { cycles, life_ms: (50, 500), messages: 120 }
     };
