@@ -87,11 +87,18 @@ impl LogCursor {
             return;
         }
         for position in self.queue.drain(..below) {
+            // After a restart there may be some settled that no block names any longer.
+            while self.settled.front().is_some_and(|settled| *settled < position) {
+                self.settled.pop_front();
+            }
             if self.settled.front() == Some(&position) {
                 self.settled.pop_front();
             } else {
                 self.live.push(position);
             }
+        }
+        while self.settled.front().is_some_and(|settled| *settled <= last) {
+            self.settled.pop_front();
         }
         self.floor = last + 1;
         self.drop_front();

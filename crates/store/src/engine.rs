@@ -6,6 +6,8 @@
 mod apply;
 mod compact;
 mod fetch;
+#[cfg(test)]
+mod holds;
 mod logs;
 mod recover;
 mod room;
