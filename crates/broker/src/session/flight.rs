@@ -236,11 +236,12 @@ impl Session {
     }
 
     /// A QoS 2 message that is not kept for this session, such as one from the retained store, is so from here on:
-    /// without a record of its identifier the next message under it would pass for a copy after a crash.
+    /// without a record of its identifier the next message under it would pass for a copy after a crash. That is written
+    /// down though the journal be full: it is no more than the client's window, and gone when the client has answered.
     fn keep_to_send(&self, owed: Owed, turn: &mut Turn<'_>) -> Owed {
         let may_be_kept = owed.message.publisher != Publisher::Broker && self.is_durable();
         let is_exact = owed.qos == Qos::ExactlyOnce && !owed.is_kept;
-        if !is_exact || !may_be_kept || turn.journal.state() != JournalState::Ready {
+        if !is_exact || !may_be_kept || turn.journal.state() == JournalState::Failed {
             return owed;
         }
         let share = owed.share.as_deref().map(|share| (share.name(), share.filter()));

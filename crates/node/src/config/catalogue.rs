@@ -193,8 +193,9 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
             key(
                 "max_bytes",
                 "0",
-                "Bytes it may take on the disk, from 16777216; 0: no bound. Beyond, messages of QoS 1 and 2 and new\n\
-                 sessions that outlive their connections are refused until there is room.",
+                "Bytes of sessions and messages it may keep, from 16777216; 0: no bound. The file itself may take twice as\n\
+                 much. Beyond, messages of QoS 1 and 2 and new sessions that outlive their connections are refused\n\
+                 until there is room.",
             ),
             key(
                 "reserve_bytes",

@@ -14,7 +14,7 @@ pub struct DurabilitySettings {
     pub mode: DurabilityMode,
     /// The directory of the store. Nothing is read or written there in mode `memory`.
     pub directory: PathBuf,
-    /// Bytes the store may take; `None`: as many as the disk gives.
+    /// Bytes of sessions and messages the store may keep; `None`: as many as the disk takes.
     pub bytes_max: Option<u64>,
     /// Bytes of the disk that are left free, so that what was settled can always be removed.
     pub reserve_bytes: u64,
