@@ -236,8 +236,8 @@ impl Session {
     }
 
     /// A QoS 2 message that is not kept for this session, such as one from the retained store, is so from here on:
-    /// without a record of its identifier the next message under it would pass for a copy after a crash. That is written
-    /// down though the journal be full: it is no more than the client's window, and gone when the client has answered.
+    /// without a record of its identifier the next message under it would pass for a copy after a crash. That is
+    /// written down though the journal be full: no more than the client's window, and gone when it has answered.
     fn keep_to_send(&self, owed: Owed, turn: &mut Turn<'_>) -> Owed {
         let may_be_kept = owed.message.publisher != Publisher::Broker && self.is_durable();
         let is_exact = owed.qos == Qos::ExactlyOnce && !owed.is_kept;

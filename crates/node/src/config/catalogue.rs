@@ -193,9 +193,9 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
             key(
                 "max_bytes",
                 "0",
-                "Bytes of sessions and messages it may keep, from 16777216; 0: no bound. The file itself may take twice as\n\
-                 much. Beyond, messages of QoS 1 and 2 and new sessions that outlive their connections are refused\n\
-                 until there is room.",
+                "Bytes of sessions and messages it may keep, from 16777216; 0: no bound. The file may take twice\n\
+                 as much. Beyond, messages of QoS 1 and 2 and new sessions that outlive their connections are\n\
+                 refused until there is room.",
             ),
             key(
                 "reserve_bytes",
