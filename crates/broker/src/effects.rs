@@ -9,7 +9,8 @@ use motte_audit::Event;
 use crate::counters::Counters;
 use crate::handle::PassedOn;
 use crate::message::Message;
-use crate::routes::Target;
+use crate::restore::StoredRef;
+use crate::routes::{SessionKey, Target};
 use crate::shard::{LinkId, Millis, ShardId};
 
 /// The sink.
@@ -49,7 +50,7 @@ impl Letter {
         let message = match &self.content {
             LetterContent::Deliver { message, .. } => Some(&**message),
             LetterContent::PassOn(passed) => Some(passed.message()),
-            LetterContent::Ask { .. } | LetterContent::Report { .. } => None,
+            LetterContent::Inherit { .. } | LetterContent::Ask { .. } | LetterContent::Report { .. } => None,
         };
         LETTER_BYTES + message.map_or(0, Message::weight_bytes)
     }
@@ -61,6 +62,8 @@ pub(crate) enum LetterContent {
     Deliver { message: Arc<Message>, targets: Arc<[Target]>, epoch: u64 },
     /// A message of a group for the member that takes it over.
     PassOn(PassedOn),
+    /// A message of a group that only the journal holds, recorded for a member of the receiving shard already.
+    Inherit { key: SessionKey, stored: StoredRef },
     /// The shard `asking` wants to know the counts of the receiving one.
     Ask { asking: ShardId },
     /// The answer.

@@ -9,7 +9,7 @@ mod group;
 mod room;
 mod trie;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -231,6 +231,14 @@ impl Routes {
         let trie = self.stripe_of_filter(text).trie.read();
         let group = filter.share.and_then(|name| trie.find(text)?.groups.get(name.as_str()));
         group.is_some_and(|group| group.has_member(is_it))
+    }
+
+    /// The members of the group of a filter.
+    pub(crate) fn members(&self, filter: &SubscriptionFilter<'_>) -> BTreeSet<SessionRef> {
+        let text = filter.filter.as_str();
+        let trie = self.stripe_of_filter(text).trie.read();
+        let group = filter.share.and_then(|name| trie.find(text)?.groups.get(name.as_str()));
+        group.map(|group| group.members().collect()).unwrap_or_default()
     }
 
     /// The generations that decide about `topic`.

@@ -218,6 +218,7 @@ impl<J: Journal> Shard<J> {
         match letter.content {
             LetterContent::Deliver { message, targets, epoch } => self.deliver(&message, &targets, epoch, now, fx),
             LetterContent::PassOn(passed) => self.give(passed, now, fx),
+            LetterContent::Inherit { key, stored } => self.inherit(key, stored, now, fx),
             LetterContent::Ask { asking } => self.report_counters(asking, fx),
             LetterContent::Report { from, counters } => self.on_report(from, &counters, now, fx),
         }

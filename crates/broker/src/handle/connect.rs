@@ -41,6 +41,7 @@ impl<J: Journal> Shard<J> {
                 // In the place of one that has just ended: its owner has room for it, whoever was quicker elsewhere.
                 self.core.shared.owners.enter(&admission.subject.identity, usize::MAX);
             }
+            self.close_estate_of(&admission.subject.client_id.0, now, fx);
             self.open(admission.subject.clone(), admission.mount_point.clone())
         });
         self.attach(slot, link, &admission, now);
@@ -187,7 +188,6 @@ impl<J: Journal> Shard<J> {
 
     /// A new session of `owner`, which was counted as one of its owner's.
     pub(super) fn open(&mut self, owner: Subject, mount_point: MountPoint) -> usize {
-        self.close_estate_of(&owner.client_id.0);
         let entry = self.sessions.vacant_entry();
         let key = SessionKey { slot: entry.key(), serial: self.core.next_serial };
         self.core.next_serial += 1;

@@ -123,6 +123,11 @@ impl Group {
         self.members.iter().any(|(session, one)| is_it(*session, one.facts.room.readiness(Qos::AtLeastOnce, 0)))
     }
 
+    /// The members.
+    pub(super) fn members(&self) -> impl Iterator<Item = SessionRef> {
+        self.members.keys().copied()
+    }
+
     fn target(&self, session: SessionRef, subscription: &Subscription) -> Target {
         Target { share: Some(Arc::clone(&self.share)), ..Target::new(session.key, subscription) }
     }

@@ -345,7 +345,7 @@ impl Session {
         let at = self.sent + at;
         match (owed, &mut self.in_flight[at].stage) {
             (Some(owed), Stage::Published(held)) => {
-                *held = Held::Loaded(Owed { qos: held.qos(), ..owed });
+                *held = Held::Loaded(Owed { qos: held.qos().min(owed.qos), ..owed });
             }
             _ => {
                 self.give_up(at, Fate::TooLate, turn);

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use super::Session;
 use super::deliver::Turn;
 use super::queue::{Queue, batch};
+use crate::effects::Effects;
 use crate::journal::Journal;
+use crate::limits::Limits;
 use crate::message::Origin;
 use crate::restore::{Fetch, StoredRef};
 use crate::routes::{Facts, SessionKey, Share};
@@ -77,6 +79,14 @@ impl Session {
         groups.cloned().collect()
     }
 
+    /// Takes over a message of a group that only the journal holds.
+    pub(crate) fn inherit(&mut self, stored: &StoredRef, turn: &mut Turn<'_>, fx: &mut impl Effects) {
+        turn.counters.wait(stored.weight_bytes.into());
+        self.queue.push_stored(stored, turn.limits);
+        self.tell_fullness(turn, fx);
+        self.tell_room(turn, fx);
+    }
+
     /// The session ends: what it leaves to its groups and only the journal keeps, if there is anything.
     pub(crate) fn take_estate(&mut self, turn: &mut Turn<'_>) -> Option<Estate> {
         let sent = self.take_stored_of_groups();
@@ -127,6 +137,16 @@ impl Estate {
             return Some(sent);
         }
         self.queue.take_shared(origin).map(|(stored, _)| (stored, true))
+    }
+
+    /// Takes out what is next, with whether it counts as waiting.
+    pub(crate) fn pop(&mut self) -> Option<(StoredRef, bool)> {
+        self.sent.pop_front().or_else(|| self.queue.pop_stored().map(|stored| (stored, true)))
+    }
+
+    /// Takes in what was moved to the session before anybody knew that it had ended.
+    pub(crate) fn inherit(&mut self, stored: &StoredRef, limits: &Limits) {
+        self.queue.push_stored(stored, limits);
     }
 
     /// The weights of what counts as waiting.

@@ -49,11 +49,13 @@ impl Owed {
         }
     }
 
-    /// A message that was read back, not judged yet.
+    /// A message that was read back, not judged yet. One of a group may have been moved unread, and is then recorded
+    /// with what its member would take at most.
     pub(crate) fn read_back(found: FoundMessage) -> Self {
         let FoundMessage { message, qos, retain, ids, share } = found;
         let share = share.map(|(name, filter)| Arc::new(Share::new(name, filter)));
         let ids = SmallVec::from_slice(&ids);
+        let (qos, retain) = (qos.min(message.qos), retain && (share.is_none() || message.retain));
         Self { message, qos, retain, is_kept: true, is_replay: false, ids, share, epoch: None }
     }
 

@@ -182,7 +182,8 @@ impl Queue {
         self.pop_stored().map(|stored| Gone { weight: stored.weight_bytes.into(), origin: Some(stored.origin) })
     }
 
-    fn pop_stored(&mut self) -> Option<StoredRef> {
+    /// Takes the oldest, if the journal alone keeps it.
+    pub(super) fn pop_stored(&mut self) -> Option<StoredRef> {
         let Front::Stored(stored) = self.front() else { return None };
         self.first_refs().pop_front();
         self.bytes -= u64::from(stored.weight_bytes);

@@ -176,7 +176,7 @@ impl Session {
                 match owed {
                     Some(owed) => {
                         turn.counters.wait(owed.weight());
-                        self.queue.load(Owed { qos: stored.qos, ..owed });
+                        self.queue.load(Owed { qos: stored.qos.min(owed.qos), ..owed });
                     }
                     None => self.lose(origin, turn, fx),
                 }

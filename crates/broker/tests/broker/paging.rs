@@ -2,7 +2,7 @@
 
 use motte_audit::EventKind;
 use motte_broker::Limits;
-use mqtt::Publish;
+use mqtt::{Disconnect, Packet, Publish, ReasonCode};
 
 use crate::kit::*;
 
@@ -328,18 +328,38 @@ fn what_a_session_that_ends_leaves_to_its_group_is_read_back_for_the_others() {
     }
 }
 
-#[test]
-fn whoever_comes_by_the_name_of_a_session_that_ended_starts_with_nothing_of_it() {
-    let mut world = World::reading_back(1, OPEN, &Limits::default());
+/// How a session that is in a group and is owed 400 messages of it ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// Its client comes back with Clean Start while it waits.
+    CleanStart,
+    /// Its client takes over its own connection with Clean Start.
+    TakenOver,
+    /// Its client leaves with a Session Expiry Interval of 0 and comes back at once.
+    Left,
+}
+
+/// Its client comes back by its name before what it leaves is read back; others are in `groups` of it.
+fn comes_back(world: &mut World, end: End, groups: &[&str]) -> Client {
     let from = world.connect(&v5("from"));
     let first = world.connect(&lasting("first"));
-    world.subscribe(first, &[("$share/g/x", 1)]);
-    world.lose(first);
-    publish_all(&mut world, from, 1..=300);
-    let second = world.connect(&lasting("second"));
-    world.subscribe(second, &[("$share/g/x", 1)]);
+    groups.iter().for_each(|group| world.subscribe(first, &[(group, 1)]));
+    if end == End::CleanStart {
+        world.lose(first);
+    }
+    publish_all(world, from, 1..=400);
+    assert_eq!(world.kept_for("first"), 400);
     world.fetches_wait = true;
-    let first = world.admit(&Hello { clean_start: true, ..lasting("first") });
+    for name in ["near", "far", "further"] {
+        let other = world.connect(&lasting(name));
+        groups.iter().for_each(|group| world.subscribe(other, &[(group, 1)]));
+        world.lose(other);
+    }
+    if end == End::Left {
+        let leaves = Disconnect { session_expiry_s: Some(0), ..Disconnect::new(ReasonCode::Success) };
+        world.send(first, &Packet::Disconnect(leaves));
+    }
+    let first = world.admit(&Hello { clean_start: end != End::Left, ..lasting("first") });
     world.fetches_wait = false;
     world.read_back();
     world.expect(first, &["connack 00"]);
@@ -347,8 +367,78 @@ fn whoever_comes_by_the_name_of_a_session_that_ended_starts_with_nothing_of_it()
     let ends: Vec<_> =
         records.iter().filter(|record| record.ends_with("first") || record.contains("opened first")).collect();
     assert_eq!(ends[ends.len() - 2..], ["closed first", "opened first 1000"]);
-    assert_eq!((world.counters().queued, world.kept_for("first")), (0, 0));
-    world.expect(second, &[]);
+    first
+}
+
+#[test]
+fn whoever_comes_by_the_name_of_a_session_that_ended_takes_nothing_from_its_group() {
+    for end in [End::CleanStart, End::TakenOver, End::Left] {
+        for groups in [&["$share/g/x"][..], &["$share/g/x", "$share/h/y"]] {
+            let mut world = World::reading_back(2, OPEN, &Limits { inflight_max: 10, ..Limits::default() });
+            let first = comes_back(&mut world, end, groups);
+            assert_eq!((world.counters().queued, world.counters().dropped), (400, 0), "{end:?}");
+            let (mut got, mut members_with_some) = (Vec::new(), 0);
+            for name in ["near", "far", "further"] {
+                members_with_some += usize::from(world.kept_for(name) > 0);
+                let member = world.admit(&lasting(name));
+                got.extend(drain(&mut world, member));
+                world.lose(member);
+            }
+            got.sort_by_key(|payload| payload.parse::<u32>().unwrap());
+            assert_eq!((got, members_with_some), (numbers(1..=400), 3));
+            world.expect(first, &[]);
+            assert_eq!((world.counters().queued, world.kept_for("first")), (0, 0));
+        }
+    }
+}
+
+#[test]
+fn what_a_group_is_owed_survives_a_crash_after_its_member_came_back_by_its_name() {
+    let mut world = World::reading_back(2, OPEN, &Limits::default());
+    comes_back(&mut world, End::Left, &["$share/g/x"]);
+    let cut = *world.cuts().last().unwrap();
+    let world = world.crash(cut, 3, 10);
+    let owed: usize = ["near", "far", "further"].iter().map(|name| world.kept_for(name)).sum();
+    assert_eq!((owed, world.kept_for("first")), (400, 0));
+}
+
+#[test]
+fn a_message_of_a_group_that_is_moved_unread_is_sent_as_it_was_published() {
+    let mut world = World::reading_back(1, OPEN, &Limits::default());
+    let from = world.connect(&v5("from"));
+    let first = world.connect(&lasting("first"));
+    world.subscribe(first, &[("$share/g/x", 1)]);
+    world.lose(first);
+    world.publish(from, Publish { delivery: qos1(1), retain: true, ..message("x", "retained") });
+    world.publish(from, Publish { delivery: qos2(2), ..message("x", "twice") });
+    world.fetches_wait = true;
+    let heir = world.connect(&lasting("heir"));
+    let keeps = mqtt::SubscriptionOptions { retain_as_published: true, ..options(2) };
+    world.subscribe_with(heir, Some(7), &[("$share/g/x", keeps)]);
+    world.take(heir);
+    world.admit(&Hello { clean_start: true, ..lasting("first") });
+    world.fetches_wait = false;
+    world.read_back();
+    world.expect(heir, &["publish x=retained q1 #1 retain ids=7", "publish x=twice q2 #2 ids=7"]);
+}
+
+#[test]
+fn what_a_session_leaves_to_nobody_is_reported_when_somebody_comes_by_its_name() {
+    let mut world = World::reading_back(1, OPEN, &Limits::default());
+    let from = world.connect(&v5("from"));
+    let first = world.connect(&lasting("first"));
+    world.subscribe(first, &[("$share/g/x", 1)]);
+    world.lose(first);
+    publish_all(&mut world, from, 1..=300);
+    // Online and not to outlive its connection: it would be given them as they are read back.
+    let second = world.connect(&v5("second"));
+    world.subscribe(second, &[("$share/g/x", 1)]);
+    world.events();
+    world.fetches_wait = true;
+    let first = world.admit(&Hello { clean_start: true, ..lasting("first") });
+    world.expect(first, &["connack 00"]);
+    assert!(world.events().contains(&EventKind::Dropped { messages: 300 }));
+    assert_eq!((world.counters().queued, world.counters().dropped), (0, 300));
 }
 
 #[test]
@@ -526,12 +616,7 @@ proptest::proptest! {
                 }),
                 7 => world.fetches_wait = !world.fetches_wait,
                 8 => world.read_back(),
-                9 => {
-                    world.pass_ms(6_000);
-                    // Whoever came by the name of a session that ended now would end what it leaves.
-                    world.fetches_wait = false;
-                    world.read_back();
-                }
+                9 => world.pass_ms(6_000),
                 _ => members[who].into_iter().for_each(|client| read_member(&mut world, client, &mut seen)),
             }
             world.counters();
