@@ -53,8 +53,13 @@ pub(super) struct Leaving<'a> {
 impl<J: Journal> Shard<J> {
     /// Gives a message of a group to a member of this shard, or passes it on to one that can take it better.
     pub(crate) fn give(&mut self, passed: PassedOn, now: Millis, fx: &mut impl Effects) {
-        let PassedOn { key, facts, owed, times } = passed;
+        let PassedOn { key, facts, mut owed, times } = passed;
         let slot = self.slot(key);
+        if slot.is_none() && self.journal.state() == JournalState::Ready {
+            // It ended before the journal was told that it is owed the message: there is nothing that could be moved.
+            self.settle_owed(&owed, &facts);
+            owed.is_kept = false;
+        }
         let readiness = match slot {
             Some(slot) => self.sessions[slot].readiness(&owed, &self.core.turn(&mut self.journal, now), fx),
             None => Readiness::Full,

@@ -442,6 +442,32 @@ fn what_a_session_leaves_to_nobody_is_reported_when_somebody_comes_by_its_name()
 }
 
 #[test]
+fn a_message_that_reaches_a_member_too_late_is_written_down_for_the_next_one() {
+    let mut world = World::reading_back(2, OPEN, &Limits::default());
+    let from = world.connect(&v5("from"));
+    let there =
+        ["a", "b", "c", "d"].into_iter().find(|name| motte_broker::home(name, 2) != motte_broker::home("from", 2));
+    let there = there.expect("one of them is at home elsewhere");
+    let gone = world.connect(&lasting(there));
+    world.subscribe(gone, &[("$share/g/x", 1)]);
+    let other = world.connect(&lasting("other"));
+    world.letters_wait = true;
+    world.publish(from, Publish { delivery: qos1(1), ..message("x", "1") });
+    world.send(
+        gone,
+        &Packet::Disconnect(Disconnect { session_expiry_s: Some(0), ..Disconnect::new(ReasonCode::Success) }),
+    );
+    world.subscribe(other, &[("$share/g/x", 1)]);
+    world.letters_wait = false;
+    world.settle();
+    assert_eq!((world.kept_for(there), world.kept_for("other")), (0, 1));
+    let published = world.records().iter().filter(|record| record.starts_with("published")).count();
+    assert_eq!((published, world.records().iter().any(|record| record.starts_with("moved"))), (2, false));
+    assert_eq!(drain(&mut world, other), ["1"]);
+    assert_eq!(world.kept_for("other"), 0);
+}
+
+#[test]
 fn who_leaves_a_group_leaves_what_waits_for_it_to_the_others_as_it_is_read_back() {
     let mut world = World::reading_back(1, OPEN, &Limits { inflight_max: 10, ..Limits::default() });
     let from = world.connect(&v5("from"));
