@@ -159,12 +159,12 @@ impl State {
 
     fn move_over(&mut self, shard: u16, origin: Origin, names: (u32, u32), owed: &[u8]) -> Result<(), Malformed> {
         let owed = entry::read_owed_as(&mut Reader::new(owed))?;
-        // Held by the new one first, so that it is not dead in between.
-        if let Some(session) = self.sessions.touch(shard, names.1).filter(|_| self.logs.hold(origin)) {
-            session.is_cursor_dirty = true;
-            session.cursor.adopt(origin, owed);
-            self.owed += 1;
-        }
+        // Held by the new one first, so that it is not dead in between. If that one is gone, it stays where it was.
+        let to = self.sessions.touch(shard, names.1).filter(|_| self.logs.hold(origin));
+        let Some(session) = to else { return Ok(()) };
+        session.is_cursor_dirty = true;
+        session.cursor.adopt(origin, owed);
+        self.owed += 1;
         self.change(shard, names.0, |cursor| cursor.settle(origin).then_some(origin));
         Ok(())
     }

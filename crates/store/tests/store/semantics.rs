@@ -242,6 +242,18 @@ fn a_message_of_a_group_goes_to_the_session_it_was_moved_to() {
 }
 
 #[test]
+fn a_message_of_a_group_stays_where_it_was_when_the_session_it_goes_to_has_ended() {
+    let mut world = World::new(1);
+    world.open_session(0, "a");
+    world.open_session(0, "b");
+    let origin = world.publish_to(0, "m", &[sharing("a", Qos::ExactlyOnce)]);
+    world.append(0, &Record::SessionClosed { client_id: "b" });
+    world.append(0, &Record::Moved { origin, from: "a", to: sharing("b", Qos::AtLeastOnce) });
+    world.commit();
+    assert_eq!(world.kill(1).queue("a"), ["m"]);
+}
+
+#[test]
 fn a_session_that_is_owed_two_copies_has_each_settled_for_itself() {
     let mut world = World::new(1);
     world.open_session(0, "c");
