@@ -34,6 +34,7 @@ use crate::intake::{BYTES_MUCH, Intake, Seat};
 use crate::journal::ShardJournal;
 use crate::keeper::{Figures, Notice};
 use crate::open::{OpenError, OpenReport};
+use crate::reserve::Reserve;
 use apply::{Kept, Text};
 use logs::Logs;
 use sessions::Sessions;
@@ -100,6 +101,8 @@ pub struct Engine {
     is_sealed: bool,
     /// Bytes of kept data when the file was made as short as it can be, while there is no room.
     short_at: Option<u64>,
+    /// Where there are files.
+    reserve: Option<Reserve>,
     failure: Option<Failed>,
 }
 
@@ -180,6 +183,7 @@ impl Engine {
             figures: Figures { file_bytes, ..Figures::default() },
             is_sealed: true,
             short_at: None,
+            reserve: None,
             failure: None,
         };
         engine.look_for_room();

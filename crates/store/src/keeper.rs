@@ -160,6 +160,7 @@ impl Work {
                         self.commit()?;
                     }
                     self.look_for_room();
+                    self.engine.renew_reserve();
                 }
                 Woken::Stop => return self.finish(),
             }
@@ -174,11 +175,13 @@ impl Work {
                 let notices = self.engine.take_in(usize::MAX)?;
                 self.tell(notices);
             }
-            if !self.engine.has_room_to_commit() {
+            if !self.engine.finds_room_to_commit() {
                 return Err(Failed("there is no room on the disk".to_owned()));
             }
             self.commit()?;
         }
+        // The end is noted as well.
+        self.engine.finds_room_to_commit();
         Ok(())
     }
 
@@ -208,11 +211,16 @@ impl Work {
         }
     }
 
-    /// Waits until a commit does not meet the end of the disk. False when it is to stop instead.
+    /// Waits until a commit does not meet the end of the disk; what is to be read back is meanwhile. False when it is
+    /// to stop instead.
     fn wait_for_room(&mut self) -> Result<bool, Failed> {
-        while !self.engine.has_room_to_commit() {
+        while !self.engine.finds_room_to_commit() {
             self.look_for_room();
             self.make_room()?;
+            if self.engine.can_take_more_in() {
+                let notices = self.engine.take_in(usize::MAX)?;
+                self.tell(notices);
+            }
             if self.intake.wait_for_stop(ROOM) {
                 return Ok(false);
             }
@@ -227,17 +235,21 @@ impl Work {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::mpsc::{Receiver, channel};
 
     use motte_broker::policy::{ClientId, Identity, Subject};
-    use motte_broker::{Journal, Millis, Position, Record};
+    use motte_broker::restore::{Fetch, SessionKey};
+    use motte_broker::{Journal, Millis, Origin, Position, Record};
 
     use super::*;
     use crate::clock::{Clock, Reading};
     use crate::disk::{Calls, Failure, Fault, SimDisk};
     use crate::engine::{FreeBytes, Settings};
     use crate::journal::ShardJournal;
+    use crate::options::RESERVE_BYTES;
+    use crate::reserve::{RESERVE_NAME, Reserve};
 
     struct Kit {
         disk: SimDisk,
@@ -249,15 +261,25 @@ mod tests {
 
     impl Kit {
         fn new(disk: SimDisk, mode: Mode) -> Self {
-            let free = Arc::new(AtomicU64::new(u64::MAX));
-            let read = Arc::clone(&free);
+            Self::with_reserve(disk, mode, None)
+        }
+
+        /// With a reserve in this directory, which takes of what is free.
+        fn with_reserve(disk: SimDisk, mode: Mode, directory: Option<&Path>) -> Self {
+            let free = Arc::new(AtomicU64::new(1 << 40));
+            let (read, reserve) = (Arc::clone(&free), directory.map(|directory| directory.join(RESERVE_NAME)));
+            let is_given_up = move || reserve.as_ref().is_some_and(|reserve| !reserve.exists());
+            let free_bytes = move || read.load(Ordering::Relaxed) + if is_given_up() { RESERVE_BYTES } else { 0 };
             let clock = Clock::new(|| Reading { wall_ms: 1, since_boot_ms: 1, boot_id: 1 });
             let settings = Settings {
-                free: FreeBytes(Arc::new(move || Some(read.load(Ordering::Relaxed)))),
+                free: FreeBytes(Arc::new(move || Some(free_bytes()))),
                 acknowledges_at_once: mode != Mode::Sync,
                 ..Settings::new(clock)
             };
             let mut engine = Engine::open(disk.clone(), settings).expect("it opens").engine;
+            if let Some(directory) = directory {
+                engine.hold(Reserve::of(directory, RESERVE_BYTES));
+            }
             let journal = engine.journals(1).pop().expect("one shard, one journal");
             let (tell, told) = channel();
             let notify = Box::new(move |notice| drop(tell.send(notice)));
@@ -349,6 +371,43 @@ mod tests {
         assert!(both.iter().any(|notice| matches!(notice, Notice::State(JournalState::Ready))), "{both:?}");
         assert_eq!((kit.journal.durable(), kit.journal.state()), (position, JournalState::Ready));
         kit.keeper.stop().expect("the disk works");
+    }
+
+    #[test]
+    fn r03_without_a_free_byte_the_reserve_lets_it_go_on_and_is_made_again() {
+        let directory = tempfile::tempdir().expect("a place for files");
+        let reserve = directory.path().join(RESERVE_NAME);
+        let mut kit = Kit::with_reserve(SimDisk::new(), Mode::Sync, Some(directory.path()));
+        assert!(reserve.exists());
+        kit.free.store(0, Ordering::Relaxed);
+        let position = kit.open_session("a");
+        let both = [kit.told(), kit.told()];
+        assert!(both.iter().any(|notice| matches!(notice, Notice::Durable(_))), "{both:?}");
+        assert!(both.iter().any(|notice| matches!(notice, Notice::State(JournalState::Full))), "{both:?}");
+        assert_eq!((kit.journal.durable(), sessions(&kit.disk), reserve.exists()), (position, 1, false));
+        kit.free.store(1 << 40, Ordering::Relaxed);
+        assert!(matches!(kit.told(), Notice::State(JournalState::Ready)));
+        while !reserve.exists() {
+            std::thread::yield_now();
+        }
+        kit.keeper.stop().expect("the disk works");
+    }
+
+    #[test]
+    fn r03_what_is_kept_is_read_back_while_there_is_no_room() {
+        let mut kit = Kit::new(SimDisk::new(), Mode::Sync);
+        kit.open_session("a");
+        assert!(matches!(kit.told(), Notice::Durable(_)));
+        kit.free.store(0, Ordering::Relaxed);
+        kit.open_session("b");
+        assert!(matches!(kit.told(), Notice::State(JournalState::Full)));
+        let origin = Origin { shard: ShardId(0), position: Position(1) };
+        let session = SessionKey::default();
+        kit.journal.fetch(Fetch { session, client_id: "a".into(), origins: vec![origin] });
+        kit.journal.hand_over(Millis(2));
+        assert!(matches!(kit.told(), Notice::Fetched(ShardId(0), _)));
+        assert_eq!((kit.journal.durable(), sessions(&kit.disk)), (Position(1), 1));
+        drop(kit.keeper);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod journal;
 mod keeper;
 mod open;
 mod options;
+mod reserve;
 mod row;
 mod store;
 pub mod tools;

@@ -11,6 +11,7 @@ use crate::journal::ShardJournal;
 use crate::keeper::{Keeper, Notice};
 use crate::open::{OpenError, OpenReport, Opened};
 use crate::options::{Mode, Options};
+use crate::reserve::Reserve;
 
 /// An open store. The directory is locked as long as it or its [`Keeper`] lives.
 #[derive(Debug)]
@@ -34,8 +35,14 @@ impl Store {
             acknowledges_at_once: matches!(options.mode, Mode::Interval(_)),
             crash_at: options.crash_at,
         };
+        let mut reserve = Reserve::of(&options.directory, options.reserve_bytes);
+        // Opening writes a little.
+        if (settings.free.0)().is_some_and(|free| free < options.reserve_bytes / 2) {
+            reserve.give_up();
+        }
         let (disk, is_new) = file::disk(&options.directory, &lock, &settings)?;
-        let OpenedEngine { engine, restored, clock, report } = Engine::open(disk, settings)?;
+        let OpenedEngine { mut engine, restored, clock, report } = Engine::open(disk, settings)?;
+        engine.hold(reserve);
         let away = if is_new { Away::Never } else { report.away };
         let report = OpenReport { is_new, away, ..report };
         Ok(Opened { store: Self { engine, mode: options.mode }, restored, clock, report })

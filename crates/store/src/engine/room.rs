@@ -4,7 +4,8 @@
 
 use motte_broker::JournalState;
 
-use super::{Engine, Failed};
+use super::{COMMIT_BYTES, Engine, Failed};
+use crate::reserve::Reserve;
 
 /// What a commit takes on the disk besides: 1 MiB for the tree, the small rows and the blocks that are rewritten.
 const COMMIT_BYTES_FIXED: u64 = 1 << 20;
@@ -28,9 +29,32 @@ impl Engine {
         Some(state)
     }
 
+    /// Takes a reserve over, and makes it if it is not there.
+    pub(crate) fn hold(&mut self, reserve: Reserve) {
+        self.reserve = Some(reserve);
+        self.renew_reserve();
+    }
+
+    /// Makes the reserve again when there is plenty of room.
+    pub(crate) fn renew_reserve(&mut self) {
+        if let Some(reserve) = &mut self.reserve {
+            reserve.make((self.settings.free.0)());
+        }
+    }
+
     /// Whether what was taken in can be written without using up the disk.
     pub(crate) fn has_room_to_commit(&self) -> bool {
         (self.settings.free.0)().is_none_or(|free| free >= self.needed_bytes())
+    }
+
+    /// The same, after the reserve was given up where it takes that.
+    pub(crate) fn finds_room_to_commit(&mut self) -> bool {
+        self.has_room_to_commit() || (self.reserve.as_mut().is_some_and(Reserve::give_up) && self.has_room_to_commit())
+    }
+
+    /// Whether so little waits to be written that more can be taken in while there is no room.
+    pub(crate) fn can_take_more_in(&self) -> bool {
+        self.pending_bytes < COMMIT_BYTES
     }
 
     /// What a commit of what was taken in may take: pages are written anew and not in place, and half filled at worst.
@@ -45,7 +69,9 @@ impl Engine {
     /// # Errors
     /// It failed now or before.
     pub fn make_room(&mut self) -> Result<bool, Failed> {
-        if self.figures.state != JournalState::Full {
+        // Making it shorter writes, too.
+        let has_some = (self.settings.free.0)().is_none_or(|free| free >= COMMIT_BYTES_FIXED);
+        if self.figures.state != JournalState::Full || !has_some {
             return Ok(false);
         }
         let live = self.state.block_bytes + self.state.row_bytes;

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::error::ToolError;
 use super::write::sync_directory;
+use crate::reserve::RESERVE_NAME;
 
 /// Copies the files of a directory to a new one, both readable for their owner only.
 pub(crate) fn directory(from: &Path, to: &Path) -> Result<(), ToolError> {
@@ -16,7 +17,8 @@ pub(crate) fn directory(from: &Path, to: &Path) -> Result<(), ToolError> {
     DirBuilder::new().mode(0o700).create(to).map_err(what())?;
     for entry in fs::read_dir(from).map_err(what())? {
         let entry = entry.map_err(what())?;
-        if entry.file_type().map_err(what())?.is_file() {
+        // The reserve says nothing of the store.
+        if entry.file_type().map_err(what())?.is_file() && entry.file_name() != RESERVE_NAME {
             file(&entry.path(), &to.join(entry.file_name())).map_err(what())?;
         }
     }

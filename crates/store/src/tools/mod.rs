@@ -33,6 +33,7 @@ pub use text::{TEXT_FORMAT, TextError};
 
 use crate::file;
 use crate::open::OpenError;
+use crate::reserve::RESERVE_NAME;
 use source::Source;
 use survey::Survey;
 use write::{StoreWriter, sync_directory};
@@ -128,7 +129,8 @@ pub fn import(text: &mut dyn BufRead, directory: &Path, progress: &mut dyn FnMut
     let is_new = !directory.exists();
     if !is_new {
         for entry in fs::read_dir(directory).map_err(cannot_use(directory))? {
-            if entry.map_err(cannot_use(directory))?.file_name() != file::LOCK_NAME {
+            let name = entry.map_err(cannot_use(directory))?.file_name();
+            if name != file::LOCK_NAME && name != RESERVE_NAME {
                 return Err(ToolError::NotEmpty { directory: directory.to_owned() });
             }
         }

@@ -23,13 +23,13 @@ fn of_later_format() -> Vec<u8> {
     image
 }
 
-/// Names and contents of the files of a directory; the lock has none.
+/// Names and contents of the files of a directory; the lock has none, and the reserve nothing that counts.
 fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(directory).expect("it is there").map(|entry| entry.expect("it can be read"));
     let named = entries.map(|entry| {
         (entry.file_name().into_string().expect("UTF-8"), fs::read(entry.path()).expect("it can be read"))
     });
-    let mut named: Vec<_> = named.filter(|(name, _)| name != "lock").collect();
+    let mut named: Vec<_> = named.filter(|(name, _)| name != "lock" && name != "reserve").collect();
     named.sort();
     named
 }

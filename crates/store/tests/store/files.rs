@@ -46,7 +46,8 @@ fn only_the_owner_may_read_the_files() {
     assert_eq!(mode(&options.directory), 0o700);
     let files: Vec<_> =
         fs::read_dir(&options.directory).expect("it is there").map(|file| file.expect("a file")).collect();
-    assert_eq!(files.len(), 2, "{files:?}");
+    // The store, its lock and, where there is room for it, its reserve.
+    assert!((2..=3).contains(&files.len()), "{files:?}");
     for file in files {
         assert_eq!(mode(&file.path()), 0o600, "{file:?}");
     }
