@@ -280,6 +280,17 @@ fn what_is_exported_and_imported_is_exported_again_byte_for_byte() {
 }
 
 #[test]
+fn a_directory_with_nothing_but_a_reserve_is_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    sound(&first);
+    fs::create_dir(&second).unwrap();
+    fs::write(second.join("reserve"), [0; 4_096]).unwrap();
+    import(&mut text(&first).as_bytes(), &second, &mut |_| ()).unwrap();
+    assert_eq!(text(&second), text(&first));
+}
+
+#[test]
 fn a_text_that_is_wrong_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let (first, second) = (dir.path().join("first"), dir.path().join("second"));
