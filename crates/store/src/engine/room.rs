@@ -9,6 +9,8 @@ use crate::reserve::Reserve;
 
 /// What a commit takes on the disk besides: 1 MiB for the tree, the small rows and the blocks that are rewritten.
 const COMMIT_BYTES_FIXED: u64 = 1 << 20;
+/// What the rows of a session that changed may take: a page for each of them.
+const SESSION_BYTES: u64 = 8 << 10;
 /// A file is not made shorter for less than this: 4 MiB.
 const SHORTER_BYTES_MIN: u64 = 4 << 20;
 
@@ -59,7 +61,9 @@ impl Engine {
 
     /// What a commit of what was taken in may take: pages are written anew and not in place, and half filled at worst.
     fn needed_bytes(&self) -> u64 {
-        2 * self.pending_bytes as u64 + COMMIT_BYTES_FIXED
+        // Rows lie beside each other: many take no more than all of them, half filled.
+        let rows = (SESSION_BYTES * self.state.sessions.dirty_len() as u64).min(3 * self.state.row_bytes);
+        2 * self.pending_bytes as u64 + rows + COMMIT_BYTES_FIXED
     }
 
     /// Makes the file as short as it can be when there is no room and much of it is unused. Pages that were freed are

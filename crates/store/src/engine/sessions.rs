@@ -158,6 +158,11 @@ impl Sessions {
         Some(session)
     }
 
+    /// How many changed since they were last written; no less.
+    pub(crate) fn dirty_len(&self) -> usize {
+        self.dirty.len()
+    }
+
     /// Those that changed, clean from now on.
     pub(crate) fn take_dirty(&mut self, mut each: impl FnMut(&Session)) {
         for slot in std::mem::take(&mut self.dirty) {
