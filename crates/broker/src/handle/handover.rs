@@ -38,7 +38,7 @@ impl<J: Journal> Shard<J> {
             let Some(stored) = session.take_shared(origin) else { continue };
             let weight = stored.weight_bytes.into();
             self.core.counters.wait_no_more(weight);
-            let Some(owed) = found.map(Owed::read_back) else {
+            let Some(owed) = found.and_then(Owed::read_back) else {
                 session.lose(origin, &mut self.core.turn(&mut self.journal, now), fx);
                 continue;
             };
@@ -121,7 +121,7 @@ impl<J: Journal> Shard<J> {
         let facts = Arc::clone(&estate.facts);
         for FetchedMessage { origin, found } in messages {
             let Some((stored, waits)) = estate.take(origin) else { continue };
-            let owed = found.map(Owed::read_back);
+            let owed = found.and_then(Owed::read_back);
             let leaving = Leaving { key, facts: &facts, readiness: Readiness::Full, times: 0 };
             let is_passed_on = owed.is_some_and(|owed| self.pass_on(&owed, leaving, now, fx));
             if waits {
@@ -152,9 +152,9 @@ impl<J: Journal> Shard<J> {
         self.close_estate(estate);
     }
 
-    /// Gives what is left of an estate to members that outlive their connections, unread: in turn, however ready they
-    /// are, because a reference costs nothing. Whether they may have it is judged when they read it back. Tells how
-    /// many messages there was nobody for.
+    /// Gives what is left of an estate to members that outlive their connections, unread and in turn, be they
+    /// connected or not: a reference costs nothing. Whether they may have it is judged when they read it back. Tells
+    /// how many messages there was nobody for.
     fn bequeath(&mut self, estate: &mut Estate, now: Millis, fx: &mut impl Effects) -> u64 {
         let facts = Arc::clone(&estate.facts);
         let groups = std::mem::take(&mut estate.groups);
@@ -167,7 +167,13 @@ impl<J: Journal> Shard<J> {
                 if qos == Qos::AtMostOnce || !lasts || !heirs.contains(&session) {
                     return Readiness::Full;
                 }
-                subscription.facts.room.readiness(qos, 0).max(Readiness::Away)
+                match subscription.facts.room.readiness(qos, 0) {
+                    // That it is there is certain.
+                    _ if session.shard == self.core.id => Readiness::Ready,
+                    // It may end on its shard before it is told: less likely where nobody is connected.
+                    Readiness::Away => Readiness::Busy,
+                    Readiness::Full | Readiness::Busy | Readiness::Ready => Readiness::Away,
+                }
             };
             let chosen = share.as_ref().and_then(|share| self.core.shared.routes.choose(share, rate));
             let counters = &mut self.core.counters;

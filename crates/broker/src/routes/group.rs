@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use motte_mqtt::{Qos, SubscriptionFilter};
+use motte_mqtt::{Qos, SubscriptionFilter, TopicFilter, TopicName};
 
 use super::room::Readiness;
 use super::{Facts, SessionRef, Subscription, Target};
@@ -41,6 +41,13 @@ impl Share {
     /// The group as it is subscribed to.
     pub(crate) fn text(&self) -> String {
         format!("$share/{}/{}", self.name, self.filter)
+    }
+
+    /// Whether it is a group for this topic.
+    pub(crate) fn matches(&self, topic: &str) -> bool {
+        let filter = TopicFilter::parse(&self.filter, usize::MAX);
+        let topic = TopicName::parse(topic, usize::MAX);
+        filter.is_ok_and(|filter| topic.is_ok_and(|topic| filter.matches(topic)))
     }
 
     /// Whether `filter` is a subscription to this group.

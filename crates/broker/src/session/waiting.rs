@@ -168,7 +168,7 @@ impl Session {
     pub(crate) fn on_fetched(&mut self, messages: Vec<FetchedMessage>, turn: &mut Turn<'_>, fx: &mut impl Effects) {
         self.is_fetching = false;
         for FetchedMessage { origin, found } in messages {
-            let owed = found.map(Owed::read_back);
+            let owed = found.and_then(Owed::read_back);
             if self.is_unsent(origin) {
                 self.load_unsent(origin, owed, turn, fx);
             } else if let Some(stored) = self.queue.take_stored(origin) {
