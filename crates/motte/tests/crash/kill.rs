@@ -387,7 +387,7 @@ fn r01_kill_9_loses_nothing_that_was_acknowledged() {
     let size = if cycles > 100 {
         Size { cycles, life_ms: (50, 3_000), messages: 600 }
     } else {
-        Size { cycles, life_ms: (50, 500), messages: 120 }
+        Size { cycles, life_ms: (50, 400), messages: 80 }
     };
     let world = run(seed, size, "");
     let findings = world.findings();
