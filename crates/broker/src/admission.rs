@@ -4,7 +4,7 @@
 
 use std::num::NonZeroU16;
 
-use motte_mqtt::{Connect, ForwardedPropertiesBuf, ProtocolVersion, Qos, Will};
+use motte_mqtt::{Connect, ProtocolVersion, Will};
 use motte_policy::{AdmitPermit, Reauthentication, Subject};
 
 use crate::mount::MountPoint;
@@ -28,7 +28,7 @@ pub struct Admission {
     pub(crate) wants_response_information: bool,
     /// Whether the client wants reason strings on packets other than CONNACK and DISCONNECT (MQTT-3.1.2-29).
     pub(crate) wants_problem_information: bool,
-    pub(crate) will: Option<WillMessage>,
+    pub(crate) will: Option<StoredWill>,
     pub(crate) assigned: bool,
     pub(crate) mount_point: MountPoint,
     /// There when the client authenticated by an exchange: the CONNACK then names the method, and the client may
@@ -38,19 +38,7 @@ pub struct Admission {
     pub(crate) authentication_data: Box<[u8]>,
 }
 
-/// A will, owned.
-#[derive(Clone, Debug)]
-pub(crate) struct WillMessage {
-    pub(crate) topic: Box<str>,
-    pub(crate) payload: Box<[u8]>,
-    pub(crate) qos: Qos,
-    pub(crate) retain: bool,
-    pub(crate) delay_s: u32,
-    pub(crate) message_expiry_s: Option<u32>,
-    pub(crate) properties: ForwardedPropertiesBuf,
-}
-
-impl WillMessage {
+impl StoredWill {
     fn new(will: &Will<'_>) -> Self {
         Self {
             topic: will.topic.into(),
@@ -61,13 +49,6 @@ impl WillMessage {
             message_expiry_s: will.message_expiry_s,
             properties: will.properties.to_owned(),
         }
-    }
-}
-
-impl From<StoredWill> for WillMessage {
-    fn from(will: StoredWill) -> Self {
-        let StoredWill { topic, payload, qos, retain, delay_s, message_expiry_s, properties } = will;
-        Self { topic, payload, qos, retain, delay_s, message_expiry_s, properties }
     }
 }
 
@@ -95,7 +76,7 @@ impl Admission {
             topic_alias_maximum: if is_v5 { asked.topic_alias_maximum } else { 0 },
             wants_response_information: asked.request_response_information,
             wants_problem_information: asked.request_problem_information,
-            will: connect.will.as_ref().map(WillMessage::new),
+            will: connect.will.as_ref().map(StoredWill::new),
             assigned,
             mount_point: MountPoint::default(),
             reauthentication,

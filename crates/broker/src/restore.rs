@@ -9,6 +9,7 @@ use motte_mqtt::{ForwardedPropertiesBuf, PacketId, Qos, SubscriptionId, Subscrip
 use motte_policy::{Subject, UserName};
 
 use crate::bans::Banned;
+use crate::journal::WillRecord;
 use crate::message::{Message, Origin};
 use crate::shard::Millis;
 
@@ -76,7 +77,7 @@ pub struct StoredRef {
     pub expires: Option<Millis>,
 }
 
-/// A will that is kept.
+/// A will, owned: as a session has it, and as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredWill {
     /// Where it will be published.
@@ -93,6 +94,20 @@ pub struct StoredWill {
     pub message_expiry_s: Option<u32>,
     /// Its properties.
     pub properties: ForwardedPropertiesBuf,
+}
+
+impl From<&WillRecord<'_>> for StoredWill {
+    fn from(will: &WillRecord<'_>) -> Self {
+        Self {
+            topic: will.topic.into(),
+            payload: will.payload.into(),
+            qos: will.qos,
+            retain: will.retain,
+            delay_s: will.delay_s,
+            message_expiry_s: will.message_expiry_s,
+            properties: will.properties.to_owned(),
+        }
+    }
 }
 
 /// A message as it is kept, to make a [`Message`] of with [`Message::restored`].

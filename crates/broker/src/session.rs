@@ -23,9 +23,9 @@ use motte_audit::{Event, EventKind};
 use motte_mqtt::{SubscriptionId, SubscriptionOptions};
 use motte_policy::Subject;
 
-use crate::admission::WillMessage;
 use crate::link::Link;
 use crate::mount::MountPoint;
+use crate::restore::StoredWill;
 use crate::routes::{Facts, Room, SessionKey};
 use crate::shard::Millis;
 use crate::timer::Armed;
@@ -55,7 +55,7 @@ pub(crate) struct Session {
     pub(crate) shares: usize,
     /// QoS 2 identifiers received and not released: what makes them exactly once (MQTT-4.3.3-10).
     pub(crate) received: IdSet,
-    pub(crate) will: Option<WillMessage>,
+    pub(crate) will: Option<StoredWill>,
     pub(crate) armed: Armed,
     /// Whether the journal knows the session.
     pub(crate) is_recorded: bool,

@@ -5,7 +5,6 @@
 
 use motte_mqtt::SubscriptionFilter;
 
-use crate::admission::WillMessage;
 use crate::effects::Effects;
 use crate::journal::{Journal, Record};
 use crate::mount::MountPoint;
@@ -22,7 +21,7 @@ impl<J: Journal> Shard<J> {
         let session = &mut self.sessions[slot];
         session.set_expiry(restored.expiry_s);
         session.is_recorded = true;
-        session.will = restored.will.map(WillMessage::from);
+        session.will = restored.will;
         for id in restored.received {
             session.received.insert(id);
         }

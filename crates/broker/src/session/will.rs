@@ -4,12 +4,12 @@
 
 use motte_policy::Subject;
 
-use crate::admission::WillMessage;
 use crate::journal::WillRecord;
 use crate::message::{Message, Publisher};
+use crate::restore::StoredWill;
 use crate::shard::Millis;
 
-impl WillMessage {
+impl StoredWill {
     /// Seconds after the end of the connection at which the will is published: its delay, but no later than the end of
     /// the session (MQTT-3.1.2-8).
     pub(crate) fn delay_s(&self, session_expiry_s: u32) -> u32 {

@@ -66,18 +66,7 @@ impl Entry {
                 Self::Subscribed(owned(client_id), owned(filter), *options, *id)
             }
             Record::Unsubscribed { client_id, filter } => Self::Unsubscribed(owned(client_id), owned(filter)),
-            Record::WillSet { client_id, will } => {
-                let will = StoredWill {
-                    topic: will.topic.into(),
-                    payload: will.payload.into(),
-                    qos: will.qos,
-                    retain: will.retain,
-                    delay_s: will.delay_s,
-                    message_expiry_s: will.message_expiry_s,
-                    properties: will.properties.to_owned(),
-                };
-                Self::WillSet(owned(client_id), Box::new(will))
-            }
+            Record::WillSet { client_id, will } => Self::WillSet(owned(client_id), Box::new(will.into())),
             Record::WillCleared { client_id } => Self::WillCleared(owned(client_id)),
             Record::UserRemoved { user, at } => Self::UserRemoved((*user).clone(), *at),
             other => unreachable!("the journal was not taught {other:?}"),

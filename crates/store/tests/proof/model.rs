@@ -156,15 +156,7 @@ impl Model {
                 self.session(client_id).subscriptions.remove(filter);
             }
             Record::WillSet { client_id, ref will } => {
-                let stored = StoredWill {
-                    topic: will.topic.into(),
-                    payload: will.payload.into(),
-                    qos: will.qos,
-                    retain: will.retain,
-                    delay_s: will.delay_s,
-                    message_expiry_s: will.message_expiry_s,
-                    properties: will.properties.to_owned(),
-                };
+                let stored = StoredWill::from(will);
                 self.session(client_id).will = Some(format!("{stored:?}"));
             }
             Record::WillCleared { client_id } => self.session(client_id).will = None,

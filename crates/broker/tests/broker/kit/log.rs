@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use motte_broker::journal::WillRecord;
 use motte_broker::mqtt::{PacketId, SubscriptionId, SubscriptionOptions};
 use motte_broker::policy::{Subject, UserName};
 use motte_broker::restore::{RestoredFlight, StoredRef, StoredWill};
@@ -118,23 +117,11 @@ fn fact(record: &Record<'_>, at: Origin) -> Fact {
             (client_id, Change::Subscribed((*filter).into(), *options, *id))
         }
         Record::Unsubscribed { client_id, filter } => (client_id, Change::Unsubscribed((*filter).into())),
-        Record::WillSet { client_id, will } => (client_id, Change::Will(Some(stored(will)))),
+        Record::WillSet { client_id, will } => (client_id, Change::Will(Some(will.into()))),
         Record::WillCleared { client_id } => (client_id, Change::Will(None)),
         other => panic!("{other:?} means nothing here"),
     };
     Fact::Of((*client_id).into(), change)
-}
-
-fn stored(will: &WillRecord<'_>) -> StoredWill {
-    StoredWill {
-        topic: will.topic.into(),
-        payload: will.payload.into(),
-        qos: will.qos,
-        retain: will.retain,
-        delay_s: will.delay_s,
-        message_expiry_s: will.message_expiry_s,
-        properties: will.properties.to_owned(),
-    }
 }
 
 /// What a part of the log means.
