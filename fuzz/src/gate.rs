@@ -56,14 +56,25 @@ fn upgrade(head: &[u8]) {
         return;
     }
     let text = String::from_utf8_lossy(head).to_ascii_lowercase().replace("\r\n", "\n");
-    let text = text.split("\n\n").next().unwrap_or_default();
-    assert!(text.starts_with("get /mqtt ") || text.starts_with("get /mqtt?") || text.starts_with("get http"));
+    // Empty lines before a request are passed over (RFC 9112, section 2.2).
+    let text = text.trim_start_matches('\n').split("\n\n").next().unwrap_or_default();
+    let target = text.strip_prefix("get ").and_then(|rest| rest.split(' ').next()).expect("a GET request");
+    assert_eq!(path(target), "/mqtt", "upgraded at {target}");
     for needed in ["upgrade", "websocket", "sec-websocket-version", "sec-websocket-key", "sec-websocket-protocol"] {
         assert!(text.contains(needed), "upgraded without {needed}");
     }
     if text.contains("\norigin:") {
         assert!(text.contains("https://good.example"), "upgraded from a foreign origin");
     }
+}
+
+/// The path of a request target in origin form or absolute form (RFC 9112, section 3.2).
+fn path(target: &str) -> &str {
+    let whole = match target.split_once("://") {
+        Some((_, rest)) if !target.starts_with('/') => rest.find('/').map_or("", |at| &rest[at..]),
+        _ => target,
+    };
+    whole.split(['?', '#']).next().unwrap_or_default()
 }
 
 /// Frames read in pieces give what they give read at once, and both are what RFC 6455, section 5, makes of them.

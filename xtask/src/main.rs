@@ -74,6 +74,6 @@ fn run_fuzz(workspace: &Workspace, words: &[String]) -> anyhow::Result<()> {
             (seconds.parse().with_context(|| format!("`{seconds}` is no number of seconds"))?, only)
         }
     };
-    println!("{}", fuzz::run(workspace, seconds, only)?);
+    println!("{}", fuzz::run(workspace, seconds, only, None)?);
     Ok(())
 }
