@@ -3,12 +3,15 @@
 # every promise on the disk before it is given. What is weaker than the defaults is what the comparison needs: clients
 # without names, a plaintext listener on loopback, and limits above the load.
 #
-# Whoever runs it sets PORT TLSPORT MTLSPORT (on loopback) DIR (an empty folder) CERTS (ca.crt server.crt server.key),
-# THREADS (processors for the broker) and ACL (a Mosquitto ACL file, or nothing). DURABILITY=memory keeps nothing.
+# The contract of such a script is in README.md. DURABILITY=memory keeps nothing; DURABLE asks for what is so anyway.
 # MOTTE names the program; without it, the release build of this checkout is taken.
 set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 MOTTE=${MOTTE:-$here/../target/release/motte}
+if [ "${1:-}" = version ]; then
+  echo "$("$MOTTE" --version), build $(sha256sum "$MOTTE" | cut -c 1-12)"
+  exit
+fi
 cd "$DIR"
 umask 077
 cp "$CERTS/server.crt" server.crt

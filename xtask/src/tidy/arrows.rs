@@ -6,8 +6,9 @@ use super::Finding;
 use crate::workspace::{Dependency, Package};
 
 /// Every arrow between our crates. `motte-` is left out; `xtask` uses none of them.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("audit", &[]),
+    ("bench-floor", &[]),
     ("broker", &["mqtt", "policy", "audit"]),
     ("client", &["mqtt", "pki"]),
     ("cluster", &["broker"]),
@@ -27,7 +28,7 @@ const RESTRICTED: [(&str, &[&str]); 10] = [
     ("tokio-rustls", &["node", "client"]),
     ("tokio-tungstenite", &["node", "client"]),
     ("hyper", &["node", "console", "client", "cluster"]),
-    ("rustls", &["pki", "node", "client"]),
+    ("rustls", &["pki", "node", "client", "bench-floor"]),
     ("rcgen", &["pki"]),
     ("x509-parser", &["pki"]),
     ("redb", &["store"]),
@@ -46,7 +47,11 @@ fn room(name: &str) -> &str {
 
 fn check_package(package: &Package) -> Vec<Finding> {
     let from = room(&package.name);
-    let file = if from == "xtask" { "xtask/Cargo.toml".to_owned() } else { format!("crates/{from}/Cargo.toml") };
+    let file = match from.strip_prefix("bench-") {
+        Some(tool) => format!("bench/{tool}/Cargo.toml"),
+        None if from == "xtask" => "xtask/Cargo.toml".to_owned(),
+        None => format!("crates/{from}/Cargo.toml"),
+    };
     let arrows = ARROWS.iter().find(|(name, _)| *name == from).map(|(_, to)| *to);
     if arrows.is_none() && from != "xtask" {
         return vec![Finding::new(&file, 0, format!("`{from}` is no room of the house"))];
