@@ -23,8 +23,8 @@ const MANIFEST: &str = "fuzz/Cargo.toml";
 const INPUT_S_MAX: u32 = 10;
 const MEMORY_MIB_MAX: u32 = 2_048;
 
-/// Runs every target, or those named, for `seconds` each, from a seed of chance or the one given. The count of targets and inputs in one line; an error when
-/// one found something.
+/// Runs every target, or those named, for `seconds` each, from a seed of chance or the one given. The count of targets
+/// and inputs in one line; an error when one found something.
 pub(crate) fn run(workspace: &Workspace, seconds: u32, only: &[String], seed: Option<u32>) -> Result<String> {
     let targets = targets(workspace)?;
     if let Some(unknown) = only.iter().find(|name| !targets.contains(name)) {
