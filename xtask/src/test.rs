@@ -44,6 +44,13 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         count.add(found.unwrap_or_default());
         Ok(judge(&heard, found))
     });
+    report.step("bench", || {
+        let args = ["-m", "unittest", "discover", "--start-directory", "bench", "--top-level-directory", "bench"];
+        let heard = workspace.command("python3").args(args).heard()?;
+        let found = unittest_count(&heard.text);
+        count.add(found.unwrap_or_default());
+        Ok(judge(&heard, found))
+    });
     report.step("fuzz", || fuzz::run(workspace, fuzz::SECONDS, &[], Some(fuzz::SEED)).map(Outcome::Passed));
     report.step("release", || plain(&["build", "--release", "--locked"], "the binary that users run builds"));
     println!("\n{report}\n\n{} passed, {} failed", count.passed, count.failed);
@@ -100,6 +107,21 @@ fn doctest_count(text: &str) -> Option<Count> {
     total
 }
 
+/// Reads `Ran 44 tests in 3.5s` and, further down, `OK` or `FAILED (failures=1, errors=2)`. Tests of Python are few and
+/// quick: those of the runner of measurements.
+fn unittest_count(text: &str) -> Option<Count> {
+    let line = text.lines().rev().find_map(|line| line.strip_prefix("Ran "))?;
+    let all: u32 = line.split_whitespace().next()?.parse().ok()?;
+    let outcome = text.lines().rev().find_map(|line| line.strip_prefix("FAILED (")).unwrap_or_default();
+    let failed: u32 = ["failures=", "errors="]
+        .iter()
+        .filter_map(|word| outcome.split_once(word))
+        .map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect::<String>())
+        .filter_map(|number| number.parse::<u32>().ok())
+        .sum();
+    (all > 0).then(|| Count { passed: all.saturating_sub(failed), failed })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +142,15 @@ mod tests {
                     test result: FAILED. 1 passed; 2 failed; 0 ignored\n";
         assert_eq!(doctest_count(text), Some(Count { passed: 4, failed: 2 }));
         assert_eq!(doctest_count("error[E0432]"), None);
+    }
+
+    #[test]
+    fn the_summary_of_unittest_is_read() {
+        let text = "..F\n-----\nRan 12 tests in 0.2s\n\nFAILED (failures=1, errors=2, skipped=1)\n";
+        assert_eq!(unittest_count(text), Some(Count { passed: 9, failed: 3 }));
+        assert_eq!(unittest_count("Ran 1 test in 0.2s\n\nOK\n"), Some(Count { passed: 1, failed: 0 }));
+        assert_eq!(unittest_count("Ran 0 tests in 0.0s\n\nNO TESTS RAN\n"), None);
+        assert_eq!(unittest_count("ImportError"), None);
     }
 
     #[test]

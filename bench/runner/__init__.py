@@ -1,0 +1,1 @@
+"""The parts of `bench/run.py`: scenarios, brokers, measurements, results, tables and charts."""
