@@ -13,7 +13,7 @@ from .results import Results, Summary
 from .scenario import Scenario
 from .table import shown, unit
 
-WIDTH, LEFT, RIGHT, TOP = 760, 250, 100, 56
+WIDTH, LEFT, RIGHT, TOP = 800, 285, 100, 62
 BAR, GAP = 13, 12
 
 STYLE = """\
@@ -78,7 +78,7 @@ def draw(title: str, metric: str, brokers: Sequence[str], drawn: Sequence[Group]
         for number, bar in enumerate(group.bars):
             body += _bar(bar, y + number * BAR, room / most, of.scale)
         y += height + GAP
-    body.append(f'  <line class="axis" x1="{LEFT}" y1="{TOP}" x2="{LEFT}" y2="{y}"/>')
+    body.append(f'  <line class="axis" x1="{LEFT}" y1="{TOP + 6}" x2="{LEFT}" y2="{y}"/>')
     head = (f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y + 8}" viewBox="0 0 {WIDTH} {y + 8}" '
             f'role="img" aria-label="{escape(title, {chr(34): "&quot;"})}">')
     return "\n".join([head, "  <style>", STYLE, "  </style>", *body, "</svg>"]) + "\n"
@@ -107,7 +107,7 @@ def _bar(bar: Bar, y: float, factor: float, scale: float) -> list[str]:
 def _legend(brokers: Sequence[str]) -> list[str]:
     lines, x = [], LEFT
     for place, broker in enumerate(brokers):
-        lines.append(f'  <rect class="bar{place % 5}" x="{x}" y="{TOP - 24}" width="10" height="10"/>')
-        lines.append(f'  <text x="{x + 15}" y="{TOP - 15}">{escape(broker)}</text>')
+        lines.append(f'  <rect class="bar{place % 5}" x="{x}" y="{TOP - 12}" width="10" height="10"/>')
+        lines.append(f'  <text x="{x + 15}" y="{TOP - 3}">{escape(broker)}</text>')
         x += 32 + 7 * len(broker)
     return lines

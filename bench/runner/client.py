@@ -33,16 +33,23 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def subscribe(self, topic_filter: str, qos: int) -> None:
+    def subscribe(self, filters: Iterable[str], qos: int) -> None:
         """Subscribes, and waits for the answer."""
-        self.ask(topic_filter, qos)
-        answer = self._await(SUBACK)
-        if answer[2] > 2:
+        self._ask(filters, qos)
+        if max(self._await(SUBACK)[2:]) > 2:
             raise ValueError("the broker refused a subscription")
 
-    def ask(self, topic_filter: str, qos: int) -> None:
-        """Subscribes without waiting."""
-        self._socket.sendall(packet(0x82, b"\0\1" + text(topic_filter) + bytes([qos])))
+    def send(self, data: bytes) -> None:
+        """Sends packets that were made before."""
+        self._socket.sendall(data)
+
+    def take(self) -> int:
+        """Reads what is there, without looking at it: how many bytes."""
+        return len(self._socket.recv(1 << 16))
+
+    def fileno(self) -> int:
+        """What it can be waited for by."""
+        return self._socket.fileno()
 
     def retain(self, topics: Iterable[str], payload: bytes) -> None:
         """Publishes a retained message on each topic, and waits until the broker has handled all."""
@@ -58,7 +65,7 @@ class Client:
         chunks, total = [], 0
         began = last = time.monotonic()
         self._socket.settimeout(quiet_s)
-        self.ask(topic_filter, 0)
+        self._ask([topic_filter], 0)
         try:
             while total < size:
                 chunks.append(self._socket.recv(1 << 20))
@@ -94,6 +101,10 @@ class Client:
     def leave(self) -> None:
         """Says goodbye, so that the connection does not count as lost."""
         self._socket.sendall(packet(0xE0, b""))
+
+    def _ask(self, filters: Iterable[str], qos: int) -> None:
+        asked = b"".join(text(one) + bytes([qos]) for one in filters)
+        self._socket.sendall(packet(0x82, b"\0\1" + asked))
 
     def _await(self, kind: int) -> bytes:
         while True:

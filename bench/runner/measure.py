@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from .client import Client, packet, text
 from .load import Generator, Job
 from .results import Measurement
 from .scenario import Scenario
+from .tree import Tree, measure_tree
 
 Metrics = dict[str, float]
 QUIET_S = 3.0
@@ -138,12 +140,18 @@ def durable(bench: Bench, scenario: Scenario, command: Command) -> Metrics:
     with bench.start(scenario, command) as broker:
         port = broker.ports[scenario.transport]
         with Client(port, "parked", clean=False) as parked:
-            parked.subscribe("bench/#", 1)
+            parked.subscribe(["bench/#"], 1)
             parked.leave()
         metrics = bench.load("publish", broker, scenario, scenario.load)
         with Client(port, "parked", clean=False) as parked:
             came = parked.receive(count, QUIET_S)
     return {**metrics, "acked_per_s": metrics["published_per_s"], "lost": count - len(came)}
+
+
+def tree(bench: Bench, scenario: Scenario, command: Command) -> Metrics:
+    """Very many subscriptions, each of one topic, and messages to topics that jump about among them."""
+    with bench.start(scenario, command) as broker, ExitStack() as stack:
+        return measure_tree(stack, broker.pid, broker.ports[scenario.transport], Tree(**scenario.load))
 
 
 def total_of(path: Path) -> int:
@@ -159,5 +167,6 @@ KINDS: dict[str, Callable[[Bench, Scenario, Command], Metrics]] = {
     "connect": connect,
     "retained": retained,
     "durable": durable,
+    "tree": tree,
     "instructions": instructions,
 }

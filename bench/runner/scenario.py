@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-KINDS = ("flow", "connect", "retained", "durable", "instructions")
+KINDS = ("flow", "connect", "retained", "durable", "tree", "instructions")
 TRANSPORTS = ("tcp", "tls", "mtls")
 KEYS = {
     "name", "title", "section", "kind", "metric", "transports", "shards", "cores", "load", "acl_rules", "durable",

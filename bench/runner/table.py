@@ -49,11 +49,13 @@ def unit(metric: str) -> Unit:
 def shown(value: float) -> str:
     """Three figures that count, and thousands apart."""
     size = abs(value)
+    if size == 0:
+        return "0"
     if size >= 100:
         return f"{value:,.0f}"
     if size >= 10:
         return f"{value:.1f}"
-    return f"{value:.2f}" if size >= 0.1 or size == 0 else f"{value:.3f}"
+    return f"{value:.2f}" if size >= 0.1 else f"{value:.3f}"
 
 
 def cell(results: Results, scenario: Scenario, broker: str, metric: str) -> str:
