@@ -6,10 +6,11 @@
 mod cache;
 mod fullness;
 mod group;
+mod members;
 mod room;
 mod trie;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -21,8 +22,9 @@ pub(crate) use cache::{Cached, RouteCache};
 use fullness::Found;
 pub(crate) use fullness::Fullness;
 pub(crate) use group::{GroupRoute, Share};
+use members::Subscribers;
 pub(crate) use room::{Readiness, Room};
-use trie::{Node, Trie};
+use trie::Trie;
 
 use crate::lock::Lock;
 use crate::mount::MountPoint;
@@ -100,10 +102,11 @@ impl Target {
         self.facts.full.load(Ordering::Acquire) && self.is_owed(Qos::AtLeastOnce)
     }
 
-    fn add(&mut self, subscription: &Subscription) {
-        self.qos = self.qos.max(subscription.options.qos);
-        self.retain_as_published |= subscription.options.retain_as_published;
-        self.ids.extend(subscription.id);
+    /// Takes in what another subscription of the same session asks for.
+    fn merge(&mut self, other: &Self) {
+        self.qos = self.qos.max(other.qos);
+        self.retain_as_published |= other.retain_as_published;
+        self.ids.extend_from_slice(&other.ids);
     }
 
     fn new(key: SessionKey, subscription: &Subscription) -> Self {
@@ -117,7 +120,7 @@ impl Target {
 #[derive(Debug, Default)]
 pub(crate) struct Route {
     /// Sessions by shard, in order of shard and slot.
-    pub(crate) direct: Vec<(ShardId, Arc<[Target]>)>,
+    pub(crate) direct: SmallVec<[(ShardId, Arc<[Target]>); 1]>,
     /// Groups of shared subscriptions: one member each.
     pub(crate) groups: Vec<GroupRoute>,
     /// Subscribers left out because policy does not let them receive the topic.
@@ -257,14 +260,14 @@ impl Routes {
         publisher: Option<&ClientId>,
         may_receive: impl Fn(&Facts) -> bool,
     ) -> Route {
-        let mut gathering = Gathering { publisher, may_receive, direct: BTreeMap::new(), route: Route::default() };
+        let mut gathering = Gathering { publisher, may_receive, direct: SmallVec::new(), route: Route::default() };
         let literal = self.stripe(first_level(topic)).trie.read();
-        literal.visit(topic, |node| gathering.add(node));
+        literal.visit(topic, |subscribers| gathering.add(subscribers));
         drop(literal);
         // A filter that begins with a wildcard never matches a topic that begins with `$` (MQTT-4.7.2-1).
         if !topic.starts_with('$') {
             let wild = self.wild.trie.read();
-            wild.visit(topic, |node| gathering.add(node));
+            wild.visit(topic, |subscribers| gathering.add(subscribers));
         }
         gathering.finish()
     }
@@ -273,43 +276,58 @@ impl Routes {
 struct Gathering<'a, F> {
     publisher: Option<&'a ClientId>,
     may_receive: F,
-    direct: BTreeMap<SessionRef, Target>,
+    /// In the order they were found in; a session is there once for each of its filters.
+    direct: SmallVec<[(ShardId, Target); 2]>,
     route: Route,
 }
 
 impl<F: Fn(&Facts) -> bool> Gathering<'_, F> {
-    fn add(&mut self, node: &Node) {
-        for (&session, subscription) in &node.direct {
-            let own = self.publisher == Some(&subscription.facts.subject.client_id);
-            if subscription.options.no_local && own {
-                continue;
+    fn add(&mut self, subscribers: &Subscribers) {
+        let Self { publisher, may_receive, direct, route } = self;
+        subscribers.direct.for_each(|session, subscription| {
+            let is_own = || *publisher == Some(&subscription.facts.subject.client_id);
+            if !(subscription.options.no_local && is_own()) {
+                direct.push((session.shard, Target::new(session.key, subscription)));
             }
-            let target = self.direct.entry(session);
-            target.and_modify(|t| t.add(subscription)).or_insert_with(|| Target::new(session.key, subscription));
-        }
-        for group in node.groups.values() {
-            match group.route(&self.may_receive) {
-                Some(route) => self.route.groups.push(route),
-                None => self.route.withheld += 1,
+        });
+        for group in subscribers.groups.iter() {
+            match group.route(&*may_receive) {
+                Some(found) => route.groups.push(found),
+                None => route.withheld += 1,
             }
         }
     }
 
     fn finish(self) -> Route {
-        let Self { may_receive, direct, mut route, .. } = self;
-        let mut by_shard: Vec<(ShardId, Vec<Target>)> = Vec::new();
-        for (session, target) in direct {
-            if !may_receive(&target.facts) {
-                route.withheld += 1;
-                continue;
+        let Self { may_receive, mut direct, mut route, .. } = self;
+        // Those of one session come to stand side by side, in the order they were found in.
+        direct.sort_by_key(|(shard, target)| (*shard, target.key));
+        direct.dedup_by(|(shard, next), (before_shard, before)| {
+            let is_same = (*shard, next.key) == (*before_shard, before.key);
+            if is_same {
+                before.merge(next);
             }
-            match by_shard.last_mut() {
-                Some((shard, targets)) if *shard == session.shard => targets.push(target),
-                _ => by_shard.push((session.shard, vec![target])),
+            is_same
+        });
+        let found = direct.len();
+        direct.retain(|(_, target)| may_receive(&target.facts));
+        route.withheld += (found - direct.len()) as u64;
+        let mut rest = direct.into_iter().peekable();
+        while let Some((shard, first)) = rest.next() {
+            let mut targets = SmallVec::<[Target; 1]>::from_buf([first]);
+            while let Some((_, next)) = rest.next_if(|(next, _)| *next == shard) {
+                targets.push(next);
             }
+            route.direct.push((shard, in_one_piece(targets)));
         }
-        route.direct = by_shard.into_iter().map(|(shard, targets)| (shard, targets.into())).collect();
         route
+    }
+}
+
+fn in_one_piece(targets: SmallVec<[Target; 1]>) -> Arc<[Target]> {
+    match targets.into_inner() {
+        Ok(one) => Arc::new(one),
+        Err(many) => many.into_vec().into(),
     }
 }
 

@@ -1,34 +1,30 @@
-//! Filters as a tree of levels.
+//! The filters of one stripe: those without a wildcard by their text, the others as a tree of levels.
 //!
-//! Called by the route map under its stripe locks. Walks level by level without recursion, so the depth of a topic
-//! costs no stack (K08); the caller bounds the number of levels.
+//! Called by the route map under its stripe locks. Most filters have no wildcard, and a topic finds those in one step,
+//! however many there are. Walks level by level without recursion, so the depth of a topic costs no stack (K08); the
+//! caller bounds the number of levels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use slab::Slab;
+use smallvec::SmallVec;
 
-use super::group::Group;
+use super::members::Subscribers;
 use super::{SessionRef, Subscription};
 
 /// One level of one or more filters. Ordered maps: keys are chosen by peers, and order is the same in every run.
 #[derive(Debug, Default)]
-pub(super) struct Node {
+struct Node {
     children: BTreeMap<Box<str>, usize>,
     plus: Option<usize>,
     hash: Option<usize>,
-    /// Subscriptions of the filter that ends here.
-    pub(super) direct: BTreeMap<SessionRef, Subscription>,
-    /// Shared subscriptions of the filter that ends here, by group.
-    pub(super) groups: BTreeMap<Box<str>, Group>,
+    /// Of the filter that ends here.
+    subscribers: Subscribers,
 }
 
 impl Node {
     fn is_unused(&self) -> bool {
-        self.children.is_empty()
-            && self.plus.is_none()
-            && self.hash.is_none()
-            && self.direct.is_empty()
-            && self.groups.is_empty()
+        self.children.is_empty() && self.plus.is_none() && self.hash.is_none() && self.subscribers.is_empty()
     }
 
     fn child(&self, level: &str) -> Option<usize> {
@@ -60,9 +56,11 @@ impl Node {
     }
 }
 
-/// The tree.
+/// The filters.
 #[derive(Debug)]
 pub(super) struct Trie {
+    /// Without a wildcard. Looked up and never walked, so its order shows nowhere; peers do not know its keys.
+    exact: HashMap<Box<str>, Subscribers>,
     nodes: Slab<Node>,
     root: usize,
 }
@@ -71,13 +69,20 @@ impl Default for Trie {
     fn default() -> Self {
         let mut nodes = Slab::new();
         let root = nodes.insert(Node::default());
-        Self { nodes, root }
+        Self { exact: HashMap::new(), nodes, root }
     }
 }
 
 impl Trie {
     /// Adds or replaces the subscription of `session` to `filter`.
     pub(super) fn insert(&mut self, filter: &str, share: Option<&str>, session: SessionRef, sub: Subscription) {
+        if is_exact(filter) {
+            let subscribers = match self.exact.get_mut(filter) {
+                Some(subscribers) => subscribers,
+                None => self.exact.entry(filter.into()).or_default(),
+            };
+            return subscribers.insert(filter, share, session, sub);
+        }
         let mut at = self.root;
         for level in filter.split('/') {
             at = match self.nodes[at].child(level) {
@@ -89,47 +94,46 @@ impl Trie {
                 }
             };
         }
-        let node = &mut self.nodes[at];
-        match share {
-            None => {
-                node.direct.insert(session, sub);
-            }
-            Some(name) => {
-                let group = node.groups.entry(name.into()).or_insert_with(|| Group::new(name, filter));
-                group.insert(session, sub);
-            }
-        }
+        self.nodes[at].subscribers.insert(filter, share, session, sub);
     }
 
-    /// Removes the subscription of `session` to `filter` and every level nobody needs any longer.
+    /// Removes the subscription of `session` to `filter` and everything nobody needs any longer.
     pub(super) fn remove(&mut self, filter: &str, share: Option<&str>, session: SessionRef) {
+        if is_exact(filter) {
+            return self.remove_exact(filter, share, session);
+        }
         let mut path = vec![(self.root, "")];
         for level in filter.split('/') {
             let (at, _) = path[path.len() - 1];
             let Some(child) = self.nodes[at].child(level) else { return };
             path.push((child, level));
         }
-        let node = &mut self.nodes[path[path.len() - 1].0];
-        match share {
-            None => {
-                node.direct.remove(&session);
-            }
-            Some(name) => {
-                if node.groups.get_mut(name).is_some_and(|group| group.remove(session)) {
-                    node.groups.remove(name);
-                }
-            }
-        }
+        self.nodes[path[path.len() - 1].0].subscribers.remove(share, session);
         self.prune(&path);
     }
 
-    /// The node where `filter` ends.
-    pub(super) fn find(&self, filter: &str) -> Option<&Node> {
+    fn remove_exact(&mut self, filter: &str, share: Option<&str>, session: SessionRef) {
+        let Some(subscribers) = self.exact.get_mut(filter) else { return };
+        subscribers.remove(share, session);
+        if subscribers.is_empty() {
+            self.exact.remove(filter);
+            // Not with every one of them, so that nobody pays for moving the others again and again.
+            if self.exact.len() < self.exact.capacity() / 8 {
+                self.exact.shrink_to(self.exact.len() * 2);
+            }
+        }
+    }
+
+    /// Who has subscribed to `filter`.
+    pub(super) fn find(&self, filter: &str) -> Option<&Subscribers> {
+        if is_exact(filter) {
+            return self.exact.get(filter);
+        }
         let mut at = self.root;
         for level in filter.split('/') {
             at = self.nodes[at].child(level)?;
         }
-        Some(&self.nodes[at])
+        Some(&self.nodes[at].subscribers)
     }
 
     fn prune(&mut self, path: &[(usize, &str)]) {
@@ -144,14 +148,23 @@ impl Trie {
     }
 
     /// Calls `found` for every filter that matches `topic`.
-    pub(super) fn visit(&self, topic: &str, mut found: impl FnMut(&Node)) {
-        let mut front = vec![self.root];
-        let mut next = Vec::new();
+    pub(super) fn visit(&self, topic: &str, mut found: impl FnMut(&Subscribers)) {
+        if let Some(subscribers) = self.exact.get(topic) {
+            found(subscribers);
+        }
+        if self.nodes.len() > 1 {
+            self.visit_tree(topic, found);
+        }
+    }
+
+    fn visit_tree(&self, topic: &str, mut found: impl FnMut(&Subscribers)) {
+        let mut front = SmallVec::<[usize; 8]>::from_slice(&[self.root]);
+        let mut next = SmallVec::<[usize; 8]>::new();
         for level in topic.split('/') {
             for &at in &front {
                 let node = &self.nodes[at];
                 if let Some(hash) = node.hash {
-                    found(&self.nodes[hash]);
+                    found(&self.nodes[hash].subscribers);
                 }
                 next.extend(node.children.get(level).copied());
                 next.extend(node.plus);
@@ -164,17 +177,22 @@ impl Trie {
         }
         for &at in &front {
             let node = &self.nodes[at];
-            found(node);
+            found(&node.subscribers);
             // `a/#` matches `a` as well (MQTT 5.0, 4.7.1.2).
             if let Some(hash) = node.hash {
-                found(&self.nodes[hash]);
+                found(&self.nodes[hash].subscribers);
             }
         }
     }
 
-    /// Levels kept.
+    /// Filters without a wildcard, and levels of the others.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.nodes.len() - 1
+        self.exact.len() + self.nodes.len() - 1
     }
+}
+
+/// Whether a filter matches the one topic that it spells: a valid one has a wildcard or no such character.
+fn is_exact(filter: &str) -> bool {
+    !filter.contains(['+', '#'])
 }
