@@ -1,7 +1,8 @@
 //! Topics as a tree of levels, read in order from any point on.
 //!
 //! Called by the retained store under its stripe locks. Walks with a stack of its own, so the depth of a topic costs no
-//! stack (K08), and stops after a number of steps, so no filter holds a lock for long (K10).
+//! stack (K08), and stops after a number of steps, so no filter holds a lock for long (K10). A topic with nothing below
+//! it is an entry of its parent and no node.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Range;
@@ -10,13 +11,21 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use super::level::Level;
 use crate::message::Message;
 use crate::shard::Millis;
 
+/// A level with others below it.
 #[derive(Debug, Default)]
 struct Node {
-    children: BTreeMap<Box<str>, usize>,
+    children: BTreeMap<Level, Child>,
     message: Option<Arc<Message>>,
+}
+
+#[derive(Debug)]
+enum Child {
+    Leaf(Arc<Message>),
+    Node(usize),
 }
 
 /// The tree.
@@ -45,17 +54,17 @@ pub(super) struct Walk<'a> {
 
 /// Children still to be looked at below one node.
 enum Below<'t> {
-    One(Option<(&'t str, usize)>),
-    Many(Range<'t, Box<str>, usize>),
+    One(Option<(&'t [u8], &'t Child)>),
+    Many(Range<'t, Level, Child>),
 }
 
 impl<'t> Iterator for Below<'t> {
-    type Item = (&'t str, usize);
+    type Item = (&'t [u8], &'t Child);
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
             Self::One(child) => child.take(),
-            Self::Many(range) => range.next().map(|(level, &child)| (&**level, child)),
+            Self::Many(range) => range.next().map(|(level, child)| (level.as_bytes(), child)),
         }
     }
 }
@@ -63,95 +72,141 @@ impl<'t> Iterator for Below<'t> {
 impl Tree {
     /// Keeps a message and gives back the one it replaces.
     pub(super) fn insert(&mut self, topic: &str, message: Arc<Message>) -> Option<Arc<Message>> {
+        let (above, last) = topic.rsplit_once('/').map_or((None, topic), |(above, last)| (Some(above), last));
         let mut at = self.root;
-        for level in topic.split('/') {
-            at = match self.nodes[at].children.get(level) {
-                Some(&child) => child,
-                None => {
-                    let child = self.nodes.insert(Node::default());
-                    self.nodes[at].children.insert(level.into(), child);
-                    child
-                }
-            };
+        for level in above.into_iter().flat_map(|above| above.split('/')) {
+            at = self.node_below(at, level);
         }
-        self.nodes[at].message.replace(message)
+        match self.nodes[at].children.get_mut(last.as_bytes()) {
+            Some(Child::Leaf(old)) => Some(std::mem::replace(old, message)),
+            Some(&mut Child::Node(node)) => self.nodes[node].message.replace(message),
+            None => {
+                self.nodes[at].children.insert(last.into(), Child::Leaf(message));
+                None
+            }
+        }
+    }
+
+    /// The node of a level below `at`, made if there is none.
+    fn node_below(&mut self, at: usize, level: &str) -> usize {
+        if let Some(Child::Node(node)) = self.nodes[at].children.get(level.as_bytes()) {
+            return *node;
+        }
+        let node = self.nodes.insert(Node::default());
+        if let Some(Child::Leaf(message)) = self.nodes[at].children.insert(level.into(), Child::Node(node)) {
+            self.nodes[node].message = Some(message);
+        }
+        node
     }
 
     /// Removes a topic and every level nobody needs any longer.
     pub(super) fn remove(&mut self, topic: &str) -> Option<Arc<Message>> {
-        let mut path = vec![(self.root, "")];
+        let mut path = Vec::new();
+        let mut next = Some(self.root);
         for level in topic.split('/') {
-            let child = *self.nodes[path[path.len() - 1].0].children.get(level)?;
-            path.push((child, level));
+            // Below a leaf there is nothing.
+            let at = next?;
+            path.push((at, level));
+            next = match self.nodes[at].children.get(level.as_bytes())? {
+                Child::Node(node) => Some(*node),
+                Child::Leaf(_) => None,
+            };
         }
-        let old = self.nodes[path[path.len() - 1].0].message.take();
-        for pair in path.windows(2).rev() {
-            let ((parent, _), (child, level)) = (pair[0], pair[1]);
-            if self.nodes[child].message.is_some() || !self.nodes[child].children.is_empty() {
-                break;
+        if let Some(node) = next {
+            let old = self.nodes[node].message.take();
+            self.prune(&path, node);
+            return old;
+        }
+        let (at, level) = path.pop()?;
+        let old = self.nodes[at].children.remove(level.as_bytes());
+        self.prune(&path, at);
+        match old {
+            Some(Child::Leaf(message)) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// Makes a node at the end of a path that has nothing below it a leaf, or nothing, and then those above it.
+    fn prune(&mut self, path: &[(usize, &str)], mut node: usize) {
+        for (parent, level) in path.iter().rev() {
+            if !self.nodes[node].children.is_empty() {
+                return;
             }
-            self.nodes.remove(child);
-            self.nodes[parent].children.remove(level);
+            let children = match self.nodes.remove(node).message {
+                Some(message) => self.nodes[*parent].children.insert((*level).into(), Child::Leaf(message)),
+                None => self.nodes[*parent].children.remove(level.as_bytes()),
+            };
+            drop(children);
+            node = *parent;
         }
-        old
     }
 
     /// The message of a topic.
     pub(super) fn find(&self, topic: &str) -> Option<&Arc<Message>> {
-        let mut at = self.root;
+        let mut next = Some(self.root);
+        let mut found = None;
         for level in topic.split('/') {
-            at = *self.nodes[at].children.get(level)?;
+            match self.nodes[next?].children.get(level.as_bytes())? {
+                Child::Leaf(message) => (next, found) = (None, Some(message)),
+                Child::Node(node) => (next, found) = (Some(*node), self.nodes[*node].message.as_ref()),
+            }
         }
-        self.nodes[at].message.as_ref()
+        found
     }
 
     /// Levels kept.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.nodes.len() - 1
+        self.nodes.iter().map(|(_, node)| node.children.len()).sum()
     }
 
     /// Collects what matches; gives the topic after which to go on when it stopped early.
     pub(super) fn walk(&self, walk: &mut Walk<'_>, found: &mut Vec<Arc<Message>>) -> Option<Arc<str>> {
         let filter: Vec<&str> = walk.filter.split('/').collect();
-        let cursor: Vec<&str> = walk.after.map(|topic| topic.split('/').collect()).unwrap_or_default();
-        let mut path: Vec<&str> = Vec::new();
+        let cursor: Vec<&[u8]> =
+            walk.after.map(|topic| topic.split('/').map(str::as_bytes).collect()).unwrap_or_default();
+        let mut path: Vec<&[u8]> = Vec::new();
         let mut stack = vec![(self.below(self.root, &filter, 0, cursor.first().copied()), !cursor.is_empty())];
         while let Some((below, on_cursor)) = stack.last_mut() {
             let on_cursor = *on_cursor;
-            let Some((level, at)) = below.next() else {
+            let Some((level, child)) = below.next() else {
                 stack.pop();
                 path.pop();
                 continue;
             };
             let depth = path.len();
             // A wildcard in the first level leaves out topics that begin with `$` (MQTT-4.7.2-1).
-            if depth == 0 && level.starts_with('$') && matches!(filter[0], "+" | "#") {
+            if depth == 0 && level.starts_with(b"$") && matches!(filter[0], "+" | "#") {
                 continue;
             }
             let bound = on_cursor && cursor.get(depth) == Some(&level);
-            path.push(level);
-            let message =
-                self.nodes[at].message.as_ref().filter(|m| !bound && accepts(&filter, depth + 1, m, walk.now));
+            let (message, node) = match child {
+                Child::Leaf(message) => (Some(message), None),
+                Child::Node(node) => (self.nodes[*node].message.as_ref(), Some(*node)),
+            };
+            let message = message.filter(|m| !bound && accepts(&filter, depth + 1, m, walk.now));
             found.extend(message.cloned());
             *walk.steps = walk.steps.saturating_sub(1);
             if found.len() >= walk.messages_max || *walk.steps == 0 {
-                return Some(path.join("/").into());
+                path.push(level);
+                return Some(message.map_or_else(|| text(&path), |message| Arc::clone(&message.topic)));
             }
+            let Some(node) = node else { continue };
+            path.push(level);
             let from = if bound { cursor.get(depth + 1).copied() } else { None };
-            stack.push((self.below(at, &filter, depth + 1, from), from.is_some()));
+            stack.push((self.below(node, &filter, depth + 1, from), from.is_some()));
         }
         None
     }
 
     /// The children of a node at `depth` that can lead to a match, from the level `from` on.
-    fn below<'t>(&'t self, at: usize, filter: &[&str], depth: usize, from: Option<&str>) -> Below<'t> {
+    fn below<'t>(&'t self, at: usize, filter: &[&str], depth: usize, from: Option<&[u8]>) -> Below<'t> {
         let children = &self.nodes[at].children;
         let in_hash = depth >= filter.len() && filter.last() == Some(&"#");
         match filter.get(depth) {
             Some(&"+" | &"#") => Below::Many(range(children, from)),
             Some(literal) => {
-                let child = children.get_key_value(*literal).map(|(level, &child)| (&**level, child));
+                let child = children.get_key_value(literal.as_bytes()).map(|(level, child)| (level.as_bytes(), child));
                 Below::One(child.filter(|(level, _)| from.is_none_or(|from| *level >= from)))
             }
             None if in_hash => Below::Many(range(children, from)),
@@ -160,15 +215,18 @@ impl Tree {
     }
 }
 
+/// The topic of these levels. They were texts, so nothing of them is lost.
+fn text(path: &[&[u8]]) -> Arc<str> {
+    String::from_utf8_lossy(&path.join(&b'/')).into()
+}
+
 /// Whether a node at `depth` is what the filter asks for, and still valid.
 fn accepts(filter: &[&str], depth: usize, message: &Message, now: Millis) -> bool {
     let whole = if filter.last() == Some(&"#") { depth + 1 >= filter.len() } else { depth == filter.len() };
     whole && !message.is_expired(now)
 }
 
-fn range<'t>(children: &'t BTreeMap<Box<str>, usize>, from: Option<&str>) -> Range<'t, Box<str>, usize> {
-    match from {
-        Some(from) => children.range::<str, _>((Bound::Included(from), Bound::Unbounded)),
-        None => children.range::<str, _>((Bound::Unbounded, Bound::Unbounded)),
-    }
+fn range<'t>(children: &'t BTreeMap<Level, Child>, from: Option<&[u8]>) -> Range<'t, Level, Child> {
+    let from = from.map_or(Bound::Unbounded, Bound::Included);
+    children.range::<[u8], _>((from, Bound::Unbounded))
 }
