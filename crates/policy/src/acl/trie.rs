@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
+
 use crate::identity::Subject;
 
 /// What the rules that match say, all together.
@@ -125,7 +127,7 @@ impl Trie {
     /// Calls `stop` with the rights of each node whose rules match, until it says so. Gives the number of nodes
     /// visited.
     fn walk(&self, names: &Names<'_>, topic: &str, mut stop: impl FnMut(Rights) -> bool) -> usize {
-        let mut stack = vec![(ROOT, Some(topic))];
+        let mut stack = SmallVec::<[(NodeIndex, Option<&str>); 8]>::from_slice(&[(ROOT, Some(topic))]);
         let mut visited = 0;
         while let Some((at, rest)) = stack.pop() {
             visited += 1;
