@@ -26,6 +26,7 @@ mod routes;
 mod session;
 pub mod shard;
 pub mod shared;
+mod short;
 pub mod sys;
 mod timer;
 mod words;

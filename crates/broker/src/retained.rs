@@ -3,7 +3,6 @@
 //! Called by `handle/publish` to keep and clear and by `session/deliver` to replay, a page at a time. Judges nothing:
 //! the reader asks policy about publisher and receiver at every replay (K21).
 
-mod level;
 mod tree;
 
 use std::collections::BTreeSet;

@@ -10,10 +10,14 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use slab::Slab;
+use smallvec::SmallVec;
 
-use super::level::Level;
 use crate::message::Message;
 use crate::shard::Millis;
+use crate::short::Text;
+
+/// A level of a topic; most are shorter than this.
+type Level = Text<22>;
 
 /// A level with others below it.
 #[derive(Debug, Default)]
@@ -50,6 +54,42 @@ pub(super) struct Walk<'a> {
     pub(super) steps: &'a mut usize,
     pub(super) messages_max: usize,
     pub(super) now: Millis,
+}
+
+/// What a filter asks for at one level.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    Level(&'a [u8]),
+    Any,
+}
+
+/// A filter, taken apart once for a walk.
+struct Wanted<'a> {
+    levels: SmallVec<[Asked<'a>; 8]>,
+    /// Whether it ends in `#`: those levels and everything below them.
+    is_open: bool,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(filter: &'a str) -> Self {
+        let asked = |level: &'a str| if level == "+" { Asked::Any } else { Asked::Level(level.as_bytes()) };
+        let (closed, is_open) = match filter.strip_suffix('#') {
+            Some(closed) => (closed.strip_suffix('/'), true),
+            None => (Some(filter), false),
+        };
+        Self { levels: closed.into_iter().flat_map(|closed| closed.split('/')).map(asked).collect(), is_open }
+    }
+
+    /// What it asks for at a depth; `None` for nothing at all.
+    fn at(&self, depth: usize) -> Option<Asked<'a>> {
+        self.levels.get(depth).copied().or(self.is_open.then_some(Asked::Any))
+    }
+
+    /// Whether a topic of so many levels on the way of the filter is what it asks for, and still valid.
+    fn accepts(&self, levels: usize, message: &Message, now: Millis) -> bool {
+        let is_whole = levels == self.levels.len() || self.is_open && levels > self.levels.len();
+        is_whole && !message.is_expired(now)
+    }
 }
 
 /// Children still to be looked at below one node.
@@ -162,11 +202,13 @@ impl Tree {
 
     /// Collects what matches; gives the topic after which to go on when it stopped early.
     pub(super) fn walk(&self, walk: &mut Walk<'_>, found: &mut Vec<Arc<Message>>) -> Option<Arc<str>> {
-        let filter: Vec<&str> = walk.filter.split('/').collect();
-        let cursor: Vec<&[u8]> =
-            walk.after.map(|topic| topic.split('/').map(str::as_bytes).collect()).unwrap_or_default();
+        let wanted = Wanted::new(walk.filter);
+        // A wildcard in the first level leaves out topics that begin with `$` (MQTT-4.7.2-1).
+        let hides_system = matches!(wanted.at(0), Some(Asked::Any));
+        let cursor: SmallVec<[&[u8]; 8]> =
+            walk.after.iter().flat_map(|topic| topic.split('/')).map(str::as_bytes).collect();
         let mut path: Vec<&[u8]> = Vec::new();
-        let mut stack = vec![(self.below(self.root, &filter, 0, cursor.first().copied()), !cursor.is_empty())];
+        let mut stack = vec![(self.below(self.root, wanted.at(0), cursor.first().copied()), !cursor.is_empty())];
         while let Some((below, on_cursor)) = stack.last_mut() {
             let on_cursor = *on_cursor;
             let Some((level, child)) = below.next() else {
@@ -175,8 +217,7 @@ impl Tree {
                 continue;
             };
             let depth = path.len();
-            // A wildcard in the first level leaves out topics that begin with `$` (MQTT-4.7.2-1).
-            if depth == 0 && level.starts_with(b"$") && matches!(filter[0], "+" | "#") {
+            if depth == 0 && hides_system && level.starts_with(b"$") {
                 continue;
             }
             let bound = on_cursor && cursor.get(depth) == Some(&level);
@@ -184,7 +225,7 @@ impl Tree {
                 Child::Leaf(message) => (Some(message), None),
                 Child::Node(node) => (self.nodes[*node].message.as_ref(), Some(*node)),
             };
-            let message = message.filter(|m| !bound && accepts(&filter, depth + 1, m, walk.now));
+            let message = message.filter(|m| !bound && wanted.accepts(depth + 1, m, walk.now));
             found.extend(message.cloned());
             *walk.steps = walk.steps.saturating_sub(1);
             if found.len() >= walk.messages_max || *walk.steps == 0 {
@@ -194,22 +235,23 @@ impl Tree {
             let Some(node) = node else { continue };
             path.push(level);
             let from = if bound { cursor.get(depth + 1).copied() } else { None };
-            stack.push((self.below(node, &filter, depth + 1, from), from.is_some()));
+            stack.push((self.below(node, wanted.at(depth + 1), from), from.is_some()));
         }
         None
     }
 
-    /// The children of a node at `depth` that can lead to a match, from the level `from` on.
-    fn below<'t>(&'t self, at: usize, filter: &[&str], depth: usize, from: Option<&[u8]>) -> Below<'t> {
+    /// The children of a node that can lead to a match, from the level `from` on.
+    fn below<'t>(&'t self, at: usize, asked: Option<Asked<'_>>, from: Option<&[u8]>) -> Below<'t> {
         let children = &self.nodes[at].children;
-        let in_hash = depth >= filter.len() && filter.last() == Some(&"#");
-        match filter.get(depth) {
-            Some(&"+" | &"#") => Below::Many(range(children, from)),
-            Some(literal) => {
-                let child = children.get_key_value(literal.as_bytes()).map(|(level, child)| (level.as_bytes(), child));
+        match asked {
+            Some(Asked::Any) => {
+                let from = from.map_or(Bound::Unbounded, Bound::Included);
+                Below::Many(children.range::<[u8], _>((from, Bound::Unbounded)))
+            }
+            Some(Asked::Level(level)) => {
+                let child = children.get_key_value(level).map(|(level, child)| (level.as_bytes(), child));
                 Below::One(child.filter(|(level, _)| from.is_none_or(|from| *level >= from)))
             }
-            None if in_hash => Below::Many(range(children, from)),
             None => Below::One(None),
         }
     }
@@ -218,15 +260,4 @@ impl Tree {
 /// The topic of these levels. They were texts, so nothing of them is lost.
 fn text(path: &[&[u8]]) -> Arc<str> {
     String::from_utf8_lossy(&path.join(&b'/')).into()
-}
-
-/// Whether a node at `depth` is what the filter asks for, and still valid.
-fn accepts(filter: &[&str], depth: usize, message: &Message, now: Millis) -> bool {
-    let whole = if filter.last() == Some(&"#") { depth + 1 >= filter.len() } else { depth == filter.len() };
-    whole && !message.is_expired(now)
-}
-
-fn range<'t>(children: &'t BTreeMap<Level, Child>, from: Option<&[u8]>) -> Range<'t, Level, Child> {
-    let from = from.map_or(Bound::Unbounded, Bound::Included);
-    children.range::<[u8], _>((from, Bound::Unbounded))
 }

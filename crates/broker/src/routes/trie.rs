@@ -11,6 +11,10 @@ use smallvec::SmallVec;
 
 use super::members::Subscribers;
 use super::{SessionRef, Subscription};
+use crate::short::Text;
+
+/// A filter without a wildcard; many are shorter than this, and to compare one is what takes most of a look-up.
+type Exact = Text<38>;
 
 /// One level of one or more filters. Ordered maps: keys are chosen by peers, and order is the same in every run.
 #[derive(Debug, Default)]
@@ -60,7 +64,7 @@ impl Node {
 #[derive(Debug)]
 pub(super) struct Trie {
     /// Without a wildcard. Looked up and never walked, so its order shows nowhere; peers do not know its keys.
-    exact: HashMap<Box<str>, Subscribers>,
+    exact: HashMap<Exact, Subscribers>,
     nodes: Slab<Node>,
     root: usize,
 }
@@ -77,7 +81,7 @@ impl Trie {
     /// Adds or replaces the subscription of `session` to `filter`.
     pub(super) fn insert(&mut self, filter: &str, share: Option<&str>, session: SessionRef, sub: Subscription) {
         if is_exact(filter) {
-            let subscribers = match self.exact.get_mut(filter) {
+            let subscribers = match self.exact.get_mut(filter.as_bytes()) {
                 Some(subscribers) => subscribers,
                 None => self.exact.entry(filter.into()).or_default(),
             };
@@ -113,10 +117,10 @@ impl Trie {
     }
 
     fn remove_exact(&mut self, filter: &str, share: Option<&str>, session: SessionRef) {
-        let Some(subscribers) = self.exact.get_mut(filter) else { return };
+        let Some(subscribers) = self.exact.get_mut(filter.as_bytes()) else { return };
         subscribers.remove(share, session);
         if subscribers.is_empty() {
-            self.exact.remove(filter);
+            self.exact.remove(filter.as_bytes());
             // Not with every one of them, so that nobody pays for moving the others again and again.
             if self.exact.len() < self.exact.capacity() / 8 {
                 self.exact.shrink_to(self.exact.len() * 2);
@@ -127,7 +131,7 @@ impl Trie {
     /// Who has subscribed to `filter`.
     pub(super) fn find(&self, filter: &str) -> Option<&Subscribers> {
         if is_exact(filter) {
-            return self.exact.get(filter);
+            return self.exact.get(filter.as_bytes());
         }
         let mut at = self.root;
         for level in filter.split('/') {
@@ -149,7 +153,7 @@ impl Trie {
 
     /// Calls `found` for every filter that matches `topic`.
     pub(super) fn visit(&self, topic: &str, mut found: impl FnMut(&Subscribers)) {
-        if let Some(subscribers) = self.exact.get(topic) {
+        if let Some(subscribers) = self.exact.get(topic.as_bytes()) {
             found(subscribers);
         }
         if self.nodes.len() > 1 {
