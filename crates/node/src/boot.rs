@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -33,8 +34,8 @@ use crate::sys;
 use crate::worker::mailbox::{Mail, Mailbox};
 use crate::worker::{self, Beginning, Seat};
 
-/// Threads of the gate's runtime, for handshakes.
-const GATE_THREADS: usize = 2;
+/// Threads of the gate's runtime, for handshakes; no more than there are processors.
+const GATE_THREADS_MAX: usize = 2;
 /// Threads for blocking work beside password hashes: files at reload and renewal.
 const FILE_THREADS: usize = 2;
 /// Time for the gate's tasks to end when the node stops.
@@ -297,8 +298,10 @@ fn start_shard(seat: Seat, beginning: Beginning, control: UnboundedSender<Comman
 }
 
 fn gate_runtime(settings: &Settings) -> io::Result<Runtime> {
+    // Two threads on one processor do nothing but hand work to each other.
+    let processors = std::thread::available_parallelism().map_or(GATE_THREADS_MAX, NonZeroUsize::get);
     Builder::new_multi_thread()
-        .worker_threads(GATE_THREADS)
+        .worker_threads(processors.min(GATE_THREADS_MAX))
         .max_blocking_threads(settings.gate.hashes_at_once_max.max(1) + FILE_THREADS)
         .thread_name("gate")
         .enable_all()

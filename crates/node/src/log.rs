@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use motte_audit::{Escaped, Event, EventKind};
+use motte_audit::{Escaped, Event, EventKind, Severity};
 use serde::Serialize;
 use tracing::level_filters::LevelFilter;
 
@@ -19,6 +20,9 @@ use crate::socket::Peer;
 
 /// Events that may wait to be written; beyond that they are counted and the count is written.
 const WAITING_MAX: usize = 8192;
+/// How long events gather before they are written together: to wake the writer for each costs the thread that reports
+/// it more than all else that the event is about.
+const GATHERING: Duration = Duration::from_millis(2);
 
 /// Sends log lines to standard error in the form the settings ask for. The first call of a process decides; a program
 /// that has a subscriber of its own keeps it.
@@ -104,8 +108,12 @@ impl Reporter {
         Ok((Self { messages: messages.clone(), lost }, Scribe { thread, messages }))
     }
 
-    /// Reports something. When the log is slower than events come, it is counted instead.
+    /// Reports something, unless the log leaves out what is no more severe. When the log is slower than events come, it
+    /// is counted instead.
     pub(crate) fn report(&self, entry: Entry) {
+        if level(entry.event.kind.severity()) > LevelFilter::current() {
+            return;
+        }
         if self.messages.try_send(Message::Entry(Box::new(entry))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -121,13 +129,28 @@ impl Scribe {
     }
 }
 
+/// The level of the lines about what is so severe; [`write`] keeps to it.
+fn level(severity: Severity) -> LevelFilter {
+    match severity {
+        Severity::Info => LevelFilter::INFO,
+        Severity::Notice => LevelFilter::WARN,
+        Severity::Alarm => LevelFilter::ERROR,
+    }
+}
+
 fn write_all(received: &Receiver<Message>, lost: &AtomicU64) {
-    while let Ok(Message::Entry(entry)) = received.recv() {
-        write(&entry);
+    while let Ok(first) = received.recv() {
+        let mut next = Some(first);
+        while let Some(message) = next {
+            let Message::Entry(entry) = message else { return };
+            write(&entry);
+            next = received.try_recv().ok();
+        }
         let lost = lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             tracing::warn!(events = lost, "events were not written because they came faster than the log takes them");
         }
+        std::thread::sleep(GATHERING);
     }
 }
 

@@ -94,14 +94,6 @@ impl Socket {
         }
     }
 
-    /// Has small packets sent at once instead of waiting for an acknowledgement.
-    pub(crate) fn set_nodelay(&self) {
-        if let Self::Tcp(socket) = self {
-            // The connection works all the same without.
-            let _ = socket.set_nodelay(true);
-        }
-    }
-
     /// Acknowledges what has come so far without delay.
     pub(crate) fn acknowledge_at_once(&self) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
