@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use motte_pki::ServerTls;
 use motte_policy::{PasswordFile, Policy, UserName};
-use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
@@ -23,7 +23,7 @@ pub(crate) struct Snapshot {
     /// The settings.
     pub(crate) settings: Settings,
     /// TLS of each listener, in the order of the settings; `None` for one without TLS.
-    pub(crate) tls: Vec<Option<Arc<ServerConfig>>>,
+    pub(crate) tls: Vec<Option<ServerTls>>,
     /// The password file.
     pub(crate) passwords: Option<Arc<PasswordFile>>,
     /// The access rules.
@@ -42,7 +42,7 @@ impl Snapshot {
         let mut tls = Vec::new();
         let mut client_trust = Vec::new();
         for listener in &settings.listeners {
-            let config = tls::server_config(&settings.tls, listener);
+            let config = tls::server_tls(&settings.tls, listener);
             tls.extend(keep(config.map_err(|error| vec![error]), &mut errors));
             let verifier = tls::client_verifier(&settings.tls, listener);
             client_trust.extend(keep(verifier.map_err(|error| vec![error]), &mut errors));
@@ -64,7 +64,7 @@ impl Snapshot {
     /// What is wrong with the certificate or the key.
     pub(crate) fn with_new_certificate(&self) -> Result<Self, ConfigError> {
         let settings = self.settings.clone();
-        let tls = settings.listeners.iter().map(|listener| tls::server_config(&settings.tls, listener));
+        let tls = settings.listeners.iter().map(|listener| tls::server_tls(&settings.tls, listener));
         let tls = tls.collect::<Result<_, _>>()?;
         let passwords = self.passwords.clone();
         let client_trust = self.client_trust.clone();

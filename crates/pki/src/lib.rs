@@ -22,8 +22,8 @@ pub use renewal::renewal_due;
 pub use session::{TlsFacts, verified_facts};
 pub use text::printable;
 pub use tls::{
-    ClientCertificates, ClientTlsParams, Roots, ServerTlsParams, TlsVersion, client_config, client_verifier,
-    crypto_provider, server_config,
+    ClientCertificates, ClientTlsParams, Roots, ServerTls, ServerTlsParams, TlsVersion, client_config, client_verifier,
+    crypto_provider, server_config, server_tls,
 };
 pub use trouble::{TlsFileError, Trouble, explain_handshake, explain_handshake_io};
 

@@ -205,8 +205,8 @@ impl Gate {
         visitor: &mut Visitor,
         claim: &mut Claim,
     ) -> Result<(Admission, Proof, Vec<u8>), Refusal> {
-        if let Some(config) = &snapshot.tls[entrance.index] {
-            tls::accept(visitor, Arc::clone(config)).await?;
+        if let Some(configs) = &snapshot.tls[entrance.index] {
+            tls::accept(visitor, configs).await?;
         }
         let connect_bytes_max = snapshot.settings.gate.connect_bytes_max;
         match &entrance.transport.speech {

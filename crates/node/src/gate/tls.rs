@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use motte_audit::RefusalReason;
-use motte_pki::{IdentityField, ServerTlsParams, TlsFileError, TlsVersion};
+use motte_pki::{IdentityField, ServerTls, ServerTlsParams, TlsFileError, TlsVersion};
+use rustls::AlertDescription;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{AlertDescription, ServerConfig, ServerConnection};
+use rustls::server::{Accepted, Acceptor};
 use rustls_pki_types::CertificateDer;
 
 use super::Refusal;
@@ -21,38 +22,73 @@ use crate::wire::{Wire, WireError};
 const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// Does the handshake; afterwards the visitor's bytes are what TLS carries.
-pub(super) async fn accept(visitor: &mut Visitor, config: Arc<ServerConfig>) -> Result<(), Refusal> {
-    let failed = |detail: String| Refusal::silent(RefusalReason::TlsHandshake, detail);
+pub(super) async fn accept(visitor: &mut Visitor, configs: &ServerTls) -> Result<(), Refusal> {
     while visitor.network.is_empty() {
-        visitor.read_unopened().await.map_err(|error| failed(error.to_string()))?;
+        visitor.read_unopened().await.map_err(|error| failed(&error.into()))?;
     }
     if visitor.network[0] != HANDSHAKE_RECORD {
         return Err(Refusal::silent(RefusalReason::Plaintext, None));
     }
-    visitor.wire = Wire::tls(ServerConnection::new(config).map_err(|error| failed(error.to_string()))?);
+    let accepted = hear_hello(visitor).await?;
+    let config = configs.config_for(&accepted.client_hello());
+    let connection = match accepted.into_connection(config) {
+        Ok(connection) => connection,
+        Err((error, mut alert)) => {
+            // Whoever does not take it does not need it.
+            let _ = alert.write_all(&mut &visitor.socket);
+            return Err(failed(&error.into()));
+        }
+    };
+    visitor.wire = Wire::tls(connection);
     while visitor.wire.is_handshaking() {
-        visitor.read_more().await.map_err(|error| failed(explain(&error)))?;
+        visitor.read_more().await.map_err(|error| failed(&error))?;
     }
-    // Where no session ticket is sent nothing else acknowledges the client's last flight, and a client that leaves
-    // Nagle's algorithm on holds its CONNECT back for the 40 ms of a delayed acknowledgement.
-    visitor.socket.acknowledge_at_once();
+    if visitor.plain.is_empty() {
+        // Where no session ticket is sent nothing else acknowledges the client's last flight, and a client that leaves
+        // Nagle's algorithm on holds its CONNECT back for the 40 ms of a delayed acknowledgement.
+        visitor.socket.acknowledge_at_once();
+    }
     Ok(())
+}
+
+/// Reads the first message of the handshake, which decides what the others are about.
+async fn hear_hello(visitor: &mut Visitor) -> Result<Accepted, Refusal> {
+    let mut acceptor = Acceptor::default();
+    loop {
+        let network = std::mem::take(&mut visitor.network);
+        let mut unread = network.as_slice();
+        while !unread.is_empty() {
+            acceptor.read_tls(&mut unread).map_err(|error| failed(&error.into()))?;
+        }
+        match acceptor.accept() {
+            Ok(Some(accepted)) => return Ok(accepted),
+            Ok(None) => visitor.read_unopened().await.map_err(|error| failed(&error.into()))?,
+            Err((error, mut alert)) => {
+                let _ = alert.write_all(&mut &visitor.socket);
+                return Err(failed(&error.into()));
+            }
+        }
+    }
+}
+
+fn failed(error: &WireError) -> Refusal {
+    Refusal::silent(RefusalReason::TlsHandshake, explain(error))
 }
 
 /// The TLS configuration of a listener; `None` for one without TLS.
 ///
 /// # Errors
 /// A file that is missing, damaged, exposed or does not fit the others.
-pub(crate) fn server_config(
+pub(crate) fn server_tls(
     settings: &TlsSettings,
     listener: &ListenerSettings,
-) -> Result<Option<Arc<ServerConfig>>, ConfigError> {
+) -> Result<Option<ServerTls>, ConfigError> {
     if !listener.transport.tls {
         return Ok(None);
     }
     let alpn = listener.transport.alpn().iter().map(|protocol| protocol.to_vec()).collect();
     let params = ServerTlsParams { alpn, ..params(settings, listener) };
-    motte_pki::server_config(&params).map(Some).map_err(|error| config_error(settings, &error))
+    motte_pki::server_tls(&params).map(Some).map_err(|error| config_error(settings, &error))
 }
 
 /// What checks the chains of client certificates of a listener; `None` where none is asked for.

@@ -46,18 +46,19 @@ impl Visitor {
         }
     }
 
-    /// Waits for more bytes and opens them into `plain`; an end of the stream is an error. What the layers answer by
-    /// themselves is written at once: who does not read is not read from (K14).
+    /// Waits for more bytes and opens them into `plain`; an end of the stream is an error. What the layers have to say
+    /// is written before: who does not read is not read from (K14). What they answer waits for the next call or for the
+    /// first bytes of the shard: a session ticket and the CONNACK leave in one packet.
     pub(super) async fn read_more(&mut self) -> Result<(), WireError> {
         if self.wire.peer_finished() {
             return Err(WireError::Io(io::ErrorKind::UnexpectedEof.into()));
         }
         if self.network.is_empty() {
+            write_out(&self.socket, &mut self.wire, &mut Vec::new()).await?;
             self.read_unopened().await?;
         }
         let network = std::mem::take(&mut self.network);
-        self.wire.open(&network, &mut self.plain)?;
-        Ok(write_out(&self.socket, &mut self.wire, &mut Vec::new()).await?)
+        self.wire.open(&network, &mut self.plain)
     }
 
     /// Waits for more bytes and appends them to `network` as they are; an end of the stream is an error.

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use rustls::server::Acceptor;
 use rustls::{AlertDescription, CertificateError, Error, HandshakeKind, ServerConnection};
 
 use super::*;
@@ -213,10 +214,26 @@ fn rsa_client(scene: &Scene, bits: &str) -> (String, String) {
 fn foreign(scene: &Scene, server: &ServerTlsParams, arguments: &[&str]) -> (Result<ServerConnection, Error>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let config = server_config(server).unwrap();
+    let configs = server_tls(server).unwrap();
     let serving = std::thread::spawn(move || {
         let (mut socket, _) = listener.accept().unwrap();
-        let mut connection = ServerConnection::new(config).unwrap();
+        let mut acceptor = Acceptor::default();
+        let accepted = loop {
+            acceptor.read_tls(&mut socket).unwrap();
+            match acceptor.accept() {
+                Ok(Some(accepted)) => break accepted,
+                Ok(None) => {}
+                Err((error, _)) => return Err(error),
+            }
+        };
+        let config = configs.config_for(&accepted.client_hello());
+        let mut connection = match accepted.into_connection(config) {
+            Ok(connection) => connection,
+            Err((error, mut alert)) => {
+                alert.write_all(&mut socket).unwrap();
+                return Err(error);
+            }
+        };
         while connection.is_handshaking() {
             if let Err(error) = connection.complete_io(&mut socket) {
                 return Err(error.downcast::<Error>().unwrap());
@@ -243,10 +260,9 @@ fn openssl_connects_in_both_versions_and_in_none_below() {
     let scene = Scene::new();
     let server = server_params(&scene);
     let strict = ["-verify_return_error", "-verify_hostname", "localhost"];
-    // The suite is the client's choice: a device without AES in hardware prefers ChaCha20.
     for (option, version, suite) in [
-        ("-tls1_3", "TLS 1.3", "TLS_AES_256_GCM_SHA384"),
-        ("-tls1_2", "TLS 1.2", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
+        ("-tls1_3", "TLS 1.3", "TLS_AES_128_GCM_SHA256"),
+        ("-tls1_2", "TLS 1.2", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
     ] {
         let (outcome, said) = foreign(&scene, &server, &[&strict[..], &[option]].concat());
         let facts = verified_facts(&outcome.unwrap()).unwrap();
@@ -259,6 +275,27 @@ fn openssl_connects_in_both_versions_and_in_none_below() {
     }
     let (outcome, said) = foreign(&scene, &server, &["-tls1_2", "-cipher", "AES128-SHA:ECDHE-ECDSA-AES128-SHA"]);
     assert!(matches!(outcome, Err(Error::PeerIncompatible(_))), "no suite without forward secrecy or AEAD: {said}");
+}
+
+#[test]
+fn the_cheapest_suite_is_chosen_but_for_a_client_without_aes_in_hardware() {
+    let scene = Scene::new();
+    let server = server_params(&scene);
+    let (aes_128, aes_256) = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384");
+    let chacha20 = "TLS_CHACHA20_POLY1305_SHA256";
+    for (offered, chosen) in [
+        ([aes_256, chacha20, aes_128], aes_128),
+        ([chacha20, aes_128, aes_256], chacha20),
+        (["TLS_AES_128_CCM_SHA256", chacha20, aes_128], chacha20),
+        (["TLS_AES_128_CCM_SHA256", aes_256, chacha20], aes_256),
+    ] {
+        let (outcome, said) = foreign(&scene, &server, &["-tls1_3", "-ciphersuites", &offered.join(":")]);
+        assert_eq!(verified_facts(&outcome.unwrap()).unwrap().suite, chosen, "{offered:?}: {said}");
+    }
+    let first = ["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256"];
+    let (outcome, said) = foreign(&scene, &server, &first);
+    let suite = verified_facts(&outcome.unwrap()).unwrap().suite;
+    assert_eq!(suite, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "{said}");
 }
 
 #[test]
@@ -296,7 +333,8 @@ fn a_session_without_certificate_is_resumed_without_early_data() {
     let scene = Scene::new();
     let server = server_config(&server_params(&scene)).unwrap();
     let client = client_config(&client_params(&scene)).unwrap();
-    shake(&client, &server, "localhost").succeeded();
+    let shaken = shake(&client, &server, "localhost").succeeded();
+    assert_eq!(shaken.client.tls13_tickets_received(), 1);
     let mut shaken = shake(&client, &server, "localhost").succeeded();
     assert_eq!(shaken.client.handshake_kind(), Some(HandshakeKind::Resumed));
     assert!(shaken.client.early_data().is_none());
