@@ -133,6 +133,16 @@ impl Wire {
 
     fn flush_from(&mut self, socket: &mut impl Write, outbox: &[u8], taken: &mut usize) -> io::Result<Flushed> {
         loop {
+            let rest = &outbox[*taken..];
+            // What a layer has waiting, such as a session ticket, leaves in one write with what is behind it.
+            if !rest.is_empty() || self.websocket.as_ref().is_some_and(|ws| !ws.outgoing().is_empty()) {
+                let piece = &rest[..rest.len().min(PIECE_BYTES)];
+                match self.seal(socket, piece) {
+                    Ok(count) => *taken += count,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
+                    Err(error) => return Err(error),
+                }
+            }
             if let Some(tls) = self.tls.as_deref_mut() {
                 while tls.wants_write() {
                     match tls.write_tls(socket) {
@@ -143,15 +153,8 @@ impl Wire {
                     }
                 }
             }
-            let rest = &outbox[*taken..];
-            if rest.is_empty() && self.websocket.as_ref().is_none_or(|ws| ws.outgoing().is_empty()) {
+            if *taken == outbox.len() && self.websocket.as_ref().is_none_or(|ws| ws.outgoing().is_empty()) {
                 return Ok(Flushed::All);
-            }
-            let piece = &rest[..rest.len().min(PIECE_BYTES)];
-            match self.seal(socket, piece) {
-                Ok(count) => *taken += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
-                Err(error) => return Err(error),
             }
         }
     }

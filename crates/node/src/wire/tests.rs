@@ -34,8 +34,51 @@ impl Write for Dribble {
     }
 }
 
+/// Takes everything and counts how often it was asked to.
+#[derive(Default)]
+struct Counter {
+    taken: Vec<u8>,
+    writes: usize,
+}
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[io::IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.writes += 1;
+        self.taken.write_vectored(pieces)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A wire and the client on its other end, handshake done.
 fn pair() -> (Wire, ClientConnection) {
+    let (mut wire, mut client) = ends();
+    while wire.is_handshaking() || client.is_handshaking() {
+        speak(&mut client, &mut wire);
+        let mut network = Vec::new();
+        assert_eq!(wire.flush(&mut network, &mut Vec::new()).unwrap(), Flushed::All);
+        read(&mut client, &network);
+    }
+    (wire, client)
+}
+
+/// Lets the wire have what the client has to say.
+fn speak(client: &mut ClientConnection, wire: &mut Wire) {
+    let mut network = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut network).unwrap();
+    }
+    wire.open(&network, &mut Vec::new()).unwrap();
+}
+
+/// Both ends before the first byte.
+fn ends() -> (Wire, ClientConnection) {
     let folder = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
     let authority = Authority::create("Test CA", now).unwrap();
@@ -50,19 +93,8 @@ fn pair() -> (Wire, ClientConnection) {
     let server = motte_pki::server_config(&params).unwrap();
     let params = ClientTlsParams { roots: Roots::File(path("ca")), ..ClientTlsParams::default() };
     let client = motte_pki::client_config(&params).unwrap();
-    let mut client = ClientConnection::new(client, "localhost".to_owned().try_into().unwrap()).unwrap();
-    let mut wire = Wire::tls(ServerConnection::new(server).unwrap());
-    while wire.is_handshaking() || client.is_handshaking() {
-        let mut network = Vec::new();
-        while client.wants_write() {
-            client.write_tls(&mut network).unwrap();
-        }
-        wire.open(&network, &mut Vec::new()).unwrap();
-        let mut network = Vec::new();
-        assert_eq!(wire.flush(&mut network, &mut Vec::new()).unwrap(), Flushed::All);
-        read(&mut client, &network);
-    }
-    (wire, client)
+    let client = ClientConnection::new(client, "localhost".to_owned().try_into().unwrap()).unwrap();
+    (Wire::tls(ServerConnection::new(server).unwrap()), client)
 }
 
 /// What a client makes of bytes from the network.
@@ -101,6 +133,21 @@ fn bytes_leave_whole_and_in_order_through_a_socket_that_takes_little() {
     let (mut wire, mut client) = pair();
     let sealed = dribble(&mut wire, &mut long_text());
     assert_eq!(read(&mut client, &sealed), long_text());
+}
+
+#[test]
+fn a_session_ticket_and_the_first_packet_are_one_write() {
+    let (mut wire, mut client) = ends();
+    speak(&mut client, &mut wire);
+    let mut network = Vec::new();
+    wire.flush(&mut network, &mut Vec::new()).unwrap();
+    read(&mut client, &network);
+    speak(&mut client, &mut wire);
+    assert!(wire.has_unsent() && !wire.is_handshaking() && client.tls13_tickets_received() == 0);
+    let mut socket = Counter::default();
+    wire.flush(&mut socket, &mut b"a CONNACK".to_vec()).unwrap();
+    assert_eq!((read(&mut client, &socket.taken).as_slice(), socket.writes), (&b"a CONNACK"[..], 1));
+    assert_eq!(client.tls13_tickets_received(), 1);
 }
 
 #[test]
