@@ -11,14 +11,14 @@ use crate::wire::{FIELD_MAX, has_nul, has_wildcard};
 /// a property again replaces it. Cheap to keep: no allocation when empty.
 #[derive(Clone, Debug, Default)]
 pub struct ForwardedPropertiesBuf {
-    pub(super) block: Vec<u8>,
+    pub(super) block: Box<[u8]>,
 }
 
 impl ForwardedPropertiesBuf {
     /// No properties.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { block: Vec::new() }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// The view that packets carry.
@@ -32,7 +32,7 @@ impl ForwardedPropertiesBuf {
     #[must_use]
     pub fn payload_utf8(mut self) -> Self {
         self.remove(id::PAYLOAD_FORMAT);
-        self.block.extend_from_slice(&[id::PAYLOAD_FORMAT, 1]);
+        self.change(|block| block.extend_from_slice(&[id::PAYLOAD_FORMAT, 1]));
         self
     }
 
@@ -40,8 +40,7 @@ impl ForwardedPropertiesBuf {
     pub fn content_type(mut self, value: &str) -> Result<Self, EncodeError> {
         let len = text_len("content type", value)?;
         self.remove(id::CONTENT_TYPE);
-        self.block.push(id::CONTENT_TYPE);
-        push_field(&mut self.block, len, value.as_bytes());
+        self.add(id::CONTENT_TYPE, len, value.as_bytes());
         Ok(self)
     }
 
@@ -53,8 +52,7 @@ impl ForwardedPropertiesBuf {
             return Err(EncodeError::Text("response topic"));
         }
         self.remove(id::RESPONSE_TOPIC);
-        self.block.push(id::RESPONSE_TOPIC);
-        push_field(&mut self.block, len, value.as_bytes());
+        self.add(id::RESPONSE_TOPIC, len, value.as_bytes());
         Ok(self)
     }
 
@@ -62,14 +60,13 @@ impl ForwardedPropertiesBuf {
     pub fn correlation_data(mut self, value: &[u8]) -> Result<Self, EncodeError> {
         let len = field_len("correlation data", value)?;
         self.remove(id::CORRELATION_DATA);
-        self.block.push(id::CORRELATION_DATA);
-        push_field(&mut self.block, len, value);
+        self.add(id::CORRELATION_DATA, len, value);
         Ok(self)
     }
 
     /// Adds a user property; order is kept, and so are repetitions.
     pub fn user(mut self, name: &str, value: &str) -> Result<Self, EncodeError> {
-        push_user(&mut self.block, name, value)?;
+        self.change(|block| push_user(block, name, value))?;
         Ok(self)
     }
 
@@ -84,7 +81,22 @@ impl ForwardedPropertiesBuf {
             }
             kept = end..end;
         }
-        self.block.drain(kept);
+        self.change(|block| drop(block.drain(kept)));
+    }
+
+    fn add(&mut self, id: u8, len: u16, value: &[u8]) {
+        self.change(|block| {
+            block.push(id);
+            push_field(block, len, value);
+        });
+    }
+
+    /// Changes the block, which is kept without room to grow: it is built once and kept for as long as its message.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut block = std::mem::take(&mut self.block).into_vec();
+        let done = change(&mut block);
+        self.block = block.into();
+        done
     }
 }
 

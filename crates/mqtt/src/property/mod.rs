@@ -101,7 +101,7 @@ impl<'a> ForwardedProperties<'a> {
     pub fn to_owned(&self) -> ForwardedPropertiesBuf {
         let mut block = Vec::with_capacity(self.encoded_len());
         self.write_to(&mut block);
-        ForwardedPropertiesBuf { block }
+        ForwardedPropertiesBuf { block: block.into() }
     }
 
     /// Each property as written, its identifier included.
