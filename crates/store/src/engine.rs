@@ -44,8 +44,8 @@ use write::Ending;
 pub(crate) const BLOCKS: TableDefinition<'_, &BlockKey, &[u8]> = TableDefinition::new("blocks");
 pub(crate) const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 
-/// Pages the storage engine may keep in memory: 24 MiB.
-const CACHE_BYTES: usize = 24 << 20;
+/// Pages the storage engine may keep in memory: 4 MiB. What is kept is hardly ever read, and then in order.
+const CACHE_BYTES: usize = 4 << 20;
 /// Records of one commit: about 2 MiB, so that what it takes on the disk stays within the reserve.
 const COMMIT_BYTES: usize = 2 << 20;
 
@@ -54,7 +54,7 @@ const COMMIT_BYTES: usize = 2 << 20;
 pub(crate) struct State {
     logs: Logs,
     sessions: Sessions,
-    retained: HashMap<Text, Kept>,
+    retained: HashMap<Box<str>, Kept>,
     /// Serials of topics that were cleared a moment ago.
     cleared: HashMap<Text, (u64, Millis)>,
     cleared_order: VecDeque<(Millis, Text)>,
