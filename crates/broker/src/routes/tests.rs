@@ -123,3 +123,22 @@ fn a_cache_holds_only_while_epoch_and_generations_stand() {
     assert!(cache.find("t/999", 1, generations).is_some());
     assert!(cache.find("t/999", 1, routes.generations("t/999")).is_none());
 }
+
+#[test]
+fn a_filter_of_few_and_of_many_sessions_reaches_each_of_them_once() {
+    let routes = Routes::new();
+    for text in ["a/b", "a/+"] {
+        let filter = SubscriptionFilter::parse(text, 9).unwrap();
+        for n in (0..30).rev().chain(0..30) {
+            routes.insert(&filter, session(n), subscription(n));
+            routes.insert(&filter, session(n), subscription(n));
+        }
+        assert_eq!(found(&routes, "a/b"), (0..30).collect::<Vec<_>>(), "{text}");
+        for n in 0..27 {
+            routes.remove(&filter, session(n));
+            assert_eq!(found(&routes, "a/b"), (n + 1..30).collect::<Vec<_>>(), "{text}");
+        }
+        (27..30).for_each(|n| routes.remove(&filter, session(n)));
+        assert!(found(&routes, "a/b").is_empty());
+    }
+}
