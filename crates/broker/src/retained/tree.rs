@@ -194,10 +194,10 @@ impl Tree {
         found
     }
 
-    /// Levels kept.
+    /// Levels and nodes kept.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.nodes.iter().map(|(_, node)| node.children.len()).sum()
+        self.nodes.len() - 1 + self.nodes.iter().map(|(_, node)| node.children.len()).sum::<usize>()
     }
 
     /// Collects what matches; gives the topic after which to go on when it stopped early.
