@@ -4,6 +4,7 @@
 //! as long as two generations stand. Called by `handle/{publish,subscribe,connect}`; never calls a session.
 
 mod cache;
+mod exact;
 mod fullness;
 mod group;
 mod members;

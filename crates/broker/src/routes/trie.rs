@@ -4,17 +4,14 @@
 //! however many there are. Walks level by level without recursion, so the depth of a topic costs no stack (K08); the
 //! caller bounds the number of levels.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use slab::Slab;
 use smallvec::SmallVec;
 
+use super::exact::Exact;
 use super::members::Subscribers;
 use super::{SessionRef, Subscription};
-use crate::short::Text;
-
-/// A filter without a wildcard; many are shorter than this, and to compare one is what takes most of a look-up.
-type Exact = Text<38>;
 
 /// One level of one or more filters. Ordered maps: keys are chosen by peers, and order is the same in every run.
 #[derive(Debug, Default)]
@@ -63,8 +60,7 @@ impl Node {
 /// The filters.
 #[derive(Debug)]
 pub(super) struct Trie {
-    /// Without a wildcard. Looked up and never walked, so its order shows nowhere; peers do not know its keys.
-    exact: HashMap<Exact, Subscribers>,
+    exact: Exact,
     nodes: Slab<Node>,
     root: usize,
 }
@@ -73,7 +69,7 @@ impl Default for Trie {
     fn default() -> Self {
         let mut nodes = Slab::new();
         let root = nodes.insert(Node::default());
-        Self { exact: HashMap::new(), nodes, root }
+        Self { exact: Exact::default(), nodes, root }
     }
 }
 
@@ -81,11 +77,7 @@ impl Trie {
     /// Adds or replaces the subscription of `session` to `filter`.
     pub(super) fn insert(&mut self, filter: &str, share: Option<&str>, session: SessionRef, sub: Subscription) {
         if is_exact(filter) {
-            let subscribers = match self.exact.get_mut(filter.as_bytes()) {
-                Some(subscribers) => subscribers,
-                None => self.exact.entry(filter.into()).or_default(),
-            };
-            return subscribers.insert(filter, share, session, sub);
+            return self.exact.insert(filter, share, session, sub);
         }
         let mut at = self.root;
         for level in filter.split('/') {
@@ -104,7 +96,7 @@ impl Trie {
     /// Removes the subscription of `session` to `filter` and everything nobody needs any longer.
     pub(super) fn remove(&mut self, filter: &str, share: Option<&str>, session: SessionRef) {
         if is_exact(filter) {
-            return self.remove_exact(filter, share, session);
+            return self.exact.remove(filter, share, session);
         }
         let mut path = vec![(self.root, "")];
         for level in filter.split('/') {
@@ -116,22 +108,10 @@ impl Trie {
         self.prune(&path);
     }
 
-    fn remove_exact(&mut self, filter: &str, share: Option<&str>, session: SessionRef) {
-        let Some(subscribers) = self.exact.get_mut(filter.as_bytes()) else { return };
-        subscribers.remove(share, session);
-        if subscribers.is_empty() {
-            self.exact.remove(filter.as_bytes());
-            // Not with every one of them, so that nobody pays for moving the others again and again.
-            if self.exact.len() < self.exact.capacity() / 8 {
-                self.exact.shrink_to(self.exact.len() * 2);
-            }
-        }
-    }
-
     /// Who has subscribed to `filter`.
     pub(super) fn find(&self, filter: &str) -> Option<&Subscribers> {
         if is_exact(filter) {
-            return self.exact.get(filter.as_bytes());
+            return self.exact.get(filter);
         }
         let mut at = self.root;
         for level in filter.split('/') {
@@ -153,7 +133,7 @@ impl Trie {
 
     /// Calls `found` for every filter that matches `topic`.
     pub(super) fn visit(&self, topic: &str, mut found: impl FnMut(&Subscribers)) {
-        if let Some(subscribers) = self.exact.get(topic.as_bytes()) {
+        if let Some(subscribers) = self.exact.get(topic) {
             found(subscribers);
         }
         if self.nodes.len() > 1 {
