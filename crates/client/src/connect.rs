@@ -3,6 +3,7 @@
 //! step that fails is an error of its own, and the end.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -11,6 +12,7 @@ use motte_mqtt::{
     ReasonCode, Sender, UserProperties,
 };
 use motte_pki::{TlsFacts, Trouble, client_config, explain_handshake, explain_handshake_io, printable, verified_facts};
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -98,6 +100,11 @@ impl Deadline<'_> {
 }
 
 fn tls_connector(config: &MqttConfig) -> Result<Option<(TlsConnector, ServerName<'static>)>, ConnectError> {
+    Ok(tls_parts(config)?.map(|(tls, name)| (TlsConnector::from(tls), name)))
+}
+
+/// How TLS is spoken, and with whom; `None` in plaintext.
+pub(crate) fn tls_parts(config: &MqttConfig) -> Result<Option<(Arc<ClientConfig>, ServerName<'static>)>, ConnectError> {
     if !config.transport.is_encrypted() {
         return Ok(None);
     }
@@ -107,10 +114,10 @@ fn tls_connector(config: &MqttConfig) -> Result<Option<(TlsConnector, ServerName
     let tls = client_config(&config.tls_params())?;
     let name = ServerName::try_from(config.broker.clone())
         .map_err(|_| ConnectError::HostName { host: printable(&config.broker) })?;
-    Ok(Some((TlsConnector::from(tls), name)))
+    Ok(Some((tls, name)))
 }
 
-fn handshake_error(error: &std::io::Error, config: &MqttConfig) -> ConnectError {
+pub(crate) fn handshake_error(error: &std::io::Error, config: &MqttConfig) -> ConnectError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let no_protocol = matches!(
         inner,
@@ -128,7 +135,7 @@ fn handshake_error(error: &std::io::Error, config: &MqttConfig) -> ConnectError 
     explain_handshake_io(error, &config.broker).map_or_else(|| tcp_error(config, error), ConnectError::Tls)
 }
 
-fn tcp_error(config: &MqttConfig, error: &std::io::Error) -> ConnectError {
+pub(crate) fn tcp_error(config: &MqttConfig, error: &std::io::Error) -> ConnectError {
     let reason = match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         _ => printable(&error.to_string()),
@@ -194,7 +201,11 @@ fn exchange(config: &MqttConfig) -> Result<Option<Exchange>, ConnectError> {
     }
 }
 
-fn connect_packet(config: &MqttConfig, client_id: &str, exchange: Option<&Exchange>) -> Result<Vec<u8>, ConnectError> {
+pub(crate) fn connect_packet(
+    config: &MqttConfig,
+    client_id: &str,
+    exchange: Option<&Exchange>,
+) -> Result<Vec<u8>, ConnectError> {
     let is_v5 = config.protocol_version == ProtocolVersion::V5;
     let first = exchange.map(Exchange::first);
     let sends_password = first.is_none();
@@ -321,7 +332,7 @@ fn check_proof(connack: &ConnAck<'_>, exchange: Option<&Exchange>, config: &Mqtt
 
 /// TLS 1.3 lets a server refuse a client's certificate only after the client is through with its handshake, so that
 /// refusal arrives here.
-fn before_connack(first: &std::io::Error, second: &std::io::Error, config: &MqttConfig) -> ConnectError {
+pub(crate) fn before_connack(first: &std::io::Error, second: &std::io::Error, config: &MqttConfig) -> ConnectError {
     let from_tls = |error: &std::io::Error| {
         let inner = error.get_ref()?.downcast_ref::<rustls::Error>()?;
         Some(ConnectError::Tls(explain_handshake(inner, &config.broker)))
@@ -329,15 +340,15 @@ fn before_connack(first: &std::io::Error, second: &std::io::Error, config: &Mqtt
     from_tls(second).or_else(|| from_tls(first)).unwrap_or_else(|| closed_early(config))
 }
 
-fn closed_early(config: &MqttConfig) -> ConnectError {
+pub(crate) fn closed_early(config: &MqttConfig) -> ConnectError {
     ConnectError::ClosedEarly { host: printable(&config.broker), encrypted: config.transport.is_encrypted() }
 }
 
-fn not_mqtt(config: &MqttConfig, reason: &str) -> ConnectError {
+pub(crate) fn not_mqtt(config: &MqttConfig, reason: &str) -> ConnectError {
     ConnectError::Protocol { host: printable(&config.broker), reason: reason.to_owned() }
 }
 
-fn accepted(
+pub(crate) fn accepted(
     connack: &ConnAck<'_>,
     config: &MqttConfig,
     client_id: String,

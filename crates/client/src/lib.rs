@@ -22,6 +22,7 @@ pub mod error;
 mod interrupt;
 mod mailbox;
 pub mod message;
+pub mod opening;
 mod protocol;
 mod scram;
 mod session;
@@ -40,5 +41,6 @@ pub use motte_mqtt::{
     ForwardedPropertiesBuf, ProtocolVersion, Qos, ReasonCode, RetainHandling, SubscriptionOptions, TopicError,
 };
 pub use motte_pki::{CertificateFacts, TlsFacts, TlsFileError, TlsVersion, Trouble, printable};
+pub use opening::{Accepted, Opening};
 pub use session::Session;
 pub use url::{BrokerUrl, UrlError};
