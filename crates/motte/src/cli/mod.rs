@@ -2,6 +2,7 @@
 //!
 //! Called by `main`. Each command is a file beside this one with `Args` (what was typed) and `run` (what it does).
 
+mod bench;
 mod cert;
 mod connect;
 mod man;
@@ -12,6 +13,10 @@ mod serve;
 mod store;
 mod subscribe;
 mod target;
+
+pub(crate) use publish::lost_connection;
+pub(crate) use subscribe::check as check_granted;
+pub(crate) use target::refused;
 
 use std::process::ExitCode;
 
@@ -49,6 +54,8 @@ enum Command {
     Subscribe(subscribe::Args),
     /// Make one secure connection to a broker and say what it is made of
     Connect(connect::Args),
+    /// Put load on a broker and say what it costs: messages per second, latency, connections
+    Bench(bench::Args),
     /// Make and show certificates: a private CA, servers, clients
     Cert(cert::Args),
     /// Manage the users of a password file
@@ -82,6 +89,7 @@ fn run(command: Command, ui: &mut Ui) -> Result<u8, Failure> {
         Command::Publish(args) => publish::run(&args, ui),
         Command::Subscribe(args) => subscribe::run(&args, ui),
         Command::Connect(args) => connect::run(&args, ui),
+        Command::Bench(args) => bench::run(&args, ui),
         Command::Cert(args) => cert::run(&args, ui),
         Command::Passwd(args) => passwd::run(&args, ui),
         Command::Store(args) => store::run(&args, ui),

@@ -106,7 +106,7 @@ fn subscriptions(args: &Args) -> Result<Vec<Subscription>, Failure> {
 }
 
 /// Every filter that was refused is named; one is enough to end, because whoever asks for it counts on it.
-fn check(subscriptions: &[Subscription], granted: &[Granted]) -> Result<(), Failure> {
+pub(crate) fn check(subscriptions: &[Subscription], granted: &[Granted]) -> Result<(), Failure> {
     let refused: Vec<(&str, ReasonCode)> = subscriptions
         .iter()
         .zip(granted)

@@ -57,7 +57,8 @@ pub(crate) struct IdentityArgs {
     #[arg(short, long, value_name = "ID")]
     id: Option<String>,
     /// MQTT version: 5, 311 or 31
-    #[arg(short = 'V', long, value_name = "VERSION", default_value = "5", value_parser = protocol_version)]
+    #[arg(short = 'V', long, visible_alias = "protocol", value_name = "VERSION", default_value = "5",
+          value_parser = protocol_version)]
     protocol_version: ProtocolVersion,
     /// Lowest TLS version: tlsv1.2 or tlsv1.3
     #[arg(long, value_name = "VERSION", default_value = "tlsv1.2", value_parser = tls_version)]
@@ -301,11 +302,7 @@ impl TargetArgs {
     /// Connects, with a warning for each thing that weakens it.
     pub(crate) fn connect(&self) -> Result<Connection, Failure> {
         let config = self.config()?;
-        if config.transport.is_exposed() {
-            warning("this connection has no TLS: everybody on the way can read and change everything");
-        } else if self.danger_accept_any_certificate {
-            warning("the broker's certificate is not checked: everybody on the way can read and change everything");
-        }
+        self.warn(&config);
         let connection = connect(&config).map_err(|error| refused(&error))?;
         self.debug(|| {
             let facts = connection.facts();
@@ -314,6 +311,15 @@ impl TargetArgs {
             format!("connected to {} as {} ({tls}{resumed})", config.broker, printable(&facts.client_id))
         });
         Ok(connection)
+    }
+
+    /// Shows a warning for what weakens a connection.
+    pub(crate) fn warn(&self, config: &MqttConfig) {
+        if config.transport.is_exposed() {
+            warning("this connection has no TLS: everybody on the way can read and change everything");
+        } else if self.danger_accept_any_certificate {
+            warning("the broker's certificate is not checked: everybody on the way can read and change everything");
+        }
     }
 
     /// Shows a line on standard error when `-d` was given.
