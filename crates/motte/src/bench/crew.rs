@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use motte_client::error::{EXIT_OVERSIZE, EXIT_USAGE};
 use motte_client::{ConnectError, Granted, Qos, ReasonCode, RetainHandling, Subscription};
 use motte_mqtt::{
-    Decoder, Encoder, Packet, PacketId, ProtocolVersion, Sender, Subscribe, SubscribeFilters, SubscriptionOptions,
+    Decoder, Encoder, Packet, PacketId, ProtocolVersion, Subscribe, SubscribeFilters, SubscriptionOptions,
     UserProperties,
 };
 
@@ -31,9 +31,9 @@ const WIDTH: usize = 100;
 /// How long the answer to SUBSCRIBE may take.
 const SUBACK_WITHIN: Duration = Duration::from_secs(30);
 /// PINGREQ.
-const PING: [u8; 2] = [0xC0, 0];
+pub(crate) const PING: [u8; 2] = [0xC0, 0];
 /// DISCONNECT without a reason, in every version.
-const FAREWELL: [u8; 2] = [0xE0, 0];
+pub(crate) const FAREWELL: [u8; 2] = [0xE0, 0];
 
 /// Who takes part.
 #[derive(Debug)]
@@ -52,6 +52,8 @@ pub(crate) struct Crew {
     own_topics: bool,
     ping_every: Option<Duration>,
     ping_at: Instant,
+    /// Whether a ping was sent behind the last message.
+    is_asked: bool,
 }
 
 impl Crew {
@@ -94,13 +96,14 @@ impl Crew {
             publishers,
             subscribers,
             tally: Tally::new(if load.rate.is_some() || load.window < 256 { 0 } else { 15 }),
-            decoder: Decoder::new(Sender::Server, version, u32::MAX),
+            decoder: dialer.decoder(),
             is_v5: version == ProtocolVersion::V5,
             run: (load.publishers > 0).then_some(run),
             qos: load.qos,
             own_topics: load.own_topics,
             ping_every,
             ping_at: Instant::now() + ping_every.unwrap_or_default(),
+            is_asked: false,
         };
         crew.subscribe(load, version)?;
         Ok(crew)
@@ -182,8 +185,7 @@ impl Crew {
 
     /// Messages sent so far; acknowledged ones at QoS 1 and 2.
     pub(crate) fn published(&self) -> u64 {
-        let count = |one: &Publisher| if self.qos == Qos::AtMostOnce { one.sent } else { one.acknowledged };
-        self.publishers.iter().map(count).sum()
+        if self.qos == Qos::AtMostOnce { self.tally.sent } else { self.tally.acknowledged }
     }
 
     /// How many deliveries all that was sent is worth, or acknowledgements where nobody subscribes; `None` where
@@ -200,24 +202,28 @@ impl Crew {
         Some(self.publishers.iter().enumerate().map(|(number, one)| one.sent * fanout(number)).sum())
     }
 
-    /// Whether all that was sent has arrived, as far as that can be known.
-    pub(crate) fn has_everything(&self) -> bool {
-        let has_arrived = match self.expected() {
-            None => self.net.links.iter().flatten().all(super::link::Link::is_flushed),
-            Some(_) if self.subscribers.is_empty() => true,
-            Some(expected) => self.tally.delivered >= expected,
-        };
-        has_arrived && self.publishers.iter().all(Publisher::is_settled)
-    }
-
-    /// Messages acknowledged so far.
-    pub(crate) fn acknowledged(&self) -> u64 {
-        self.publishers.iter().map(|one| one.acknowledged).sum()
-    }
-
-    /// Whether every message that was to be sent was, and has arrived.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.publishers.iter().all(|one| one.sent >= one.end) && self.has_everything()
+    /// Whether all that was sent has arrived. Where nobody can know, whether the broker has read it: a ping behind it
+    /// is answered.
+    pub(crate) fn has_everything(&mut self) -> Result<bool, Ended> {
+        if !self.publishers.iter().all(Publisher::is_settled) {
+            return Ok(false);
+        }
+        match self.expected() {
+            Some(_) if self.subscribers.is_empty() => Ok(true),
+            Some(expected) => Ok(self.tally.delivered >= expected),
+            None if !self.is_asked => {
+                self.is_asked = true;
+                self.tally.pongs = 0;
+                for publisher in &self.publishers {
+                    if let Some(link) = &mut self.net.links[publisher.slot] {
+                        link.out.extend_from_slice(&PING);
+                        link.flush()?;
+                    }
+                }
+                Ok(self.publishers.is_empty())
+            }
+            None => Ok(self.tally.pongs >= self.publishers.len()),
+        }
     }
 
     /// Whether a publisher may send at this time, or is about to.

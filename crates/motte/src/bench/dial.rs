@@ -56,7 +56,6 @@ struct Attempt {
 
 /// A connection that the broker has accepted.
 #[derive(Debug)]
-#[allow(dead_code, reason = "each load reads what it reports")]
 pub(crate) struct Dialed {
     /// Which of those that were asked for.
     pub(crate) number: usize,
@@ -130,6 +129,11 @@ impl Dialer {
             }
         }
         Ok(())
+    }
+
+    /// What reads the broker's packets.
+    pub(crate) fn decoder(&self) -> Decoder {
+        Decoder::new(Sender::Server, self.opening.config().protocol_version, u32::MAX)
     }
 
     fn begin(&self, net: &mut Net, number: usize, attempts: &mut Vec<Option<Attempt>>) -> Result<(), Failure> {

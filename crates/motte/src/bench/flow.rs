@@ -207,6 +207,7 @@ impl Run<'_> {
                         }
                         (scan::PUBACK | scan::PUBREC | scan::PUBCOMP, peer::Role::Publisher(number)) => {
                             let since = peer::on_ack(&frame, &mut publishers[number], replies)?;
+                            tally.acknowledged += u64::from(since.is_some());
                             if let Some(since) = since.filter(|_| is_ack_latency && tally.is_measuring) {
                                 tally.latencies.record(batch.now_ns.saturating_sub(since));
                             }
@@ -214,7 +215,7 @@ impl Run<'_> {
                         (scan::PUBREL, peer::Role::Subscriber(_)) => {
                             next_of_exchange(scan::PUBCOMP, scan::ack(&frame)?.0, replies);
                         }
-                        (scan::PINGRESP, _) => {}
+                        (scan::PINGRESP, _) => tally.pongs += 1,
                         _ => peer::unexpected(&decoder, &bytes[at..at + frame.len])?,
                     }
                     at += frame.len;
@@ -227,7 +228,9 @@ impl Run<'_> {
         link.flush()?;
         if let (peer::Role::Publisher(number), true) = (role, matches!(self.phase, Phase::WarmUp | Phase::Measured)) {
             let publisher = &mut crew.publishers[number];
-            if publisher.fill(link, self.schedule.now_ns()) > 0 {
+            let count = publisher.fill(link, self.schedule.now_ns());
+            if count > 0 {
+                crew.tally.sent += count;
                 link.flush()?;
             }
             if link.writable && publisher.allowance() > 0 {
@@ -245,7 +248,7 @@ impl Run<'_> {
 
     /// Moves on to the next phase when it is time.
     fn on_time(&mut self, now: Instant, is_stopped: bool) -> Result<(), Failure> {
-        let progress = self.crew.tally.delivered + self.crew.tally.duplicated + self.crew.acknowledged();
+        let progress = self.crew.tally.progress();
         if progress != self.progress {
             (self.progress, self.progress_at) = (progress, now);
         }
@@ -265,14 +268,14 @@ impl Run<'_> {
                     self.progress_at = now;
                 }
             }
-            (Phase::Measured, Length::Count(_)) => {
-                if is_stopped || self.crew.is_complete() || self.is_silent(now) {
+            (Phase::Measured, Length::Count(count)) => {
+                if is_stopped || self.is_complete(count)? || self.is_silent(now) {
                     self.end_measuring(now)?;
                     self.phase = Phase::Draining;
                 }
             }
             (Phase::Draining, _) => {
-                if self.crew.has_everything() || self.is_silent(now) {
+                if self.crew.has_everything().map_err(peer::lost)? || self.is_silent(now) {
                     self.phase = Phase::Done;
                 }
             }
@@ -283,6 +286,11 @@ impl Run<'_> {
             self.progress_at = now;
         }
         Ok(())
+    }
+
+    /// Whether every message that was to be sent was, and has arrived.
+    fn is_complete(&mut self, count: u64) -> Result<bool, Failure> {
+        Ok(self.crew.tally.sent >= count && self.crew.has_everything().map_err(peer::lost)?)
     }
 
     /// Whether nothing has come for so long that nothing will, although something is owed.
@@ -326,11 +334,7 @@ impl Run<'_> {
         let (first, last) = self.first.zip(self.last).ok_or_else(nothing)?;
         let expected = self.crew.expected();
         let tally = self.crew.tally;
-        let got = if self.load.subscribers == 0 {
-            self.crew.publishers.iter().map(|one| one.acknowledged).sum()
-        } else {
-            tally.delivered
-        };
+        let got = if self.load.subscribers == 0 { tally.acknowledged } else { tally.delivered };
         Ok(Outcome {
             seconds: last.at.duration_since(first.at).as_secs_f64(),
             delivered: last.delivered - first.delivered,

@@ -94,11 +94,6 @@ impl Link {
         }
     }
 
-    /// Whether nothing waits to be sent.
-    pub(crate) fn is_flushed(&self) -> bool {
-        self.out.is_empty() && self.tls.as_ref().is_none_or(|tls| !tls.wants_write())
-    }
-
     /// Sends what waits, as far as the socket takes it. Plaintext waits for the end of the handshake.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         while self.writable {
@@ -172,8 +167,8 @@ impl Link {
         let count = self.receive(&mut buffers.wire)?;
         let tls = self.tls.as_mut().expect("asked for on a connection with TLS");
         let mut cipher = &buffers.wire[..count.unwrap_or(0)];
-        let mut end = kept;
-        while !cipher.is_empty() {
+        let (mut end, mut is_closed) = (kept, count == Some(0));
+        while !cipher.is_empty() && !is_closed {
             tls.read_tls(&mut cipher)?;
             if let Err(error) = tls.process_new_packets() {
                 // The alert tells the broker why; if it cannot be sent, the error is the same.
@@ -188,7 +183,11 @@ impl Link {
                     end -= used;
                 }
                 match tls.reader().read(&mut buffers.plain[end..]) {
-                    Ok(0) => return Err(Ended::Closed),
+                    // The broker has closed TLS; what it said before is still to be heard.
+                    Ok(0) => {
+                        is_closed = true;
+                        break;
+                    }
                     Ok(count) => end += count,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => return Err(error.into()),
@@ -197,7 +196,7 @@ impl Link {
         }
         let used = take(&buffers.plain[..end])?;
         self.keep(&buffers.plain[used..end], buffers.plain.len())?;
-        if count == Some(0) { Err(Ended::Closed) } else { Ok(()) }
+        if is_closed { Err(Ended::Closed) } else { Ok(()) }
     }
 
     /// One read; `None` when there is nothing. A read that fills less than its room was the last for now.

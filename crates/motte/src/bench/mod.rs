@@ -16,6 +16,7 @@ mod peer;
 mod publisher;
 mod scan;
 mod socket;
+pub(crate) mod storm;
 mod subscriber;
 mod template;
 mod tickets;

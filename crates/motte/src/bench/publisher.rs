@@ -70,8 +70,6 @@ pub(crate) struct Publisher {
     pub(crate) due: u64,
     /// Messages sent; the sequence of the next.
     pub(crate) sent: u64,
-    /// Messages acknowledged, at QoS 1 and 2.
-    pub(crate) acknowledged: u64,
     /// Messages it is to send in all.
     pub(crate) end: u64,
     window: Option<Window>,
@@ -94,19 +92,7 @@ impl Publisher {
     /// A publisher that has sent nothing; `in_flight_max` is what QoS 1 and 2 may have on their way.
     pub(crate) fn new(slot: Slot, (run, number): (u16, u16), template: Template, in_flight_max: Option<usize>) -> Self {
         let in_flight = in_flight_max.map(|max| InFlight { since_ns: vec![0; max.max(1)], used: 0, next: 0 });
-        Self {
-            slot,
-            number,
-            run,
-            template,
-            in_flight,
-            pace: None,
-            due: 0,
-            sent: 0,
-            acknowledged: 0,
-            end: u64::MAX,
-            window: None,
-        }
+        Self { slot, number, run, template, in_flight, pace: None, due: 0, sent: 0, end: u64::MAX, window: None }
     }
 
     /// Sends at a pace, whatever becomes of it.
@@ -151,9 +137,7 @@ impl Publisher {
 
     /// A message is acknowledged for good; when it was due. `None` when the broker acknowledges what was not sent.
     pub(crate) fn on_acknowledged(&mut self, id: u16) -> Option<u64> {
-        let since = self.in_flight.as_mut()?.give(id)?;
-        self.acknowledged += 1;
-        Some(since)
+        self.in_flight.as_mut()?.give(id)
     }
 
     /// How far apart the marks are that subscribers report; `None` when nobody asks.

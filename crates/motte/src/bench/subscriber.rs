@@ -9,9 +9,15 @@ use super::publisher::{Publisher, next_of_exchange};
 use super::scan::{self, Frame};
 use super::template::Mark;
 
-/// What all subscribers together have got.
+/// What all together have sent and got.
 #[derive(Debug)]
 pub(crate) struct Tally {
+    /// Messages sent.
+    pub(crate) sent: u64,
+    /// Messages acknowledged, at QoS 1 and 2.
+    pub(crate) acknowledged: u64,
+    /// Answers to pings.
+    pub(crate) pongs: usize,
     /// Messages of this run, each counted once for each subscriber.
     pub(crate) delivered: u64,
     /// Messages that came again, or after later ones.
@@ -30,7 +36,24 @@ impl Tally {
     /// Nothing yet.
     pub(crate) fn new(sample_mask: u64) -> Self {
         let latencies = Latencies::new();
-        Self { delivered: 0, duplicated: 0, foreign: 0, latencies, is_measuring: false, sample_mask }
+        Self {
+            sent: 0,
+            acknowledged: 0,
+            pongs: 0,
+            delivered: 0,
+            duplicated: 0,
+            foreign: 0,
+            latencies,
+            is_measuring: false,
+            sample_mask,
+        }
+    }
+}
+
+impl Tally {
+    /// A number that grows with all that comes from the broker.
+    pub(crate) fn progress(&self) -> u64 {
+        self.delivered + self.duplicated + self.foreign + self.acknowledged + self.pongs as u64
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Called by `cli::run`. The engine is in `crate::bench`; here is what is asked and how it is told.
 
+mod connect;
 mod flow;
 mod progress;
 mod report;
@@ -45,6 +46,9 @@ enum What {
     /// Subscribers alone: counts what they get
     #[command(disable_help_flag = true, disable_version_flag = true, after_help = after_help())]
     Subscribe(flow::SubscribeArgs),
+    /// Connections per second, and what an idle one costs
+    #[command(disable_help_flag = true, disable_version_flag = true, after_help = EXIT_CODES)]
+    Connect(connect::ConnectArgs),
 }
 
 /// Shown below the help of each.
@@ -58,5 +62,6 @@ pub(crate) fn run(args: &Args, ui: &mut Ui) -> Result<u8, Failure> {
         What::Flow(args) => args.run(ui),
         What::Publish(args) => args.run(ui),
         What::Subscribe(args) => args.run(ui),
+        What::Connect(args) => args.run(ui),
     }
 }

@@ -205,7 +205,7 @@ impl CommonArgs {
             broker.usage()?;
         }
         let connections = load.publishers + load.subscribers;
-        let mut dialer = setup::dialer(&self.target, connections, false)?;
+        let mut dialer = setup::dialer(&self.target, (connections, connections), false)?;
         let crew = Crew::gather(load, &mut dialer)?;
         self.target.debug(|| format!("{connections} connections are open"));
         let is_stopped = setup::stop_flag();

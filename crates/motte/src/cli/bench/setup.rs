@@ -14,8 +14,12 @@ use crate::cli::refused;
 use crate::cli::target::TargetArgs;
 use crate::ui::{Failure, USAGE};
 
-/// Makes ready for so many connections.
-pub(super) fn dialer(target: &TargetArgs, connections: usize, resume: bool) -> Result<Dialer, Failure> {
+/// Makes ready for so many connections, of which some are open at once.
+pub(super) fn dialer(
+    target: &TargetArgs,
+    (connections, open_at_once): (usize, usize),
+    resume: bool,
+) -> Result<Dialer, Failure> {
     let mut config = target.config()?;
     if matches!(config.transport, Transport::WebSocketTls { .. } | Transport::DangerWebSocket { .. }) {
         let hint = "use mqtts://, or -h and -p";
@@ -26,7 +30,7 @@ pub(super) fn dialer(target: &TargetArgs, connections: usize, resume: bool) -> R
         return Err(Failure::new("`motte bench` does not prove passwords by SCRAM", hint).with_code(USAGE));
     }
     target.warn(&config);
-    limits::allow(connections)?;
+    limits::allow(open_at_once)?;
     // The broker's own limit is what counts.
     config.in_flight_max = u16::MAX;
     let opening = Opening::new(config).map_err(|error| refused(&error))?;
