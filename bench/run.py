@@ -91,6 +91,8 @@ def command_run(args: argparse.Namespace) -> int:
     facts = machine.facts(ROOT)
     facts["brokers"] = {broker.label: broker.version() for broker in brokers}
     facts["generator"] = bench.generator.version()
+    for label in (label for label, version in facts["brokers"].items() if version == "unknown"):
+        print(f"warning: {label} does not tell its version; does it start?", file=sys.stderr)
     refuse_another_build(results.machine, facts)
     append(args.out, Results(machine=facts).machine_line())
     return _measure_all(bench, steps, args)

@@ -21,11 +21,14 @@ class Client:
         self._socket = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._held = b""
-        body = text("MQTT") + bytes([4, 2 if clean else 0, 0, 0]) + text(client_id)
-        self._socket.sendall(packet(0x10, body))
-        answer = self._await(CONNACK)
-        if answer[1]:
-            raise ValueError(f"the broker refused a connection with code {answer[1]}")
+        try:
+            self.send(packet(0x10, text("MQTT") + bytes([4, 2 if clean else 0, 0, 0]) + text(client_id)))
+            answer = self._await(CONNACK)
+            if answer[1]:
+                raise ValueError(f"the broker refused a connection with code {answer[1]}")
+        except BaseException:
+            self._socket.close()
+            raise
 
     def __enter__(self) -> Client:
         return self

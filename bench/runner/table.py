@@ -70,7 +70,7 @@ def cell(results: Results, scenario: Scenario, broker: str, metric: str) -> str:
     text = shown(summary.median * scale)
     if summary.rounds > 1:
         text += f" ({shown(summary.low * scale)}–{shown(summary.high * scale)})"
-    lost = sum(results.values(scenario.name, broker, "lost"))
+    lost = any(any(results.values(scenario.name, broker, name)) for name in ("lost", "duplicated"))
     return text + (" L" if lost and metric != "lost" else "") + (f" F{failed}" if failed else "")
 
 
