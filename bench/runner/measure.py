@@ -94,7 +94,10 @@ def flat(found: Mapping[str, Any], before: str = "") -> Metrics:
 def flow(bench: Bench, scenario: Scenario, command: Command) -> Metrics:
     """Messages from publishers to subscribers."""
     with bench.start(scenario, command) as broker:
-        return bench.load("flow", broker, scenario, scenario.load)
+        metrics = bench.load("flow", broker, scenario, scenario.load)
+    if not metrics.get("delivered"):
+        raise Failed("nothing was delivered in the time that was measured")
+    return metrics
 
 
 def connect(bench: Bench, scenario: Scenario, command: Command) -> Metrics:

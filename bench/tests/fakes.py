@@ -39,7 +39,7 @@ if "--qos" in words and words[words.index("--qos") + 1] == "2":
     print("error: refused", file=sys.stderr); sys.exit(1)
 assert os.path.exists("/proc/" + words[words.index("--broker-pid") + 1])
 print("noise")
-print(json.dumps({"delivered": 1000, "delivered_per_s": 2e6, "lost": 0, "words": words,
+print(json.dumps({"delivered": 0 if "--nothing" in words else 1000, "delivered_per_s": 2e6, "lost": 0, "words": words,
                   "latency_us": {"p50": 12.5}, "broker": {"cpu_us_per_message": 0.25}}))
 """
 

@@ -132,6 +132,13 @@ class Commands(unittest.TestCase):
         one = bench.measure(Scenario("a", "A", "S", "flow", "lost", "tcp"), command, 0)
         self.assertIn("ended at its start with status 7: error: cannot start in DIR/odd", one.failed)
 
+    def test_a_load_of_which_nothing_arrives_is_a_failure(self) -> None:
+        bench = fakes.bench(self.folder)
+        bench.work.mkdir()
+        idle = Scenario("a", "A", "S", "flow", "lost", "tcp", load={"nothing": True})
+        one = bench.measure(idle, parse_command(str(self.folder / "motte.sh"), self.folder), 0)
+        self.assertEqual(one.failed, "nothing was delivered in the time that was measured")
+
     def test_what_is_asked_wrongly_is_answered_with_a_hint(self) -> None:
         for words in (["run"], ["run", "c"], ["run", "a", "--brokers", "nobody"], ["table", "--out", "nowhere.jsonl"],
                       ["run", "a", "--brokers", self.brokers, "--generator", "no-such-program"]):
