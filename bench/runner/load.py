@@ -45,7 +45,7 @@ class Generator:
         except subprocess.TimeoutExpired:
             raise Failed(f"{what}: not done after {job.limit_s:.0f} s{broker.ended()}") from None
         except OSError as error:
-            raise Failed(f"{self.words[0]}: {error.strerror}") from None
+            raise Failed(f"{Path(self.words[0]).name}: {error.strerror}") from None
         if said.returncode not in (0, LOST):
             raise Failed(f"{what}: {reason(said.stderr)}{broker.ended()}")
         return parse_line(said.stdout)
