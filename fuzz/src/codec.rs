@@ -1,6 +1,6 @@
 //! The packet codec against itself and against the few lines of the standard on fixed headers.
 
-use motte_mqtt::{Decoder, Encoder, ProtocolVersion, Sender};
+use motte_mqtt::{Decoder, Encoder, Packet, ProtocolVersion, Sender};
 
 const VERSIONS: [ProtocolVersion; 3] = [ProtocolVersion::V5, ProtocolVersion::V311, ProtocolVersion::V31];
 const SENDERS: [Sender; 2] = [Sender::Client, Sender::Server];
@@ -71,6 +71,9 @@ pub(crate) fn there_and_back(data: &[u8], sender: Sender, version: ProtocolVersi
     let mut again = Vec::new();
     Encoder::new(version, u32::MAX).encode(&packet, &mut again).expect("what was decoded can be encoded");
     assert_eq!(decoder.decode(&again), Ok(Some((packet, again.len()))));
+    if let Packet::Publish(publish) = &packet {
+        assert_eq!(decoder.decode_expecting(data, publish.topic), Ok(Some((packet, len))), "a topic seen before");
+    }
 }
 
 /// A stream is the same packets, and the same end, however it is cut into pieces. The first two bytes choose version,

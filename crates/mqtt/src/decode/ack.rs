@@ -5,7 +5,7 @@
 use crate::decode::property::{self, NONE, Set, Value};
 use crate::decode::reader::Reader;
 use crate::decode::{DecodeError, Sender};
-use crate::packet::{Ack, Auth, Disconnect, ProtocolVersion};
+use crate::packet::{Ack, Auth, Disconnect, Packet, PacketId, ProtocolVersion};
 use crate::property::raw::id;
 use crate::reason::ReasonCode;
 
@@ -22,6 +22,21 @@ fn reason(reader: &mut Reader<'_>, allowed: impl Fn(ReasonCode) -> bool) -> Resu
     ReasonCode::from_u8(code)
         .filter(|reason| allowed(*reason))
         .ok_or(DecodeError::Protocol("reason code that this packet does not have"))
+}
+
+/// An acknowledgement of four bytes at the front of `bytes`, which says success in all versions and may come from
+/// either side; `None` for whatever else is there.
+pub(super) fn plain<'a>(bytes: &[u8]) -> Option<Packet<'a>> {
+    let [first, 2, high, low, ..] = *bytes else { return None };
+    let packet = match first {
+        0x40 => Packet::PubAck,
+        0x50 => Packet::PubRec,
+        0x62 => Packet::PubRel,
+        0x70 => Packet::PubComp,
+        _ => return None,
+    };
+    let id = PacketId::new(u16::from_be_bytes([high, low]))?;
+    Some(packet(Ack::new(id, ReasonCode::Success)))
 }
 
 /// The body of PUBACK, PUBREC, PUBREL or PUBCOMP. In 3.x it is the identifier alone, which the fixed header ensured.

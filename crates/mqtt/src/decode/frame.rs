@@ -91,6 +91,13 @@ pub(super) struct Frame {
 impl Decoder {
     /// The fixed header at the front of `bytes`, or `None` when it is incomplete.
     pub(super) fn frame(&self, bytes: &[u8]) -> Result<Option<Frame>, DecodeError> {
+        // Most packets are a PUBLISH of less than 128 bytes.
+        if let [first @ (0x30..=0x35 | 0x3A..=0x3D), len @ 2..0x80, ..] = *bytes
+            && u32::from(len) + 2 <= self.packet_size_max
+        {
+            let (packet_type, flags) = (PacketType::Publish, first & 0x0F);
+            return Ok(Some(Frame { packet_type, flags, body_start: 2, end: 2 + usize::from(len) }));
+        }
         let Some((first, rest)) = bytes.split_first() else { return Ok(None) };
         let (packet_type, flags) = self.first_byte(*first)?;
         let mut len: u32 = 0;

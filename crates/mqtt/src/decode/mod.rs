@@ -90,6 +90,22 @@ impl Decoder {
     /// # Errors
     /// When the bytes can never become an allowed packet. The connection is lost then (MQTT-4.13.1-1).
     pub fn decode<'a>(&self, bytes: &'a [u8]) -> Result<Option<(Packet<'a>, usize)>, DecodeError> {
+        self.decode_expecting(bytes, "")
+    }
+
+    /// The same for a reader that has seen many packets of the sender: a PUBLISH to `topic`, which was decoded before,
+    /// is not checked for what a topic name may hold once more. Any other packet is decoded as ever.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`].
+    pub fn decode_expecting<'a>(
+        &self,
+        bytes: &'a [u8],
+        topic: &'a str,
+    ) -> Result<Option<(Packet<'a>, usize)>, DecodeError> {
+        if let Some(ack) = ack::plain(bytes).filter(|_| self.packet_size_max >= 4) {
+            return Ok(Some((ack, 4)));
+        }
         let Some(frame) = self.frame(bytes)? else { return Ok(None) };
         let Some(body) = bytes.get(frame.body_start..frame.end) else {
             if frame.packet_type == PacketType::Connect {
@@ -97,7 +113,12 @@ impl Decoder {
             }
             return Ok(None);
         };
-        let packet = self.body(frame, body)?;
+        let packet = match frame.packet_type {
+            PacketType::Publish => {
+                publish::publish(Reader::new(body), frame.flags, (self.version, self.sender), topic)?
+            }
+            _ => self.body(frame, body)?,
+        };
         Ok(Some((packet, frame.end)))
     }
 
@@ -121,7 +142,7 @@ impl Decoder {
         let (version, sender) = (self.version, self.sender);
         let mut reader = Reader::new(body);
         let packet = match frame.packet_type {
-            PacketType::Publish => return publish::publish(reader, frame.flags, version, sender),
+            PacketType::Publish => return publish::publish(reader, frame.flags, (version, sender), ""),
             PacketType::Connect => Packet::Connect(connect::connect(&mut reader)?),
             PacketType::ConnAck => Packet::ConnAck(connack::connack(&mut reader, version)?),
             PacketType::PubAck => Packet::PubAck(ack::ack(&mut reader, version, ReasonCode::is_for_puback)?),

@@ -24,14 +24,14 @@ const PUBLISH: Set = Set::of(&[
 /// A server names every subscription a message matched (MQTT-3.3.4-4).
 const REPEATABLE: Set = Set::of(&[id::SUBSCRIPTION_ID]);
 
-/// The body of a PUBLISH whose flags are checked.
+/// The body of a PUBLISH whose flags are checked; its topic name is, when it is the one that is expected.
 pub(super) fn publish<'a>(
     mut reader: Reader<'a>,
     flags: u8,
-    version: ProtocolVersion,
-    sender: Sender,
+    (version, sender): (ProtocolVersion, Sender),
+    expected: &'a str,
 ) -> Result<Packet<'a>, DecodeError> {
-    let topic = reader.topic()?;
+    let topic = reader.topic_like(expected)?;
     let dup = flags & 0b1000 != 0;
     let delivery = match flags & 0b0110 {
         0 => Delivery::AtMostOnce,

@@ -107,6 +107,16 @@ impl<'a> Reader<'a> {
         if has_wildcard(topic.as_bytes()) { Err(DecodeError::TopicName("it holds a wildcard")) } else { Ok(topic) }
     }
 
+    /// The same, mostly the one that is expected and was checked before.
+    pub(super) fn topic_like(&mut self, expected: &'a str) -> Result<&'a str, DecodeError> {
+        let start = *self;
+        if self.binary()? == expected.as_bytes() {
+            return Ok(expected);
+        }
+        *self = start;
+        self.topic()
+    }
+
     /// A packet identifier, which is never 0 (MQTT-2.2.1-3).
     pub(super) fn packet_id(&mut self) -> Result<PacketId, DecodeError> {
         PacketId::new(self.short()?).ok_or(DecodeError::Protocol("packet identifier 0"))

@@ -4,7 +4,7 @@
 
 use crate::encode::Explain;
 use crate::encode::sink::{Sink, properties};
-use crate::packet::{Ack, Auth, Disconnect, ProtocolVersion};
+use crate::packet::{Ack, Auth, Disconnect, Packet, ProtocolVersion};
 use crate::property::UserProperties;
 use crate::property::raw::id;
 use crate::reason::ReasonCode;
@@ -24,6 +24,16 @@ impl Explain {
             out.user_properties(user);
         }
     }
+}
+
+/// The whole packet, if it is an acknowledgement that says nothing but that all is well: four bytes in each version.
+pub(super) fn plain(packet: &Packet<'_>) -> Option<[u8; 4]> {
+    let (Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack)) = packet else {
+        return None;
+    };
+    let [high, low] = ack.id.value().to_be_bytes();
+    let is_plain = ack.reason == ReasonCode::Success && ack.reason_string.is_none() && ack.user.is_empty();
+    is_plain.then_some([super::first_byte(packet), 2, high, low])
 }
 
 /// The body of an acknowledgement of PUBLISH.

@@ -12,10 +12,12 @@ mod ack;
 mod check;
 mod connack;
 mod connect;
+mod copy;
 mod publish;
 mod sink;
 mod subscribe;
 
+pub use copy::PublishCopy;
 use sink::{Sink, header_len};
 
 /// Why a packet cannot be sent.
@@ -76,6 +78,10 @@ impl Encoder {
         if let Packet::Publish(publish) = packet {
             return self.publish(publish, out);
         }
+        if let Some(plain) = ack::plain(packet).filter(|plain| plain.len() <= self.packet_size_max as usize) {
+            out.extend_from_slice(&plain);
+            return Ok(());
+        }
         check::packet(packet, self.version)?;
         let explain = self.explain(packet)?;
         let len = body_len(packet, self.version, explain);
@@ -90,6 +96,15 @@ impl Encoder {
     /// As [`Encoder::encode`].
     pub fn publish(&self, packet: &Publish<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         check::publish(packet, self.version)?;
+        self.forward(packet, out)
+    }
+
+    /// Appends a PUBLISH whose topic name came out of a decoder, or is empty beside an alias: it is not checked again.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn forward(&self, packet: &Publish<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        debug_assert!(check::publish(packet, self.version).is_ok(), "it was decoded");
         let properties_len = publish::properties_len(packet, self.version);
         self.header(publish::first_byte(packet), publish::body_len(packet, properties_len), out)?;
         publish::body(packet, properties_len, out);

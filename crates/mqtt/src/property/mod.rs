@@ -56,7 +56,7 @@ impl<'a> ForwardedProperties<'a> {
     /// Payload Format Indicator 1: the payload is said to be UTF-8.
     #[must_use]
     pub fn payload_is_utf8(&self) -> bool {
-        find(self.block, id::PAYLOAD_FORMAT) == Some(&[1])
+        !self.block.is_empty() && find(self.block, id::PAYLOAD_FORMAT) == Some(&[1])
     }
 
     /// Content Type.
@@ -86,7 +86,7 @@ impl<'a> ForwardedProperties<'a> {
     /// Length in bytes of these properties alone when encoded.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
-        self.parts().map(<[u8]>::len).sum()
+        if self.block.is_empty() { 0 } else { self.parts().map(<[u8]>::len).sum() }
     }
 
     /// Appends these properties alone, encoded, to `out`.
@@ -112,11 +112,14 @@ impl<'a> ForwardedProperties<'a> {
 
 impl PartialEq for ForwardedProperties<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.payload_is_utf8() == other.payload_is_utf8()
-            && self.content_type() == other.content_type()
-            && self.response_topic() == other.response_topic()
-            && self.correlation_data() == other.correlation_data()
-            && self.user() == other.user()
+        let says_the_same = || {
+            self.payload_is_utf8() == other.payload_is_utf8()
+                && self.content_type() == other.content_type()
+                && self.response_topic() == other.response_topic()
+                && self.correlation_data() == other.correlation_data()
+                && self.user() == other.user()
+        };
+        self.block == other.block || says_the_same()
     }
 }
 impl Eq for ForwardedProperties<'_> {}
@@ -217,7 +220,10 @@ impl<'a> SubscriptionIds<'a> {
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        match self.0 {
+            Ids::Slice(slice) => slice.is_empty(),
+            Ids::Wire(block) => block.is_empty() || self.iter().next().is_none(),
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! K02 and K03 of the catalogue of faults, as properties over arbitrary packets.
 
-use motte_mqtt::{DecodeError, Decoder, Encoder, Packet, ProtocolVersion, Sender};
+use motte_mqtt::{
+    DecodeError, Decoder, Delivery, Encoder, Packet, PacketId, ProtocolVersion, Publish, PublishCopy, Sender,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -24,6 +26,25 @@ fn check_accepted(bytes: &[u8], sender: Sender, version: ProtocolVersion) -> Res
     prop_assert!(!text.is_empty());
     let again = encoded(&packet, version);
     prop_assert_eq!(decoder.decode(&again), Ok(Some((packet, again.len()))));
+    let expected = if let Packet::Publish(publish) = &packet { publish.topic } else { "a/topic" };
+    prop_assert_eq!(decoder.decode_expecting(bytes, expected), Ok(Some((packet, len))));
+    Ok(())
+}
+
+/// A copy has the bytes the packet has when it is encoded for each receiver, and is refused where it is.
+fn check_copy(packet: &Publish<'_>, version: ProtocolVersion, limit: u32) -> Result<(), TestCaseError> {
+    let (mut copy, other) = (PublishCopy::default(), PacketId::new(0xA5A5).unwrap());
+    copy.encode(packet, version).unwrap();
+    let delivery = match packet.delivery {
+        Delivery::AtMostOnce => Delivery::AtMostOnce,
+        Delivery::AtLeastOnce { dup, .. } => Delivery::AtLeastOnce { id: other, dup },
+        Delivery::ExactlyOnce { dup, .. } => Delivery::ExactlyOnce { id: other, dup },
+    };
+    let encoder = Encoder::new(version, limit);
+    let (mut one, mut each) = (vec![7], vec![7]);
+    let copied = encoder.copy(&copy, delivery.id(), &mut one).is_ok();
+    prop_assert_eq!(copied, encoder.publish(&Publish { delivery, ..*packet }, &mut each).is_ok());
+    prop_assert_eq!(one, each);
     Ok(())
 }
 
@@ -80,6 +101,14 @@ proptest! {
                 Err(_) => prop_assert_eq!(&out, &[1, 2, 3]),
             }
             Ok(())
+        })?;
+    }
+
+    #[test]
+    fn a_copy_is_what_each_receiver_would_be_sent(parts in parts(), limit in 2..400_u32) {
+        parts.with(|packet, _| match &packet {
+            Packet::Publish(publish) => check_copy(publish, parts.version, limit),
+            _ => Ok(()),
         })?;
     }
 
