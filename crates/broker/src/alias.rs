@@ -68,6 +68,11 @@ impl OutboundAliases {
         Self { topics: BTreeMap::new(), max }
     }
 
+    /// Whether the client takes any.
+    pub(crate) fn are_used(&self) -> bool {
+        self.max > 0
+    }
+
     /// How to name `topic` now.
     pub(crate) fn name(&self, topic: &str) -> Naming {
         if self.max == 0 || topic.len() < TOPIC_BYTES_MIN {

@@ -7,6 +7,7 @@ mod ack;
 mod auth;
 mod connect;
 mod disconnect;
+mod forward;
 mod group;
 mod handover;
 mod publish;
@@ -18,13 +19,15 @@ use std::sync::Arc;
 
 use motte_audit::CloseCause;
 use motte_mqtt::{DecodeError, Packet, ProtocolVersion, ReasonCode};
+use slab::Slab;
 
 use crate::effects::Effects;
 use crate::journal::{Journal, Position};
-use crate::link::{Answer, PendingAck};
+use crate::link::{Answer, Link, PendingAck};
 use crate::message::Message;
 use crate::restore::FetchedMessage;
 use crate::routes::{SessionKey, Target};
+use crate::session::Session;
 use crate::session::queue::Owed;
 use crate::shard::{LinkId, Millis, Shard};
 use crate::timer::TimerKind;
@@ -99,14 +102,29 @@ impl From<Stop> for Ending {
     }
 }
 
+/// The state of a link, if it still is the one of the session in this slot.
+fn link_at(sessions: &mut Slab<Session>, slot: usize, link: LinkId) -> Option<&mut Link> {
+    sessions.get_mut(slot)?.link.as_mut().filter(|state| state.id == link)
+}
+
+/// Whether the answer to a packet is never much longer than itself. The outbox need not be looked at after each of
+/// those, only after all that came in one turn.
+fn is_answered_briefly(packet: &Packet<'_>) -> bool {
+    use Packet::{PubAck, PubComp, PubRec, PubRel, Publish};
+    matches!(packet, Publish(_) | PubAck(_) | PubRec(_) | PubRel(_) | PubComp(_))
+}
+
 impl<J: Journal> Shard<J> {
     /// Reads packets until there is no whole one left or the link has ended.
     pub(crate) fn on_packets(&mut self, link: LinkId, bytes: &[u8], now: Millis, fx: &mut impl Effects) -> usize {
         let Some(&slot) = self.links.get(&link) else { return bytes.len() };
         let mut taken = 0;
-        while self.links.contains_key(&link) {
-            let Some(state) = &mut self.sessions[slot].link else { return bytes.len() };
-            let stop = match state.decoder.decode(&bytes[taken..]) {
+        loop {
+            // A packet may end the link, and one of this client in another session's place the session.
+            let Some(state) = link_at(&mut self.sessions, slot, link) else { return bytes.len() };
+            let expected = state.cache.last_topic();
+            let topic = expected.as_ref().map_or("", |cached| &cached.topic);
+            let stop = match state.decoder.decode_expecting(&bytes[taken..], topic) {
                 Ok(None) => break,
                 Ok(Some((packet, len))) => {
                     state.heard = now;
@@ -117,7 +135,9 @@ impl<J: Journal> Shard<J> {
                         let detail = "publishes come faster than the server takes them";
                         Some(Stop::limit(ReasonCode::MessageRateTooHigh, detail))
                     } else {
-                        self.on_packet(slot, packet, now, fx).and_then(|()| self.check_outbox(slot, fx)).err()
+                        let is_brief = is_answered_briefly(&packet);
+                        let done = self.on_packet(slot, packet, now, fx);
+                        done.and_then(|()| if is_brief { Ok(()) } else { self.check_outbox(slot, fx) }).err()
                     }
                 }
                 Err(error) => Some(Stop::from(error)),
@@ -126,7 +146,11 @@ impl<J: Journal> Shard<J> {
                 self.end_link(slot, stop.into(), now, fx);
             }
         }
-        if !self.links.contains_key(&link) {
+        if link_at(&mut self.sessions, slot, link).is_none() {
+            return bytes.len();
+        }
+        if let Err(stop) = self.check_outbox(slot, fx) {
+            self.end_link(slot, stop.into(), now, fx);
             return bytes.len();
         }
         self.pause(slot, fx);
@@ -263,6 +287,7 @@ impl<J: Journal> Shard<J> {
         now: Millis,
         fx: &mut impl Effects,
     ) {
+        self.core.copies.begin(message.payload(), targets.len());
         for target in targets {
             let owed = Owed::new(message, target, Some(epoch));
             if owed.share.is_some() {
@@ -273,11 +298,15 @@ impl<J: Journal> Shard<J> {
                 self.settle_owed(&owed, &target.facts);
             }
         }
+        self.core.copies.end();
     }
 
     /// Sends what may go to a session now.
     pub(crate) fn pump(&mut self, slot: usize, now: Millis, fx: &mut impl Effects) {
         let session = &mut self.sessions[slot];
+        if session.is_at_rest() {
+            return;
+        }
         let wants_more = session.pump(&mut self.core.turn(&mut self.journal, now), fx);
         let at = wants_more.then_some(now);
         self.core.timers.set(&mut session.armed, session.key, TimerKind::Replay, at);

@@ -27,6 +27,7 @@ mod session;
 pub mod shard;
 pub mod shared;
 mod short;
+mod spare;
 pub mod sys;
 mod timer;
 mod words;

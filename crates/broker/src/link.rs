@@ -200,17 +200,17 @@ impl Link {
         match self.names.name(topic) {
             Naming::Alias(alias) => {
                 let short = Publish { topic: "", topic_alias: Some(alias), ..*packet };
-                self.encoder.publish(&short, out).is_ok()
+                self.encoder.forward(&short, out).is_ok()
             }
             Naming::Both(alias) => {
-                if self.encoder.publish(&Publish { topic_alias: Some(alias), ..*packet }, out).is_ok() {
+                if self.encoder.forward(&Publish { topic_alias: Some(alias), ..*packet }, out).is_ok() {
                     self.names.told(topic, alias);
                     return true;
                 }
                 // Three bytes less may be what the client still takes.
-                self.encoder.publish(packet, out).is_ok()
+                self.encoder.forward(packet, out).is_ok()
             }
-            Naming::Topic => self.encoder.publish(packet, out).is_ok(),
+            Naming::Topic => self.encoder.forward(packet, out).is_ok(),
         }
     }
 

@@ -25,7 +25,7 @@ pub struct Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Publisher {
     /// A client.
-    Client(Subject),
+    Client(Arc<Subject>),
     /// The broker, for the `$SYS` tree.
     Broker,
 }
@@ -151,7 +151,8 @@ impl Message {
 
     /// Whether its publisher was removed after it was accepted.
     pub(crate) fn is_withdrawn(&self, removals: &Removals) -> bool {
-        let Publisher::Client(Subject { identity: Identity::User(name), .. }) = &self.publisher else { return false };
+        let Publisher::Client(subject) = &self.publisher else { return false };
+        let Identity::User(name) = &subject.identity else { return false };
         removals.get(name).is_some_and(|&at| self.accepted <= at)
     }
 

@@ -182,7 +182,7 @@ impl Message {
     #[must_use]
     pub fn restored(stored: StoredMessage) -> Self {
         let StoredMessage { topic, payload, qos, retain, publisher, properties, accepted, expires, origin } = stored;
-        let publisher = crate::message::Publisher::Client(publisher);
+        let publisher = crate::message::Publisher::Client(std::sync::Arc::new(publisher));
         Self { topic, payload, qos, retain, publisher, properties, accepted, expires, origin: Some(origin) }
     }
 }

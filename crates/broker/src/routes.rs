@@ -52,7 +52,7 @@ pub(crate) struct SessionRef {
 /// What other shards may know of a session while it lives.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    pub(crate) subject: Subject,
+    pub(crate) subject: Arc<Subject>,
     /// What stands before all its topics.
     pub(crate) mount_point: MountPoint,
     /// What it can take: shared subscriptions choose by it.
@@ -163,6 +163,8 @@ impl Route {
 pub(crate) struct Generations {
     wild: u64,
     literal: u64,
+    /// The literal stripe, so that nobody has to hash the topic again to ask whether they still stand.
+    stripe: usize,
 }
 
 #[derive(Debug, Default)]
@@ -211,8 +213,7 @@ impl Routes {
     }
 
     fn stripe(&self, first_level: &str) -> &Stripe {
-        let at = crate::shard::fnv1a(first_level.as_bytes()) % LITERAL_STRIPES as u64;
-        &self.literal[usize::try_from(at).expect("less than the number of stripes")]
+        &self.literal[stripe_of(first_level)]
     }
 
     /// The readiest member of a group as it is now; `None` when nobody is left or all are full by `rate`.
@@ -247,9 +248,19 @@ impl Routes {
 
     /// The generations that decide about `topic`.
     pub(crate) fn generations(&self, topic: &str) -> Generations {
+        self.generations_of(stripe_of(first_level(topic)))
+    }
+
+    /// Whether no subscription came or went since that matters to what was looked up at these generations.
+    pub(crate) fn stand(&self, generations: Generations) -> bool {
+        self.generations_of(generations.stripe) == generations
+    }
+
+    fn generations_of(&self, stripe: usize) -> Generations {
         Generations {
             wild: self.wild.generation.load(Ordering::Acquire),
-            literal: self.stripe(first_level(topic)).generation.load(Ordering::Acquire),
+            literal: self.literal[stripe].generation.load(Ordering::Acquire),
+            stripe,
         }
     }
 
@@ -330,6 +341,12 @@ fn in_one_piece(targets: SmallVec<[Target; 1]>) -> Arc<[Target]> {
         Ok(one) => Arc::new(one),
         Err(many) => many.into_vec().into(),
     }
+}
+
+/// The literal stripe of a first level.
+fn stripe_of(first_level: &str) -> usize {
+    let at = crate::shard::fnv1a(first_level.as_bytes()) % LITERAL_STRIPES as u64;
+    usize::try_from(at).expect("less than the number of stripes")
 }
 
 /// The first level of a topic name or filter.

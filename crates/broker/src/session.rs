@@ -3,6 +3,7 @@
 //! Held by the shard its client id lives on, driven by `handle`. Bound to its owner for life (K25). Never touches
 //! another session.
 
+pub(crate) mod copies;
 pub(crate) mod deliver;
 pub(crate) mod flight;
 pub(crate) mod handover;
@@ -94,7 +95,7 @@ impl Session {
         let (room, durable, full) = (Room::default(), AtomicBool::new(false), AtomicBool::new(false));
         Self {
             key,
-            facts: Arc::new(Facts { subject: owner, mount_point, room, durable, full }),
+            facts: Arc::new(Facts { subject: Arc::new(owner), mount_point, room, durable, full }),
             expiry_s: 0,
             link: None,
             subscriptions: BTreeMap::new(),

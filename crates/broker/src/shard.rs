@@ -23,9 +23,11 @@ use crate::recorder::Recorder;
 use crate::restore::{Fetched, RestoredSession};
 use crate::routes::{SessionKey, SessionRef};
 use crate::session::Session;
+use crate::session::copies::Copies;
 use crate::session::deliver::Turn;
 use crate::session::handover::Estate;
 use crate::shared::{Removals, Shared};
+use crate::spare::Spare;
 use crate::sys::{Board, NodeFigures};
 use crate::timer::Timers;
 
@@ -105,6 +107,8 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     pub(crate) timers: Timers,
     pub(crate) next_serial: u64,
+    pub(crate) copies: Copies,
+    pub(crate) spare: Spare,
     /// When expired retained messages were looked for last.
     pub(crate) retained_swept: Option<Millis>,
 }
@@ -123,6 +127,8 @@ impl Core {
             fullness: &self.shared.fullness,
             timers: &mut self.timers,
             counters: &mut self.counters,
+            copies: &mut self.copies,
+            spare: &mut self.spare,
             journal,
         }
     }
@@ -146,6 +152,8 @@ impl<J: Journal> Shard<J> {
             counters: Counters::default(),
             timers: Timers::default(),
             next_serial: 0,
+            copies: Copies::default(),
+            spare: Spare::default(),
             retained_swept: None,
         };
         Self {

@@ -4,6 +4,7 @@
 //! only while route generations and policy epoch stand.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use motte_audit::{Denial, EventKind};
@@ -47,34 +48,36 @@ impl<J: Journal> Shard<J> {
             let position = self.journal.last();
             return self.answer(slot, Answer::PubRec(id, ReasonCode::Success), position, fx);
         }
-        let Some(route) = cached.route else {
+        let Some(route) = &cached.route else {
             return self.deny(slot, publish.delivery, &cached.topic, fx);
         };
         if !says_its_format(publish.properties, publish.payload) {
             return self.refuse_payload(slot, publish.delivery, fx);
         }
+        if publish.delivery == Delivery::AtMostOnce && !publish.retain && route.groups.is_empty() {
+            self.forward(slot, publish, (&cached.topic, route), now, fx);
+            return Ok(());
+        }
         let has_answer = publish.delivery != Delivery::AtMostOnce;
-        if has_answer && (route.is_full(&self.core.shared.fullness) || self.lacks_room(slot, publish, &route)) {
+        if has_answer && (route.is_full(&self.core.shared.fullness) || self.lacks_room(slot, publish, route)) {
             return self.refuse_full(slot, publish.delivery, fx);
         }
-        let mut message = Message {
-            topic: cached.topic,
-            payload: publish.payload.into(),
-            qos: publish.delivery.qos(),
-            retain: publish.retain,
-            publisher: Publisher::Client(self.sessions[slot].facts.subject.clone()),
-            properties: publish.properties.to_owned(),
-            accepted: now,
-            expires: publish.message_expiry_s.map(|s| now.plus_s(s)),
-            origin: None,
-        };
-        let is_told = self.version(slot) == ProtocolVersion::V5 && publish.delivery.id().is_some();
-        if !self.fits_retained(&mut message, now, fx) && is_told {
-            return self.answer_publish(slot, publish.delivery, (ReasonCode::QuotaExceeded, None), fx);
+        let mut message = self.message(slot, publish, &cached.topic, now);
+        if publish.retain {
+            let is_told = self.version(slot) == ProtocolVersion::V5 && publish.delivery.id().is_some();
+            if !self.fits_retained(alone(&mut message), now, fx) && is_told {
+                return self.answer_publish(slot, publish.delivery, (ReasonCode::QuotaExceeded, None), fx);
+            }
         }
         let reason = if route.is_empty() { ReasonCode::NoMatchingSubscribers } else { ReasonCode::Success };
-        let position = self.publish(message, (&route, cached.generations), now, fx);
+        let position = self.publish(message, (route, cached.generations), now, fx);
         self.answer_publish(slot, publish.delivery, (reason, position), fx)
+    }
+
+    pub(super) fn count_withheld(&mut self, route: &Route) {
+        self.core.counters.routed += route.withheld;
+        self.core.counters.withheld += route.withheld;
+        self.core.counters.denied += route.withheld;
     }
 
     /// Our Receive Maximum: PUBLISH of QoS 1 and 2 without their acknowledgement, QoS 2 until PUBREL (MQTT-3.3.4-7).
@@ -93,7 +96,7 @@ impl<J: Journal> Shard<J> {
     }
 
     /// Resolves the alias and finds verdict and targets of the topic.
-    fn look_up(&mut self, slot: usize, publish: &Publish<'_>) -> Result<Cached, Stop> {
+    fn look_up(&mut self, slot: usize, publish: &Publish<'_>) -> Result<Rc<Cached>, Stop> {
         let session = &mut self.sessions[slot];
         let subject = &session.facts.subject;
         let Some(link) = &mut session.link else { return Err(Stop::protocol(ReasonCode::ProtocolError, "no link")) };
@@ -113,10 +116,11 @@ impl<J: Journal> Shard<J> {
             None => mount_point.mounted(publish.topic),
         };
         let text = &*full;
-        let generations = self.core.shared.routes.generations(text);
-        let cached = match link.cache.find(text, self.core.epoch, generations) {
-            Some(cached) => cached.clone(),
+        let routes = &self.core.shared.routes;
+        let cached = match link.cache.find(text, self.core.epoch, routes) {
+            Some(cached) => cached,
             None => {
+                let generations = routes.generations(text);
                 let limits = &self.core.limits;
                 if !limits.takes_topic(text) || TopicName::parse(text, limits.topic_levels_max).is_err() {
                     let detail = "topic name empty, or of too many levels or bytes";
@@ -126,11 +130,11 @@ impl<J: Journal> Shard<J> {
                 let is_allowed = mount_point.seen(text).is_some() && policy.allows(subject, Action::Publish, text);
                 let route = is_allowed.then(|| {
                     let may_receive = |who: &Facts| who.may_receive(policy, text);
-                    Arc::new(self.core.shared.routes.resolve(text, Some(&subject.client_id), may_receive))
+                    routes.resolve(text, Some(&subject.client_id), may_receive)
                 });
                 let topic = topic.clone().unwrap_or_else(|| text.into());
-                let cached = Cached { topic, epoch: self.core.epoch, generations, route };
-                link.cache.put(cached.clone());
+                let cached = Rc::new(Cached { topic, epoch: self.core.epoch, generations, route });
+                link.cache.put(Rc::clone(&cached));
                 cached
             }
         };
@@ -244,23 +248,29 @@ impl<J: Journal> Shard<J> {
     /// position is that of its record; the route was looked up at the generations beside it.
     pub(super) fn publish(
         &mut self,
-        mut message: Message,
+        mut message: Arc<Message>,
         (route, generations): (&Route, Generations),
         now: Millis,
         fx: &mut impl Effects,
     ) -> Option<Position> {
+        if route.groups.is_empty() && !message.retain {
+            let position = self.record_publish(alone(&mut message), route, &[]);
+            self.count_withheld(route);
+            for (shard, targets) in &route.direct {
+                self.send_to(*shard, &message, targets, now, fx);
+            }
+            self.core.spare.give_back(message);
+            return position;
+        }
         let chosen: Chosen = route.groups.iter().map(|group| group.choose(&message).clone()).collect();
         let apart = kept_apart(&message, route, &chosen);
-        let position = self.record_publish(&mut message, route, &chosen[..apart]);
+        let position = self.record_publish(alone(&mut message), route, &chosen[..apart]);
         let is_kept = self.journal.state() == JournalState::Ready;
-        let message = Arc::new(message);
         let position = if message.retain { self.retain(&message).or(position) } else { position };
         let before = route;
         let latest = self.route_since(&message, generations);
         let route = latest.as_ref().unwrap_or(route);
-        self.core.counters.routed += route.withheld;
-        self.core.counters.withheld += route.withheld;
-        self.core.counters.denied += route.withheld;
+        self.count_withheld(route);
         let split = latest.as_ref().map(|latest| since(before, latest));
         let (known, late) = split.as_ref().map_or((&route.direct[..], &[][..]), |(known, late)| (known, late));
         for (shard, targets) in known.iter().chain(&chosen[..apart]) {
@@ -273,6 +283,7 @@ impl<J: Journal> Shard<J> {
             position = own.as_ref().and_then(|own| own.origin).map(|origin| origin.position).or(position);
             self.send_to(*shard, own.as_ref().unwrap_or(&message), targets, now, fx);
         }
+        self.core.spare.give_back(message);
         position
     }
 
@@ -330,7 +341,7 @@ impl<J: Journal> Shard<J> {
         Some(position)
     }
 
-    fn send_to(
+    pub(super) fn send_to(
         &mut self,
         shard: ShardId,
         message: &Arc<Message>,
@@ -351,11 +362,11 @@ impl<J: Journal> Shard<J> {
     pub(crate) fn publish_will(&mut self, slot: usize, now: Millis, fx: &mut impl Effects) {
         let session = &mut self.sessions[slot];
         let Some(will) = session.will.take() else { return };
-        let owner = session.facts.subject.clone();
+        let owner = Arc::clone(&session.facts.subject);
         if session.is_recorded {
             self.journal.append(&Record::WillCleared { client_id: &owner.client_id.0 });
         }
-        let mut message = will.into_message(owner.clone(), now);
+        let mut message = will.into_message(Arc::clone(&owner), now);
         let topic = Arc::clone(&message.topic);
         let policy = Arc::clone(&self.core.policy);
         if !policy.allows(&owner, Action::Publish, &topic) {
@@ -368,8 +379,13 @@ impl<J: Journal> Shard<J> {
         let generations = self.core.shared.routes.generations(&topic);
         let route = self.core.shared.routes.resolve(&topic, Some(&owner.client_id), may_receive);
         self.fits_retained(&mut message, now, fx);
-        self.publish(message, (&route, generations), now, fx);
+        self.publish(Arc::new(message), (&route, generations), now, fx);
     }
+}
+
+/// A message that nobody else holds yet.
+fn alone(message: &mut Arc<Message>) -> &mut Message {
+    Arc::get_mut(message).expect("it was made for this call and given to nobody yet")
 }
 
 /// The targets of a route that an earlier one had as well, and each of the others.

@@ -59,6 +59,6 @@ impl<J: Journal> Shard<J> {
             expires: None,
             origin: None,
         };
-        self.publish(message, (&route, generations), now, fx);
+        self.publish(Arc::new(message), (&route, generations), now, fx);
     }
 }

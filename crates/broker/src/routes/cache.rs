@@ -3,9 +3,10 @@
 //! Called by `handle/publish`. Valid only while route generations and policy epoch stand; bounded, so that a publisher
 //! of many topics replaces its own entries and nobody else's.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Generations, Route};
+use super::{Generations, Route, Routes};
 use crate::shard::fnv1a;
 
 /// Topics remembered per publisher.
@@ -14,32 +15,48 @@ const ENTRIES: usize = 64;
 const TARGETS_MAX: usize = 16_384;
 
 /// What is known about one topic.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Cached {
     pub(crate) topic: Arc<str>,
     pub(crate) epoch: u64,
     pub(crate) generations: Generations,
     /// `None`: the publisher may not publish to the topic.
-    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) route: Option<Route>,
 }
 
 /// A direct-mapped table.
 #[derive(Debug, Default)]
 pub(crate) struct RouteCache {
-    entries: Vec<Option<Cached>>,
+    entries: Vec<Option<Rc<Cached>>>,
+    /// Where the topic asked for last stands: the next one is mostly the same.
+    last: usize,
     targets: usize,
 }
 
 impl RouteCache {
     /// What is known about `topic`, if it still holds.
-    pub(crate) fn find(&self, topic: &str, epoch: u64, generations: Generations) -> Option<&Cached> {
-        let entry = self.entries.get(place(topic))?.as_ref()?;
-        let holds = entry.epoch == epoch && entry.generations == generations && *entry.topic == *topic;
-        holds.then_some(entry)
+    pub(crate) fn find(&mut self, topic: &str, epoch: u64, routes: &Routes) -> Option<Rc<Cached>> {
+        let is_it = |entry: &&Rc<Cached>| *entry.topic == *topic;
+        let last = self.entries.get(self.last).and_then(Option::as_ref).filter(is_it);
+        let entry = match last {
+            Some(entry) => entry,
+            None => {
+                let at = place(topic);
+                let entry = self.entries.get(at)?.as_ref().filter(is_it)?;
+                self.last = at;
+                entry
+            }
+        };
+        (entry.epoch == epoch && routes.stand(entry.generations)).then(|| Rc::clone(entry))
+    }
+
+    /// The topic asked for last, for whoever expects it again; empty when there is none.
+    pub(crate) fn last_topic(&self) -> Option<Rc<Cached>> {
+        self.entries.get(self.last).and_then(Option::clone)
     }
 
     /// Remembers.
-    pub(crate) fn put(&mut self, cached: Cached) {
+    pub(crate) fn put(&mut self, cached: Rc<Cached>) {
         if self.entries.is_empty() {
             self.entries.resize_with(ENTRIES, || None);
         }
@@ -49,6 +66,7 @@ impl RouteCache {
             self.targets = 0;
         }
         let at = place(&cached.topic);
+        self.last = at;
         self.targets += size;
         if let Some(old) = self.entries[at].replace(cached) {
             self.targets = self.targets.saturating_sub(self::size(&old));

@@ -5,6 +5,7 @@
 use motte_mqtt::{TopicFilter, TopicName};
 use motte_policy::{ClientId, Identity, UserName};
 use proptest::prelude::*;
+use std::rc::Rc;
 
 use super::*;
 
@@ -37,7 +38,7 @@ fn session(n: usize) -> SessionRef {
 
 fn subscription(n: usize) -> Subscription {
     let facts = Facts {
-        subject: subject(&format!("c{n}")),
+        subject: Arc::new(subject(&format!("c{n}"))),
         mount_point: MountPoint::default(),
         room: Room::default(),
         durable: AtomicBool::new(false),
@@ -113,15 +114,15 @@ fn a_cache_holds_only_while_epoch_and_generations_stand() {
     for n in 0..1_000 {
         let topic: Arc<str> = format!("t/{n}").into();
         let generations = routes.generations(&topic);
-        cache.put(Cached { topic: Arc::clone(&topic), epoch: 1, generations, route: None });
-        assert!(cache.find(&topic, 1, generations).is_some());
-        assert!(cache.find(&topic, 2, generations).is_none());
-        assert!(cache.find("other", 1, generations).is_none());
+        cache.put(Rc::new(Cached { topic: Arc::clone(&topic), epoch: 1, generations, route: None }));
+        assert!(cache.find(&topic, 1, &routes).is_some());
+        assert!(cache.find(&topic, 2, &routes).is_none());
+        assert!(cache.find("other", 1, &routes).is_none());
+        assert!(cache.last_topic().is_some_and(|last| last.topic == topic));
     }
-    let generations = routes.generations("t/999");
+    assert!(cache.find("t/999", 1, &routes).is_some());
     routes.insert(&SubscriptionFilter::parse("#", 9).unwrap(), session(1), subscription(1));
-    assert!(cache.find("t/999", 1, generations).is_some());
-    assert!(cache.find("t/999", 1, routes.generations("t/999")).is_none());
+    assert!(cache.find("t/999", 1, &routes).is_none());
 }
 
 #[test]

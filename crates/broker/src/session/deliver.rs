@@ -3,11 +3,14 @@
 //! Called by `handle`. Asks policy whenever a message changes hands under another policy than it was last judged by
 //! (K20, K21, K22). Never closes a link and never waits.
 
+use std::sync::Arc;
+
 use motte_audit::EventKind;
 use motte_mqtt::{Delivery, PacketId, Publish, Qos, SubscriptionIds};
 use motte_policy::Policy;
 
 use super::Session;
+use super::copies::Copies;
 use super::queue::Owed;
 use super::waiting::is_over;
 use crate::counters::Counters;
@@ -20,7 +23,8 @@ use crate::retained::Retained;
 use crate::routes::{Facts, Fullness, Readiness};
 use crate::shard::{Millis, ShardId};
 use crate::shared::Removals;
-use crate::timer::Timers;
+use crate::spare::Spare;
+use crate::timer::{TimerKind, Timers};
 
 /// What one step of a session is given.
 pub(crate) struct Turn<'a> {
@@ -34,6 +38,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) fullness: &'a Fullness,
     pub(crate) timers: &'a mut Timers,
     pub(crate) counters: &'a mut Counters,
+    pub(crate) copies: &'a mut Copies,
+    pub(crate) spare: &'a mut Spare,
     pub(crate) journal: &'a mut dyn Journal,
 }
 
@@ -95,6 +101,28 @@ impl Session {
             Some(link) => write((link, &self.facts), owed, Delivery::AtMostOnce, turn, fx),
             None => Written::NotNow,
         };
+        self.count_at_most_once(&written, turn, fx);
+    }
+
+    /// Passes a QoS 0 message of the full name `topic` on out of the packet it came in: nobody has to keep it, and it
+    /// was judged for this session just now.
+    pub(crate) fn forward(
+        &mut self,
+        packet: Publish<'_>,
+        topic: &Arc<str>,
+        turn: &mut Turn<'_>,
+        fx: &mut impl Effects,
+    ) {
+        turn.counters.routed += 1;
+        let written = match &mut self.link {
+            Some(link) => write_packet((link, &self.facts), packet, topic, turn, fx),
+            None => Written::NotNow,
+        };
+        self.count_at_most_once(&written, turn, fx);
+        self.tell_room(turn, fx);
+    }
+
+    fn count_at_most_once(&mut self, written: &Written, turn: &mut Turn<'_>, fx: &mut impl Effects) {
         match written {
             Written::Sent | Written::NotForClient => turn.counters.sent += 1,
             Written::NotNow => {
@@ -109,11 +137,20 @@ impl Session {
     /// Sends a QoS 1 or 2 message for the first time; it waits when the transport has no room.
     fn send_first(&mut self, owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
         if self.has_room(turn, fx) {
-            self.begin_flight(owed, turn);
-            self.send_last(turn, fx);
+            self.begin_flight(owed, turn, fx);
         } else {
             self.enqueue(owed, turn, fx);
         }
+    }
+
+    /// Whether there is nothing to send, to read back or to tell anybody: [`Session::pump`] would do nothing.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.shares == 0
+            && self.queue.is_empty()
+            && self.replays.is_empty()
+            && self.next_record().is_none()
+            && self.armed[TimerKind::Replay as usize].is_none()
+            && !self.is_full()
     }
 
     /// Sends whatever may go now: what was unfinished on an earlier connection, what waits, what is being replayed.
@@ -206,27 +243,41 @@ pub(super) fn write(
     turn: &mut Turn<'_>,
     fx: &mut impl Effects,
 ) -> Written {
-    let Some(out) = link.outbox_below(turn.limits.outbox_bytes_max, fx) else { return Written::NotNow };
     let message = &owed.message;
-    // Names out of sight are held back where receivers are judged; one that came this far is not told either.
-    let Some(topic) = facts.mount_point.seen(&message.topic) else { return Written::NotForClient };
     let packet = Publish {
         delivery,
         retain: owed.retain,
-        topic,
+        topic: &message.topic,
         topic_alias: None,
         message_expiry_s: message.remaining_s(turn.now),
         subscription_ids: SubscriptionIds::from_slice(&owed.ids),
         properties: message.properties.as_ref(),
         payload: &message.payload,
     };
+    write_packet((link, facts), packet, &message.topic, turn, fx)
+}
+
+/// Writes a PUBLISH of the full name `topic`, which the packet still has.
+fn write_packet(
+    (link, facts): (&mut Link, &Facts),
+    packet: Publish<'_>,
+    topic: &Arc<str>,
+    turn: &mut Turn<'_>,
+    fx: &mut impl Effects,
+) -> Written {
+    let Some(out) = link.outbox_below(turn.limits.outbox_bytes_max, fx) else { return Written::NotNow };
+    // Names out of sight are held back where receivers are judged; one that came this far is not told either.
+    let Some(seen) = facts.mount_point.seen(topic) else { return Written::NotForClient };
+    let packet = Publish { topic: seen, ..packet };
     let before = out.len();
-    if !link.publish(&packet, &message.topic, out) {
+    let is_like_others = packet.subscription_ids.is_empty() && seen.len() == topic.len() && !link.names.are_used();
+    let copied = if is_like_others { turn.copies.write(link.encoder, &packet, out) } else { None };
+    if !copied.unwrap_or_else(|| link.publish(&packet, topic, out)) {
         return Written::NotForClient;
     }
     let outgoing = &mut turn.counters.outgoing;
     outgoing.count(out[before], out.len() - before);
-    outgoing.payload_bytes += message.payload.len() as u64;
+    outgoing.payload_bytes += packet.payload.len() as u64;
     Written::Sent
 }
 

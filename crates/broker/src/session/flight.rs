@@ -159,6 +159,9 @@ impl Session {
 
     /// Clients acknowledge in order, so the search ends at the front.
     fn in_flight_at(&self, id: PacketId) -> Option<usize> {
+        if self.in_flight.front().is_some_and(|entry| entry.id == id) {
+            return Some(0);
+        }
         if !self.ids_used.contains(id) {
             return None;
         }
@@ -167,13 +170,17 @@ impl Session {
 
     fn forget(&mut self, at: usize, turn: &mut Turn<'_>) {
         self.count_out(at, Fate::Sent, turn);
-        let Some(entry) = self.in_flight.remove(at) else { return };
+        let entry = if at == 0 { self.in_flight.pop_front() } else { self.in_flight.remove(at) };
+        let Some(entry) = entry else { return };
         self.ids_used.remove(entry.id);
         self.sent -= usize::from(at < self.sent);
-        match &entry.stage {
+        match entry.stage {
             Stage::Published(held) => {
                 self.settle(held.origin(), turn);
                 self.in_flight_bytes -= entry.weight_bytes;
+                if let Held::Loaded(owed) = held {
+                    turn.spare.give_back(owed.message);
+                }
             }
             Stage::Released if self.is_durable() => {
                 turn.journal.append(&Record::Completed { client_id: self.client_id(), id: entry.id });
@@ -192,20 +199,38 @@ impl Session {
             let (client_id, id) = (&self.facts.subject.client_id.0, entry.id);
             entry.record = turn.journal.append(&Record::Arrived { client_id, origin: held.origin(), id });
         }
+        if let Held::Loaded(owed) = held {
+            turn.spare.give_back(owed.message);
+        }
     }
 
-    /// A message gets its identifier, and is to be sent behind what is in flight.
-    pub(super) fn begin_flight(&mut self, owed: Owed, turn: &mut Turn<'_>) {
+    /// A message gets its identifier and is sent, or stands behind what is in flight until its record and that are. It
+    /// was judged just now, and there is room for it.
+    pub(super) fn begin_flight(&mut self, owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
         let owed = self.keep_to_send(owed, turn);
         let id = self.free_id();
         let record = self.record_sent(&owed, id, turn);
+        let weight_bytes = owed.message.weight_bytes();
+        let stands_first = self.sent == self.in_flight.len() && record <= turn.journal.durable();
+        let link = self.link.as_mut().filter(|_| stands_first);
+        let is_next = link.is_some();
+        if let Some(link) = link {
+            let dup = Self::may_be_repeated(self.unsure_until, &owed);
+            turn.counters.sent += 1;
+            if !matches!(write((link, &self.facts), &owed, delivery(&owed, id, dup), turn, fx), Written::Sent) {
+                // The client does not take it: it is finished, and its identifier was never used.
+                self.settle(owed.origin(), turn);
+                return;
+            }
+            self.sent += 1;
+        } else {
+            turn.counters.wait(weight_bytes as u64);
+        }
         self.ids_used.insert(id);
         self.last_id = id.value();
-        let weight_bytes = owed.message.weight_bytes();
         self.in_flight_bytes += weight_bytes;
-        turn.counters.wait(weight_bytes as u64);
         let (is_replay, stage) = (owed.is_replay, Stage::Published(Held::Loaded(owed)));
-        self.in_flight.push_back(InFlight { id, stage, weight_bytes, may_have_left: false, record, is_replay });
+        self.in_flight.push_back(InFlight { id, stage, weight_bytes, may_have_left: is_next, record, is_replay });
     }
 
     /// An entry counts as waiting no more, if it did.
@@ -290,13 +315,6 @@ impl Session {
             self.send_next(turn, fx);
         }
         true
-    }
-
-    /// Sends a message that was put in flight just now, if there was room for it and nothing stands before it.
-    pub(super) fn send_last(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) {
-        if self.sent + 1 == self.in_flight.len() && self.is_held_up(turn) {
-            self.send_next(turn, fx);
-        }
     }
 
     fn send_next(&mut self, turn: &mut Turn<'_>, fx: &mut impl Effects) {

@@ -2,14 +2,18 @@
 //!
 //! Called by the session for identifiers received and identifiers in use.
 
-use std::collections::BTreeMap;
-
 use motte_mqtt::PacketId;
 
-/// The set: 256 identifiers a block, blocks only where there are any.
+/// 256 identifiers from the number times 256 on.
+type Block = (u8, [u64; 4]);
+
+/// Blocks that are kept though they are empty: identifiers go round, and the next message needs one again.
+const KEPT_MAX: usize = 2;
+
+/// The set: blocks only where there are any, in order.
 #[derive(Debug, Default)]
 pub(crate) struct IdSet {
-    blocks: BTreeMap<u8, [u64; 4]>,
+    blocks: Vec<Block>,
     len: usize,
 }
 
@@ -19,10 +23,18 @@ fn place(id: PacketId) -> (u8, usize, u64) {
 }
 
 impl IdSet {
+    fn find(&self, block: u8) -> Result<usize, usize> {
+        self.blocks.binary_search_by_key(&block, |(number, _)| *number)
+    }
+
     /// Adds an identifier and tells whether it is new.
     pub(crate) fn insert(&mut self, id: PacketId) -> bool {
         let (block, word, bit) = place(id);
-        let words = self.blocks.entry(block).or_default();
+        let at = self.find(block).unwrap_or_else(|at| {
+            self.blocks.insert(at, (block, [0; 4]));
+            at
+        });
+        let words = &mut self.blocks[at].1;
         let is_new = words[word] & bit == 0;
         words[word] |= bit;
         self.len += usize::from(is_new);
@@ -31,15 +43,15 @@ impl IdSet {
 
     /// Removes an identifier and tells whether it was there.
     pub(crate) fn remove(&mut self, id: PacketId) -> bool {
-        if !self.contains(id) {
+        let (block, word, bit) = place(id);
+        let Ok(at) = self.find(block) else { return false };
+        let words = &mut self.blocks[at].1;
+        if words[word] & bit == 0 {
             return false;
         }
-        let (block, word, bit) = place(id);
-        if let Some(words) = self.blocks.get_mut(&block) {
-            words[word] &= !bit;
-            if *words == [0; 4] {
-                self.blocks.remove(&block);
-            }
+        words[word] &= !bit;
+        if *words == [0; 4] && self.blocks.len() > KEPT_MAX {
+            self.blocks.remove(at);
         }
         self.len -= 1;
         true
@@ -48,7 +60,7 @@ impl IdSet {
     /// Whether an identifier is there.
     pub(crate) fn contains(&self, id: PacketId) -> bool {
         let (block, word, bit) = place(id);
-        self.blocks.get(&block).is_some_and(|words| words[word] & bit != 0)
+        self.len > 0 && self.find(block).is_ok_and(|at| self.blocks[at].1[word] & bit != 0)
     }
 
     /// How many there are.
@@ -63,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_identifiers_fit_and_leave_nothing_behind() {
+    fn all_identifiers_fit_and_leave_next_to_nothing_behind() {
         let mut set = IdSet::default();
         for value in 1..=u16::MAX {
             assert!(set.insert(PacketId::new(value).unwrap()));
@@ -74,6 +86,7 @@ mod tests {
             assert!(set.remove(PacketId::new(value).unwrap()));
         }
         assert!(!set.remove(PacketId::new(7).unwrap()));
-        assert_eq!((set.len(), set.blocks.len()), (0, 0));
+        assert_eq!((set.len(), set.blocks.len()), (0, KEPT_MAX));
+        assert!(!set.contains(PacketId::new(65_535).unwrap()));
     }
 }

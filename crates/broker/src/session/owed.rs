@@ -43,7 +43,8 @@ impl Owed {
             // A session that does not outlive its connection never comes to.
             is_kept: message.origin.is_some() && target.is_owed(message.qos),
             is_replay: false,
-            ids: target.ids.clone(),
+            // To clone an empty one is dearer than to make it.
+            ids: if target.ids.is_empty() { SmallVec::new() } else { target.ids.clone() },
             share: target.share.clone(),
             epoch,
         }

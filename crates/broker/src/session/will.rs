@@ -2,6 +2,8 @@
 //!
 //! Called by `handle` when a connection or a session ends. Publishes nothing: `handle` asks policy first (K15).
 
+use std::sync::Arc;
+
 use motte_policy::Subject;
 
 use crate::journal::WillRecord;
@@ -17,7 +19,7 @@ impl StoredWill {
     }
 
     /// The message, published now by the owner of the session.
-    pub(crate) fn into_message(self, publisher: Subject, now: Millis) -> Message {
+    pub(crate) fn into_message(self, publisher: Arc<Subject>, now: Millis) -> Message {
         Message {
             topic: self.topic.into(),
             payload: self.payload,

@@ -85,7 +85,7 @@ fn aim(target: &motte_broker::journal::DurableTarget<'_>) -> Aim {
 }
 
 fn stored(message: &Message) -> StoredMessage {
-    let Publisher::Client(publisher) = message.publisher().clone() else {
+    let Publisher::Client(publisher) = message.publisher() else {
         unreachable!("what the broker itself publishes is not kept")
     };
     StoredMessage {
@@ -93,7 +93,7 @@ fn stored(message: &Message) -> StoredMessage {
         payload: message.payload().into(),
         qos: message.qos(),
         retain: message.retain(),
-        publisher,
+        publisher: Subject::clone(publisher),
         properties: message.properties().to_owned(),
         accepted: message.accepted(),
         expires: message.expires(),

@@ -131,7 +131,7 @@ pub fn copy(message: &Message, origin: Origin) -> Message {
         payload: message.payload().into(),
         qos: message.qos(),
         retain: message.retain(),
-        publisher: publisher.clone(),
+        publisher: motte_policy::Subject::clone(publisher),
         properties: message.properties().to_owned(),
         accepted: message.accepted(),
         expires: message.expires(),
