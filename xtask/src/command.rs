@@ -3,9 +3,10 @@
 //! Used by every subcommand. Never gives a child our standard input.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Command as StdCommand, Stdio};
+use std::process::{Child, Command as StdCommand, Stdio};
 use std::thread;
 
 use anyhow::{Context, Result, bail};
@@ -77,6 +78,12 @@ impl Command {
         let output = self.inner.output().with_context(|| format!("cannot run `{}`", self.words.join(" ")))?;
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         Ok(Heard { success: output.status.success(), text })
+    }
+
+    /// Starts it and comes back at once; what it says goes to `log`.
+    pub(crate) fn start(mut self, log: File) -> Result<Child> {
+        self.inner.stdout(log.try_clone()?).stderr(log);
+        self.inner.spawn().with_context(|| format!("cannot run `{}`", self.words.join(" ")))
     }
 
     /// Runs it with its words on our terminal and gives them back too.

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks on its terminal")]
 
 mod command;
+mod cost;
 mod deny;
 mod fuzz;
 mod report;
@@ -23,12 +24,14 @@ use crate::workspace::Workspace;
 const HELP: &str = "\
 cargo xtask <what>
 
-  test     everything: setup, fmt, clippy, tidy, deny, tests, doctests, release build; prints a summary (what CI runs)
+  test     everything: setup, fmt, clippy, tidy, deny, tests, doctests, fuzz, release, cost; prints a summary (what CI runs)
   setup    installs what the tests need: Debian packages, foreign clients, cargo-nextest, cargo-deny, cargo-fuzz
   tidy     the rules of the house: arrows between crates, purity, sizes, headers, forbidden texts
   deny     licences, bans and sources of the dependencies, and advisories where their database can be had
   spec     which test proves which statement of MQTT 5.0, 3.1.1 and 3.1, and which have none; `spec --json` for machines
   fuzz     runs the fuzz targets, 60 s each; `fuzz SECONDS [TARGET…]` for longer or for some of them
+  cost     instructions and system calls per message against bench/cost.toml; `cost --json` for machines,
+           `cost --accept WHY` to write the baseline
   help     this text
 ";
 
@@ -37,7 +40,8 @@ fn main() -> ExitCode {
     let what = words.next().unwrap_or_else(|| "help".to_owned());
     let rest: Vec<String> = words.collect();
     let as_json = what == "spec" && rest == ["--json"];
-    if let (Some(extra), false) = (rest.first(), as_json || what == "fuzz") {
+    let purpose = cost::Purpose::parse(&rest).filter(|_| what == "cost");
+    if let (Some(extra), false) = (rest.first(), as_json || purpose.is_some() || what == "fuzz") {
         eprintln!("error: `{extra}` is one word too many\nhint: cargo xtask help");
         return ExitCode::from(2);
     }
@@ -48,6 +52,10 @@ fn main() -> ExitCode {
         "deny" => Workspace::find().and_then(|workspace| deny::run_alone(&workspace)),
         "spec" => Workspace::find().and_then(|workspace| spec::run(&workspace, as_json)),
         "fuzz" => Workspace::find().and_then(|workspace| run_fuzz(&workspace, &rest)),
+        "cost" => Workspace::find().and_then(|workspace| {
+            println!("{}", cost::run(&workspace, &purpose.unwrap_or(cost::Purpose::Judge))?);
+            Ok(())
+        }),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

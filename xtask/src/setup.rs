@@ -12,7 +12,7 @@ use crate::command::Command;
 use crate::workspace::Workspace;
 
 /// Programs the checks call, and the Debian package of each.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 15] = [
     ("c++", "g++"),
     ("cc", "gcc"),
     ("git", "git"),
@@ -23,7 +23,9 @@ const PROGRAMS: [(&str, &str); 13] = [
     ("mkfs.ext4", "e2fsprogs"),
     ("mount", "mount"),
     ("openssl", "openssl"),
+    ("strace", "strace"),
     ("unshare", "util-linux"),
+    ("valgrind", "valgrind"),
     ("node", "nodejs"),
     ("npm", "npm"),
 ];
@@ -199,7 +201,7 @@ fn install_tool(workspace: &Workspace, name: &str, version: &str) -> Result<()> 
 }
 
 /// The first file of this name on the path.
-fn on_path(program: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::command::Heard;
 use crate::report::{Outcome, Report};
 use crate::workspace::Workspace;
-use crate::{deny, fuzz, setup, spec, tidy};
+use crate::{cost, deny, fuzz, setup, spec, tidy};
 
 /// Runs everything. An error when any step failed.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
@@ -53,6 +53,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     });
     report.step("fuzz", || fuzz::run(workspace, fuzz::SECONDS, &[], Some(fuzz::SEED)).map(Outcome::Passed));
     report.step("release", || plain(&["build", "--release", "--locked"], "the binary that users run builds"));
+    report.step("cost", || cost::run(workspace, &cost::Purpose::Judge).map(Outcome::Passed));
     println!("\n{report}\n\n{} passed, {} failed", count.passed, count.failed);
     let failures = report.failures();
     if failures.is_empty() { Ok(()) } else { bail!("failed: {}", failures.join(", ")) }
