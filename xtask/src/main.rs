@@ -24,7 +24,7 @@ use crate::workspace::Workspace;
 const HELP: &str = "\
 cargo xtask <what>
 
-  test     everything: setup, fmt, clippy, tidy, deny, tests, doctests, fuzz, release, cost; prints a summary (what CI runs)
+  test     everything: setup, fmt, clippy, tidy, deny, tests, doctests, fuzz, release build, cost (what CI runs)
   setup    installs what the tests need: Debian packages, foreign clients, cargo-nextest, cargo-deny, cargo-fuzz
   tidy     the rules of the house: arrows between crates, purity, sizes, headers, forbidden texts
   deny     licences, bans and sources of the dependencies, and advisories where their database can be had
