@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use mio::{Poll, Waker};
 use motte_broker::{ShardId, Shared};
 use motte_store::{OpenError, StopError};
 use thiserror::Error;
@@ -290,10 +291,13 @@ impl Drop for Farewell {
 
 fn start_shard(seat: Seat, beginning: Beginning, control: UnboundedSender<Command>) -> io::Result<JoinHandle<()>> {
     let number = usize::from(seat.id.0);
-    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+    let poll = Poll::new()?;
+    seat.mailboxes[number].wake_by(Waker::new(poll.registry(), worker::MAILBOX)?);
     std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || {
         let _farewell = Farewell(number, control);
-        tokio::task::LocalSet::new().block_on(&runtime, worker::run(seat, beginning));
+        if let Err(error) = worker::run(seat, poll, beginning) {
+            tracing::error!(shard = number, %error, "the system tells nothing of sockets any more");
+        }
     })
 }
 

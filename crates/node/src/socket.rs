@@ -1,14 +1,12 @@
 //! A connected socket of either kind, and where it comes from.
 //!
-//! Used by the gate before admission and by the shard after it. Owns no layer and no bytes.
+//! Used by the gate, which has a runtime; a shard takes the socket off it. Owns no layer and no bytes.
 
 use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWriteExt as _, ReadBuf};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connection as a runtime has it.
@@ -20,7 +18,7 @@ pub(crate) enum Socket {
     Unix(UnixStream),
 }
 
-/// A connection between two runtimes.
+/// A connection on its way from the gate's runtime to its shard.
 #[derive(Debug)]
 pub(crate) enum MovedSocket {
     /// TCP.
@@ -54,22 +52,6 @@ impl Socket {
         }
     }
 
-    /// Reads when something is there.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
-            Self::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
-        }
-    }
-
-    /// Whether there is room to write.
-    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(socket) => socket.poll_write_ready(cx),
-            Self::Unix(socket) => socket.poll_write_ready(cx),
-        }
-    }
-
     /// Tells the peer that nothing more will come.
     pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
         match self {
@@ -83,14 +65,6 @@ impl Socket {
         match self {
             Self::Tcp(socket) => socket.into_std().map(MovedSocket::Tcp),
             Self::Unix(socket) => socket.into_std().map(MovedSocket::Unix),
-        }
-    }
-
-    /// Puts it on the runtime of the caller.
-    pub(crate) fn arrive(socket: MovedSocket) -> io::Result<Self> {
-        match socket {
-            MovedSocket::Tcp(socket) => TcpStream::from_std(socket).map(Self::Tcp),
-            MovedSocket::Unix(socket) => UnixStream::from_std(socket).map(Self::Unix),
         }
     }
 

@@ -28,7 +28,7 @@ const RESTRICTED: [(&str, &[&str]); 11] = [
     ("tokio-rustls", &["node", "client"]),
     ("tokio-tungstenite", &["node", "client"]),
     ("hyper", &["node", "console", "client", "cluster"]),
-    ("mio", &["motte", "bench-floor"]),
+    ("mio", &["motte", "node", "bench-floor"]),
     ("rustls", &["pki", "node", "client", "motte", "bench-floor"]),
     ("rcgen", &["pki"]),
     ("x509-parser", &["pki"]),

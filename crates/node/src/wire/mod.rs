@@ -65,6 +65,11 @@ impl Wire {
         self.websocket = Some(Box::new(websocket));
     }
 
+    /// Whether there is no layer.
+    pub(crate) fn is_plaintext(&self) -> bool {
+        self.tls.is_none() && self.websocket.is_none()
+    }
+
     /// The TLS layer.
     pub(crate) fn connection(&self) -> Option<&ServerConnection> {
         self.tls.as_deref()

@@ -1,287 +1,328 @@
-//! The task of one admitted connection: reads within a budget, lets the shard work, writes its outbox.
+//! One admitted connection: reads within a budget, lets the shard work, writes its outbox.
 //!
-//! Started by the worker when a connection moves in; it alone touches the socket. Waits only for its own socket and
-//! outbox, so a client that does not read holds up nobody else.
+//! Moved on by [`super::links::Links`]; it alone touches the socket. Never waits, so a client that does not read holds
+//! up nobody else.
 
-use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use motte_audit::CloseCause;
 use motte_broker::{LinkId, Millis, Shard};
 use motte_mqtt::ReasonCode;
 use motte_store::ShardJournal;
-use tokio::io::ReadBuf;
-use tokio::time::{Instant, Sleep};
 
+use super::goodbye::{Goodbye, after};
+use super::link_socket::LinkSocket;
 use super::outbox::Outlets;
-use super::{READ_BUDGET_BYTES, Worker};
-use crate::settings::LinkLimits;
-use crate::socket::Socket;
+use super::{READ_BUDGET_BYTES, REST_BYTES_MAX, Worker};
+use crate::gate::limits::ConnectionPlace;
 use crate::wire::{Flushed, Wire, WireError};
 
-/// Time for a closed link to take its last bytes.
-const FAREWELL_MAX: Duration = Duration::from_secs(5);
-/// Time a closed socket stays open for reading, so that the last packet is not lost to a reset.
-const LINGER_MAX: Duration = Duration::from_millis(500);
-/// Bytes thrown away while lingering.
-const LINGER_BYTES_MAX: usize = 256 * 1024;
-
-/// What a link's task was woken for.
-enum Wake {
-    /// Its slot was stirred: bytes in the outbox, or closed.
-    Stirred,
-    /// That many bytes were read into the worker's buffer.
-    Read(usize),
-    /// The socket takes bytes again.
-    Writable,
-    /// It took none for too long.
-    Stalled,
-    /// A packet has been coming in for too long.
-    Dripped,
-    /// It failed or ended.
-    Lost,
-}
-
 /// One connection.
+#[derive(Debug)]
 pub(super) struct Link {
-    worker: Rc<RefCell<Worker>>,
-    id: LinkId,
-    socket: Socket,
+    pub(super) id: LinkId,
+    pub(super) socket: LinkSocket,
     wire: Wire,
     /// The beginning of a packet whose end has not come.
     rest: Vec<u8>,
-    /// Runs while the socket takes nothing.
-    stall: Option<Pin<Box<Sleep>>>,
-    /// Runs while there is a rest and the socket is read.
-    drip: Option<Pin<Box<Sleep>>>,
-    /// Runs while the shard wants nothing read.
-    pause: Option<Pin<Box<Sleep>>>,
-    limits: LinkLimits,
+    /// When a socket that takes nothing has done so for too long.
+    stall: Option<Millis>,
+    /// When the rest has been waiting for too long; there while there is a rest and the socket is read.
+    drip: Option<Millis>,
+    /// Until when the shard wants nothing read.
+    pause: Option<Millis>,
+    /// When the links look after it at the latest; kept by them.
+    pub(super) alarm: Option<Millis>,
+    /// Whether it stands in line to be served; kept by the links.
+    pub(super) is_queued: bool,
+    /// There when it ends.
+    goodbye: Option<Box<Goodbye>>,
+    /// Its place among all connections, given back with it.
+    _place: ConnectionPlace,
 }
 
 impl Link {
-    pub(super) fn new(worker: Rc<RefCell<Worker>>, id: LinkId, socket: Socket, mut wire: Wire) -> Self {
+    pub(super) fn new(
+        id: LinkId,
+        socket: LinkSocket,
+        mut wire: Wire,
+        message_bytes_max: usize,
+        place: ConnectionPlace,
+    ) -> Self {
         if let Some(websocket) = wire.websocket_mut() {
-            websocket.allow(worker.borrow().message_bytes_max);
+            websocket.allow(message_bytes_max);
         }
-        let limits = worker.borrow().links;
-        Self { worker, id, socket, wire, rest: Vec::new(), stall: None, drip: None, pause: None, limits }
+        Self {
+            id,
+            socket,
+            wire,
+            rest: Vec::new(),
+            stall: None,
+            drip: None,
+            pause: None,
+            alarm: None,
+            is_queued: false,
+            goodbye: None,
+            _place: place,
+        }
     }
 
-    /// Lives until the connection is over. `early` came behind the CONNECT.
-    pub(super) async fn run(mut self, early: Vec<u8>) {
-        match self.serve(early).await {
-            Ok(()) => self.farewell().await,
+    /// When something is due for it, if nothing happens before.
+    pub(super) fn due(&self) -> Option<Millis> {
+        match &self.goodbye {
+            Some(goodbye) => Some(goodbye.until),
+            None => [self.stall, self.drip, self.pause].into_iter().flatten().min(),
+        }
+    }
+
+    /// Whether it may be read and there may be something to read.
+    pub(super) fn has_more(&mut self, worker: &mut Worker) -> bool {
+        if self.goodbye.is_some() || self.rest.is_empty() && !self.socket.is_readable() {
+            return false;
+        }
+        let is_held = self.is_held(worker);
+        if is_held {
+            // A packet that is not read cannot become whole: its time begins anew.
+            self.drip = None;
+        } else if !self.rest.is_empty() && self.drip.is_none() {
+            self.drip = Some(after(worker.now, worker.links.packet_deadline));
+        }
+        !is_held && self.socket.is_readable()
+    }
+
+    /// Whether it is not read for now. A link with a full outbox is not read from: who sends without reading has to
+    /// wait for itself.
+    fn is_held(&self, worker: &mut Worker) -> bool {
+        let Some(slot) = worker.outlets.slot(self.id) else { return true };
+        let is_full = || slot.outbox.len() + self.wire.unsent_bytes() > worker.outbox_bytes_max;
+        if self.pause.is_some() || self.stall.is_some() && is_full() {
+            return true;
+        }
+        let feeds = slot.feeds;
+        let is_held = worker.outlets.pressure.holds_up(feeds);
+        if is_held && let Some(slot) = worker.outlets.slot(self.id) {
+            slot.held = true;
+        }
+        is_held
+    }
+
+    /// Takes what came behind the CONNECT. Tells whether it is over.
+    pub(super) fn begin(&mut self, early: &[u8], worker: &mut Worker) -> bool {
+        if !early.is_empty() {
+            self.deliver(early, worker);
+        }
+        self.settle(Ok(()), worker)
+    }
+
+    /// Moves it on: reads once, or goes on with its end. Tells whether it is over.
+    pub(super) fn serve(&mut self, worker: &mut Worker) -> bool {
+        if self.goodbye.is_some() {
+            return self.go_on_leaving(worker);
+        }
+        let outcome = if self.stall.is_some() && self.socket.is_writable() {
+            self.stall = None;
+            self.flush(worker)
+        } else {
+            Ok(())
+        };
+        let outcome = outcome.and_then(|()| self.read_once(worker));
+        self.settle(outcome, worker)
+    }
+
+    /// Writes what the shard wrote for it. Tells whether it is over.
+    pub(super) fn tend(&mut self, worker: &mut Worker) -> bool {
+        if self.goodbye.is_some() {
+            return false;
+        }
+        let outcome = if self.stall.is_some() { Ok(()) } else { self.flush(worker) };
+        self.settle(outcome, worker)
+    }
+
+    /// Looks what of its times is over. Tells whether it is over itself.
+    pub(super) fn on_alarm(&mut self, worker: &mut Worker) -> bool {
+        let now = worker.now;
+        let is_due = |at: Option<Millis>| at.is_some_and(|at| at <= now);
+        if let Some(goodbye) = &self.goodbye {
+            return goodbye.until <= now;
+        }
+        self.pause = self.pause.filter(|&until| until > now);
+        if is_due(self.stall) {
+            self.give_up(worker, Shard::on_stalled);
+        } else if is_due(self.drip) && !self.is_held(worker) {
+            self.give_up(worker, Shard::on_dripped);
+        }
+        self.settle(Ok(()), worker)
+    }
+
+    /// Ends it when the shard closed it or its transport is gone. Tells whether it is over.
+    fn settle(&mut self, outcome: Result<(), CloseCause>, worker: &mut Worker) -> bool {
+        let outcome = outcome.and_then(|()| match worker.outlets.slot(self.id) {
+            Some(slot) if slot.closing => Ok(true),
+            _ if self.wire.peer_finished() => Err(CloseCause::ConnectionLost),
+            _ => Ok(false),
+        });
+        match outcome {
+            Ok(false) => false,
+            Ok(true) => self.leave(worker),
             Err(cause) => {
-                self.tell_lost(cause);
+                self.tell_lost(cause, worker);
                 if cause == CloseCause::Protocol || self.wire.peer_finished() {
                     // An alert or a close frame tells the peer what it did wrong, or that its own was seen.
-                    self.farewell().await;
-                } else {
-                    let _ = self.wire.flush(&mut &self.socket, &mut Vec::new());
+                    return self.leave(worker);
                 }
+                let _ = self.wire.flush(&mut &self.socket, &mut Vec::new());
+                true
             }
         }
-        let mut worker = self.worker.borrow_mut();
-        worker.outlets.remove(self.id);
-        worker.left.notify_one();
     }
 
     /// Tells the shard that the transport is gone, unless the shard closed the link itself.
-    fn tell_lost(&self, cause: CloseCause) {
+    pub(super) fn tell_lost(&self, cause: CloseCause, worker: &mut Worker) {
         let id = self.id;
-        let mut worker = self.worker.borrow_mut();
         if worker.outlets.slot(id).is_some_and(|slot| !slot.closing) {
             worker.guarded(Some(id), |shard, now, outlets| shard.on_lost(id, cause, now, outlets));
         }
     }
 
-    /// Turns until the shard closes the link (`Ok`) or the transport ends.
-    async fn serve(&mut self, mut early: Vec<u8>) -> Result<(), CloseCause> {
-        if !early.is_empty() {
-            self.deliver(&mut early);
-        }
-        loop {
-            if self.is_closing() {
-                return Ok(());
-            }
-            if self.wire.peer_finished() {
-                return Err(CloseCause::ConnectionLost);
-            }
-            match poll_fn(|cx| self.poll_wake(cx)).await {
-                Wake::Stirred => self.flush_unless_stalled()?,
-                Wake::Writable => {
-                    self.stall = None;
-                    self.flush_unless_stalled()?;
-                }
-                Wake::Read(count) => {
-                    self.read(count)?;
-                    if count == READ_BUDGET_BYTES {
-                        tokio::task::yield_now().await;
-                    }
-                }
-                Wake::Stalled => self.give_up(Shard::on_stalled),
-                Wake::Dripped => self.give_up(Shard::on_dripped),
-                Wake::Lost => return Err(CloseCause::ConnectionLost),
-            }
-        }
+    fn leave(&mut self, worker: &mut Worker) -> bool {
+        let outbox = worker.outlets.slot(self.id).map(|slot| std::mem::take(&mut slot.outbox)).unwrap_or_default();
+        self.rest = Vec::new();
+        self.goodbye = Some(Box::new(Goodbye::new(outbox, worker.now)));
+        self.go_on_leaving(worker)
+    }
+
+    fn go_on_leaving(&mut self, worker: &mut Worker) -> bool {
+        let Some(goodbye) = &mut self.goodbye else { return false };
+        goodbye.go_on(&self.socket, &mut self.wire, worker.now, &mut worker.network)
     }
 
     /// Lets the shard end the link, for the reason it is told of.
-    fn give_up(&self, fact: impl FnOnce(&mut Shard<ShardJournal>, LinkId, Millis, &mut Outlets)) {
+    fn give_up(&self, worker: &mut Worker, fact: impl FnOnce(&mut Shard<ShardJournal>, LinkId, Millis, &mut Outlets)) {
         let id = self.id;
-        self.worker.borrow_mut().guarded(Some(id), |shard, now, outlets| fact(shard, id, now, outlets));
+        worker.guarded(Some(id), |shard, now, outlets| fact(shard, id, now, outlets));
     }
 
-    /// Waits for whatever comes first. A link with a full outbox is not read from: who sends without reading has to
-    /// wait for itself.
-    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
-        let mut worker = self.worker.borrow_mut();
-        let worker = &mut *worker;
-        let Some(slot) = worker.outlets.slot(self.id) else { return Poll::Ready(Wake::Lost) };
-        if std::mem::take(&mut slot.stirred) {
-            return Poll::Ready(Wake::Stirred);
+    /// Reads once, if it may be read, and lets the shard have what came.
+    fn read_once(&mut self, worker: &mut Worker) -> Result<(), CloseCause> {
+        if !self.has_more(worker) {
+            return Ok(());
         }
-        if !slot.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            slot.waker = Some(cx.waker().clone());
-        }
-        let (feeds, paused_until) = (slot.feeds, slot.paused_until.take());
-        let full = slot.outbox.len() + self.wire.unsent_bytes() > worker.outbox_bytes_max;
-        if let Some(stall) = &mut self.stall {
-            if self.socket.poll_write_ready(cx).is_ready() {
-                return Poll::Ready(Wake::Writable);
-            }
-            if stall.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Wake::Stalled);
-            }
-        }
-        if let Some(until) = paused_until.and_then(|until| worker.clock.instant(until)) {
-            self.pause = Some(Box::pin(tokio::time::sleep_until(until.into())));
-        }
-        if self.pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_ready()) {
-            self.pause = None;
-        }
-        let is_held = if full && self.stall.is_some() || self.pause.is_some() {
-            true
-        } else {
-            let is_held = worker.outlets.pressure.holds_up(feeds);
-            if let Some(slot) = worker.outlets.slot(self.id).filter(|_| is_held) {
-                slot.held = true;
-            }
-            is_held
+        let is_short = self.rest.len() <= REST_BYTES_MAX;
+        let is_direct = is_short && self.wire.is_plaintext();
+        let start = if is_direct { self.rest.len() } else { 0 };
+        let count = match self.socket.read(&mut worker.network[start..start + READ_BUDGET_BYTES]) {
+            Ok(0) => return Err(CloseCause::ConnectionLost),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(_) => return Err(CloseCause::ConnectionLost),
         };
-        if let Some(drip) = &mut self.drip {
-            if is_held {
-                // A packet that is not read cannot become whole: its time begins anew.
-                drip.as_mut().reset(Instant::now() + self.limits.packet_deadline);
-            } else if drip.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Wake::Dripped);
-            }
+        if !is_direct {
+            return self.read_layers(count, is_short, worker);
         }
-        if is_held {
-            worker.outlets.heard(self.id);
-            return Poll::Pending;
-        }
-        let mut buffer = ReadBuf::new(&mut worker.network);
-        match self.socket.poll_read(cx, &mut buffer) {
-            Poll::Pending => {
-                worker.outlets.heard(self.id);
-                Poll::Pending
-            }
-            Poll::Ready(Err(_)) => Poll::Ready(Wake::Lost),
-            Poll::Ready(Ok(())) => Poll::Ready(match buffer.filled().len() {
-                0 => Wake::Lost,
-                count => Wake::Read(count),
-            }),
-        }
+        let mut network = std::mem::take(&mut worker.network);
+        network[..start].copy_from_slice(&self.rest);
+        self.deliver(&network[..start + count], worker);
+        worker.network = network;
+        Ok(())
     }
 
-    /// Opens what was read into the worker's buffer and lets the shard have it.
-    fn read(&mut self, count: usize) -> Result<(), CloseCause> {
-        let mut worker = self.worker.borrow_mut();
-        let mut plain = std::mem::take(&mut worker.plain);
+    /// Opens the `count` bytes in the worker's buffer behind the rest, and lets the shard have what they carry.
+    fn read_layers(&mut self, count: usize, is_short: bool, worker: &mut Worker) -> Result<(), CloseCause> {
+        // A long rest grows where it is, so that no packet is copied with each of its pieces.
+        let mut plain = std::mem::take(if is_short { &mut worker.plain } else { &mut self.rest });
+        plain.extend_from_slice(&self.rest);
+        let before = plain.len();
         let opened = self.wire.open(&worker.network[..count], &mut plain);
-        drop(worker);
-        self.deliver(&mut plain);
-        plain.clear();
-        plain.shrink_to(2 * READ_BUDGET_BYTES);
-        self.worker.borrow_mut().plain = plain;
+        if is_short {
+            if plain.len() > before {
+                self.deliver(&plain, worker);
+            }
+            plain.clear();
+            plain.shrink_to(2 * READ_BUDGET_BYTES);
+            worker.plain = plain;
+        } else {
+            self.deliver_long(plain, worker);
+        }
         match opened {
             Ok(()) => {}
             // Where only the frames are wrong the client can still be told in MQTT.
-            Err(WireError::WebSocket(what)) => self.give_up(|shard, id, now, outlets| {
+            Err(WireError::WebSocket(what)) => self.give_up(worker, |shard, id, now, outlets| {
                 shard.on_misframed(id, (ReasonCode::MalformedPacket, what), now, outlets);
             }),
-            Err(WireError::MessageTooLong) => self.give_up(|shard, id, now, outlets| {
+            Err(WireError::MessageTooLong) => self.give_up(worker, |shard, id, now, outlets| {
                 let what = "a WebSocket message longer than allowed";
                 shard.on_misframed(id, (ReasonCode::PacketTooLarge, what), now, outlets);
             }),
             Err(WireError::Tls(_) | WireError::Io(_)) => return Err(CloseCause::Protocol),
         }
         // Pongs, key updates and session tickets have no outbox to stir.
-        if self.stall.is_none() && self.wire.has_unsent() { self.flush() } else { Ok(()) }
+        if self.stall.is_none() && self.wire.has_unsent() { self.flush(worker) } else { Ok(()) }
     }
 
-    /// Gives the shard all whole packets and keeps the rest.
-    fn deliver(&mut self, plain: &mut Vec<u8>) {
-        if plain.is_empty() {
-            return;
-        }
-        let id = self.id;
-        let mut worker = self.worker.borrow_mut();
-        if worker.outlets.slot(id).is_none_or(|slot| slot.closing) {
-            return;
-        }
-        let whole = if self.rest.is_empty() {
-            &mut *plain
-        } else {
-            self.rest.append(plain);
-            &mut self.rest
-        };
-        let taken = worker.guarded(Some(id), |shard, now, outlets| shard.on_bytes(id, whole, now, outlets));
-        let fed = worker.outlets.pressure.fed();
-        if let Some(slot) = worker.outlets.slot(id).filter(|_| !fed.is_empty()) {
-            slot.feeds = fed;
-        }
-        if self.rest.is_empty() {
-            self.rest.extend_from_slice(&plain[taken..]);
-        } else if taken == self.rest.len() {
+    /// Gives the shard all whole packets in `bytes`, which begin with the rest, and keeps what is left.
+    fn deliver(&mut self, bytes: &[u8], worker: &mut Worker) {
+        let Some(taken) = self.hand_over(bytes, worker) else { return };
+        let left = &bytes[taken..];
+        if left.is_empty() {
+            // An idle connection keeps no buffer.
             self.rest = Vec::new();
         } else {
-            self.rest.drain(..taken);
+            self.rest.clear();
+            self.rest.extend_from_slice(left);
         }
-        // Each packet has its own time, from its first byte on.
+        self.time_rest(taken, worker);
+    }
+
+    /// The same with a long rest, which is kept where it is.
+    fn deliver_long(&mut self, mut bytes: Vec<u8>, worker: &mut Worker) {
+        let Some(taken) = self.hand_over(&bytes, worker) else { return };
+        if taken > 0 {
+            bytes = bytes[taken..].to_vec();
+        }
+        self.rest = bytes;
+        self.time_rest(taken, worker);
+    }
+
+    /// Gives the shard bytes and tells how many it took; `None` when it takes none any more.
+    fn hand_over(&self, bytes: &[u8], worker: &mut Worker) -> Option<usize> {
+        let id = self.id;
+        worker.outlets.slot(id).filter(|slot| !slot.closing)?;
+        let taken = worker.guarded(Some(id), |shard, now, outlets| shard.on_bytes(id, bytes, now, outlets));
+        let fed = worker.outlets.pressure.fed();
+        if !fed.is_empty()
+            && let Some(slot) = worker.outlets.slot(id)
+        {
+            slot.feeds = fed;
+        }
+        Some(taken)
+    }
+
+    /// Each packet has its own time, from its first byte on.
+    fn time_rest(&mut self, taken: usize, worker: &mut Worker) {
         if self.rest.is_empty() {
             self.drip = None;
         } else if taken > 0 || self.drip.is_none() {
-            self.drip = Some(Box::pin(tokio::time::sleep(self.limits.packet_deadline)));
+            self.drip = Some(after(worker.now, worker.links.packet_deadline));
+        }
+        if let Some(until) = worker.outlets.slot(self.id).and_then(|slot| slot.paused_until.take()) {
+            self.pause = Some(until).filter(|&until| until > worker.now);
         }
     }
 
-    fn is_closing(&self) -> bool {
-        self.worker.borrow_mut().outlets.slot(self.id).is_none_or(|slot| slot.closing)
-    }
-
-    fn flush_unless_stalled(&mut self) -> Result<(), CloseCause> {
-        if self.stall.is_some() { Ok(()) } else { self.flush() }
-    }
-
     /// Writes the outbox as far as the socket takes it.
-    fn flush(&mut self) -> Result<(), CloseCause> {
+    fn flush(&mut self, worker: &mut Worker) -> Result<(), CloseCause> {
         let id = self.id;
-        let mut worker = self.worker.borrow_mut();
         let Some(slot) = worker.outlets.slot(id) else { return Err(CloseCause::ConnectionLost) };
         let had_bytes = !slot.outbox.is_empty();
+        if !had_bytes && !self.wire.has_unsent() {
+            worker.outlets.reclaim(id);
+            return Ok(());
+        }
         let flushed = self.wire.flush(&mut &self.socket, &mut slot.outbox);
         let closing = slot.closing;
         worker.outlets.reclaim(id);
         match flushed.map_err(|_| CloseCause::ConnectionLost)? {
-            Flushed::Blocked => self.stall = Some(Box::pin(tokio::time::sleep(self.limits.write_timeout))),
+            Flushed::Blocked => self.stall = Some(after(worker.now, worker.links.write_timeout)),
             Flushed::All if had_bytes && !closing => {
                 worker.guarded(Some(id), |shard, now, outlets| shard.on_drained(id, now, outlets));
             }
@@ -289,48 +330,4 @@ impl Link {
         }
         Ok(())
     }
-
-    /// Writes the last bytes, says goodbye in each layer and keeps the socket open until the peer has read it.
-    async fn farewell(&mut self) {
-        let mut outbox = match self.worker.borrow_mut().outlets.slot(self.id) {
-            Some(slot) => std::mem::take(&mut slot.outbox),
-            None => return,
-        };
-        say_goodbye(&mut self.socket, &mut self.wire, &mut outbox).await;
-    }
-}
-
-/// Writes `outbox`, closes each layer, and lingers for a moment. Used for admitted and refused connections alike.
-pub(crate) async fn say_goodbye(socket: &mut Socket, wire: &mut Wire, outbox: &mut Vec<u8>) {
-    let last_bytes = async {
-        write_out(socket, wire, outbox).await?;
-        wire.finish();
-        write_out(socket, wire, outbox).await?;
-        socket.shutdown().await
-    };
-    if !matches!(tokio::time::timeout(FAREWELL_MAX, last_bytes).await, Ok(Ok(()))) {
-        return;
-    }
-    let deadline = Instant::now() + LINGER_MAX;
-    let mut thrown_away = 0;
-    let mut buffer = [0; 1024];
-    while thrown_away < LINGER_BYTES_MAX {
-        if !matches!(tokio::time::timeout_at(deadline, socket.readable()).await, Ok(Ok(()))) {
-            return;
-        }
-        match socket.try_read(&mut buffer) {
-            Ok(0) => return,
-            Ok(count) => thrown_away += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
-    }
-}
-
-/// Writes all of `outbox` and whatever the layers hold.
-pub(crate) async fn write_out(socket: &Socket, wire: &mut Wire, outbox: &mut Vec<u8>) -> io::Result<()> {
-    while wire.flush(&mut &*socket, outbox)? == Flushed::Blocked {
-        socket.writable().await?;
-    }
-    Ok(())
 }

@@ -1,16 +1,16 @@
 //! What a shard thread is sent by others: arrivals, letters, orders.
 //!
-//! Posted to by the gate, by other shards and by the control task; emptied by the shard in one exchange. The lock is
-//! held for a push or a swap and for nothing else.
+//! Posted to by the gate, by other shards, by the keeper and by the control task; emptied by the shard in one go. The
+//! lock is held for a push or that, and for nothing else. Whoever posts wakes the shard only when it sleeps.
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use mio::Waker;
 use motte_broker::{Admission, Fetched, Letter, NodeFigures};
 use motte_policy::UserName;
 use rustls_pki_types::CertificateDer;
-use tokio::sync::Notify;
 
 use crate::gate::limits::ConnectionPlace;
 use crate::snapshot::Snapshot;
@@ -64,7 +64,7 @@ pub(crate) enum Proof {
 pub(crate) enum Mail {
     /// A connection moves in.
     Arrival(Box<Arrival>),
-    /// What another shard wrote in one turn.
+    /// What another shard wrote for this one.
     Letters(Parcel),
     /// The shared policy was replaced.
     PolicyChanged,
@@ -81,7 +81,7 @@ pub(crate) enum Mail {
     Stop,
 }
 
-/// The letters of one turn for one shard.
+/// Letters for one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Parcel {
     pub(crate) letters: Vec<Letter>,
@@ -92,26 +92,52 @@ pub(crate) struct Parcel {
 /// The box of one shard.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
-    queue: Mutex<Vec<Mail>>,
-    posted: Notify,
+    posted: Mutex<Posted>,
+    /// Ends the shard's sleep; there once the shard has a poll.
+    waker: OnceLock<Waker>,
     parcel_bytes: AtomicUsize,
+}
+
+/// What is in the box.
+#[derive(Debug, Default)]
+struct Posted {
+    mail: Vec<Mail>,
     /// Whether the journal got further since the shard last looked.
-    durable: AtomicBool,
+    durable: bool,
+    /// Whether the shard may sleep: whoever posts has to wake it.
+    asleep: bool,
+}
+
+impl Posted {
+    fn is_empty(&self) -> bool {
+        self.mail.is_empty() && !self.durable
+    }
 }
 
 impl Mailbox {
-    /// Puts something in.
-    pub(crate) fn post(&self, mail: Mail) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_empty = queue.is_empty();
-        queue.push(mail);
-        drop(queue);
-        if was_empty {
-            self.posted.notify_one();
+    /// Says what ends the sleep of the shard. What was posted before waits for its first look.
+    pub(crate) fn wake_by(&self, waker: Waker) {
+        // A box has one shard, which says it once.
+        let _ = self.waker.set(waker);
+    }
+
+    fn put(&self, put: impl FnOnce(&mut Posted)) {
+        let mut posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+        put(&mut posted);
+        let was_asleep = std::mem::take(&mut posted.asleep);
+        drop(posted);
+        if was_asleep && let Some(waker) = self.waker.get() {
+            // It fails when the counter behind it is full: then the shard has been told already.
+            let _ = waker.wake();
         }
     }
 
-    /// Puts in what one turn wrote; tells how many bytes of letters wait in all.
+    /// Puts something in.
+    pub(crate) fn post(&self, mail: Mail) {
+        self.put(|posted| posted.mail.push(mail));
+    }
+
+    /// Puts in what was written for the shard; tells how many bytes of letters wait in all.
     pub(crate) fn post_parcel(&self, parcel: Parcel) -> usize {
         let bytes = parcel.bytes;
         let waiting = self.parcel_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
@@ -121,14 +147,7 @@ impl Mailbox {
 
     /// The journal of the shard got further. However often it is said, the shard hears it once.
     pub(crate) fn post_durable(&self) {
-        if !self.durable.swap(true, Ordering::Release) {
-            self.posted.notify_one();
-        }
-    }
-
-    /// Whether the journal got further since this was asked last. Only the owning shard may ask.
-    pub(crate) fn take_durable(&self) -> bool {
-        self.durable.swap(false, Ordering::Acquire)
+        self.put(|posted| posted.durable = true);
     }
 
     /// The letters of a parcel that weighed so much have been read. Only the owning shard may say so.
@@ -141,15 +160,19 @@ impl Mailbox {
         self.parcel_bytes.load(Ordering::Relaxed)
     }
 
-    /// Waits until something is there and takes all of it, in the order it was posted; nothing when there is only news
-    /// of the journal. Only the owning shard may call it.
-    pub(crate) async fn collect(&self) -> Vec<Mail> {
-        loop {
-            let mail = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
-            if !mail.is_empty() || self.durable.load(Ordering::Relaxed) {
-                return mail;
-            }
-            self.posted.notified().await;
-        }
+    /// Appends all that is there to `mail`, in the order it was posted; tells whether the journal got further. Only the
+    /// owning shard may call it.
+    pub(crate) fn collect(&self, mail: &mut VecDeque<Mail>) -> bool {
+        let mut posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+        posted.asleep = false;
+        mail.extend(posted.mail.drain(..));
+        std::mem::take(&mut posted.durable)
+    }
+
+    /// Whether the owning shard may sleep: nothing is there, and whoever posts from now on wakes it.
+    pub(crate) fn may_sleep(&self) -> bool {
+        let mut posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+        posted.asleep = posted.is_empty();
+        posted.asleep
     }
 }

@@ -1,40 +1,42 @@
-//! A shard on its thread: the broker's shard, its outlets, and one task for each connection.
+//! A shard on its thread: the broker's shard, its outlets, and its connections.
 //!
 //! Started by boot; fed through its mailbox by the gate, other shards and the control task. Never blocks: no file, no
 //! password hash, no lock but mailboxes and the broker's shared map.
 
+mod goodbye;
 mod link;
+mod link_socket;
+mod links;
 pub(crate) mod mailbox;
 mod outbox;
 mod pressure;
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use mio::Poll;
 use motte_audit::CloseCause;
 use motte_broker::restore::RestoredSession;
 use motte_broker::{Effects as _, Hints, Limits, LinkId, Millis, Shard, ShardId, Shared};
 use motte_policy::UserName;
 use motte_store::ShardJournal;
 use rustls_pki_types::UnixTime;
-use tokio::sync::Notify;
 use tokio::sync::oneshot::Receiver;
 
-use self::link::Link;
-pub(crate) use self::link::{say_goodbye, write_out};
-use self::mailbox::{Arrival, Mail, Mailbox, Parcel, Proof};
+pub(crate) use self::goodbye::{say_goodbye, write_out};
+use self::links::Links;
+pub(crate) use self::links::MAILBOX;
+use self::mailbox::{Mail, Mailbox, Parcel, Proof};
 use self::outbox::Outlets;
 use crate::clock::Clock;
 use crate::log::Reporter;
 use crate::settings::LinkLimits;
 use crate::snapshot::Snapshot;
-use crate::socket::Socket;
 
 /// Time for connections to take their last bytes when the node stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
@@ -42,8 +44,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(2);
 /// Bytes read from one socket in one turn.
 const READ_BUDGET_BYTES: usize = 64 * 1024;
 
-/// Turns of the runtime for which a connection is heard out before another takes its place.
-const HEARING_TURNS_MAX: usize = 64;
+/// Bytes of the beginning of a packet that are moved in front of what is read next; longer ones grow where they are.
+const REST_BYTES_MAX: usize = 16 * 1024;
 
 /// What a shard thread is started with.
 #[derive(Debug)]
@@ -72,7 +74,7 @@ pub(crate) struct Seat {
     pub(crate) sessions: Vec<RestoredSession>,
 }
 
-/// The state of a shard thread, touched by its tasks one at a time and never across a wait.
+/// The state of a shard thread beside its connections.
 #[derive(Debug)]
 struct Worker {
     shard: Shard<ShardJournal>,
@@ -82,17 +84,16 @@ struct Worker {
     outbox_bytes_max: usize,
     message_bytes_max: usize,
     links: LinkLimits,
-    /// When the timer task wakes; a turn that needs it sooner rings `rearm`.
-    armed: Option<Millis>,
-    /// Whether the timer task knows that another shard is behind.
-    watching: bool,
-    rearm: Rc<Notify>,
-    /// A link task ended.
-    left: Rc<Notify>,
+    /// The time, as it was read last.
+    now: Millis,
     /// Bytes from a socket, lent to one link for one turn.
     network: Box<[u8]>,
     /// What they carry, lent likewise.
     plain: Vec<u8>,
+}
+
+fn network_buffer() -> Box<[u8]> {
+    vec![0; REST_BYTES_MAX + READ_BUDGET_BYTES].into_boxed_slice()
 }
 
 /// How the shards begin together: what is due when one begins may be for a session of another.
@@ -104,149 +105,37 @@ pub(crate) struct Beginning {
     pub(crate) all_restored: Receiver<()>,
 }
 
-/// Runs a shard until the node stops. Must run in a `LocalSet`.
-pub(crate) async fn run(mut seat: Seat, beginning: Beginning) {
+/// Runs a shard until the node stops. `poll` wakes when its mailbox says so.
+///
+/// # Errors
+/// The poll failed.
+pub(crate) fn run(mut seat: Seat, poll: Poll, beginning: Beginning) -> io::Result<()> {
     let mailboxes = Arc::clone(&seat.mailboxes);
     let (id, sessions) = (seat.id, std::mem::take(&mut seat.sessions));
     let mailbox = &mailboxes[usize::from(id.0)];
     let mut worker = Worker::new(seat);
     for session in sessions {
         worker.turn(|shard, now, outlets| shard.restore(session, now, outlets));
+        worker.outlets.post_letters();
     }
-    if !beginning.joined_by(id).await {
-        return;
+    if !beginning.joined_by(id) {
+        return Ok(());
     }
     // What became due while the node was away is over before anybody can ask for it.
+    worker.read_clock();
     worker.on_time();
-    let rearm = Rc::clone(&worker.rearm);
-    let worker = Rc::new(RefCell::new(worker));
-    loop {
-        let due = worker.borrow_mut().arm();
-        let timer = async {
-            match due {
-                Some(due) => tokio::time::sleep_until(due.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            mails = mailbox.collect() => {
-                if mailbox.take_durable() {
-                    worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_durable(now, outlets));
-                }
-                for mail in mails {
-                    if matches!(mail, Mail::Stop) {
-                        return stop(&worker).await;
-                    }
-                    take(&worker, mailbox, mail).await;
-                }
-            }
-            () = timer => worker.borrow_mut().on_time(),
-            () = rearm.notified() => {}
-        }
-        worker.borrow_mut().relieve();
-    }
+    Links::new(worker, poll).run(mailbox)
 }
 
 impl Beginning {
     /// Waits for the others; false when there is no beginning.
-    async fn joined_by(self, shard: ShardId) -> bool {
+    fn joined_by(self, shard: ShardId) -> bool {
         let Self { restored, all_restored } = self;
         // Whoever does not wait to hear it has given up the start, which the other end says as well.
         let _ = restored.send(shard);
         drop(restored);
-        all_restored.await.is_ok()
+        all_restored.blocking_recv().is_ok()
     }
-}
-
-/// Handles one piece of mail out of `mailbox`.
-async fn take(worker: &Rc<RefCell<Worker>>, mailbox: &Mailbox, mail: Mail) {
-    match mail {
-        Mail::Arrival(arrival) => {
-            hear_out(worker, &arrival.admission.subject().client_id.0).await;
-            move_in(worker, *arrival);
-        }
-        Mail::Letters(Parcel { letters, bytes }) => {
-            worker.borrow_mut().guarded(None, |shard, now, outlets| {
-                for letter in letters {
-                    shard.on_letter(letter, now, outlets);
-                }
-            });
-            mailbox.on_read(bytes);
-        }
-        Mail::PolicyChanged => {
-            worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_policy_changed(now, outlets));
-        }
-        Mail::Reloaded(revoked) => worker.borrow_mut().ask_again(&revoked),
-        Mail::SysDue(figures) => {
-            worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_sys_due(*figures, now, outlets));
-        }
-        Mail::Fetched(fetched) => {
-            worker.borrow_mut().guarded(None, |shard, now, outlets| shard.on_fetched(fetched, now, outlets));
-        }
-        Mail::JournalFailed => {
-            worker.borrow_mut().guarded(None, |shard, _, outlets| shard.on_journal_failed(outlets));
-        }
-        Mail::Stop => {}
-    }
-}
-
-/// Lets the connection of a client that comes again be read first: what the client sent on it, it sent before, and a
-/// DISCONNECT among that keeps the will from being published (MQTT-3.14.4-3). A client that never stops sending is cut
-/// off where it stands.
-async fn hear_out(worker: &Rc<RefCell<Worker>>, client_id: &str) {
-    if worker.borrow().shard.link_of(client_id).is_none() {
-        return;
-    }
-    // While a task yields, the runtime asks the sockets what came in; only then can the link's task know.
-    tokio::task::yield_now().await;
-    let Some(link) = worker.borrow().shard.link_of(client_id) else { return };
-    worker.borrow_mut().outlets.hear(link);
-    for _ in 0..HEARING_TURNS_MAX {
-        if !worker.borrow_mut().outlets.hears(link) {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Admits a connection and starts its task.
-fn move_in(worker: &Rc<RefCell<Worker>>, arrival: Arrival) {
-    let Arrival { socket, wire, early, admission, proof, snapshot, peer, place } = arrival;
-    let mut state = worker.borrow_mut();
-    let current = state.snapshot.load_full();
-    let still_holds = Arc::ptr_eq(&current, &snapshot) || current.upholds(&snapshot, &proof, UnixTime::now());
-    // The runtime refuses a socket only when it is out of resources: the client sees its connection close.
-    let Ok(socket) = Socket::arrive(socket) else { return };
-    let id = state.outlets.open(proof);
-    state.guarded(Some(id), |shard, now, outlets| {
-        outlets.peer = Some(peer);
-        match still_holds {
-            true => shard.admit(id, admission, now, outlets),
-            false => shard.turn_away(id, &admission, outlets),
-        }
-    });
-    drop(state);
-    let link = Link::new(Rc::clone(worker), id, socket, wire);
-    tokio::task::spawn_local(async move {
-        link.run(early).await;
-        drop(place);
-    });
-}
-
-/// Ends all links orderly and waits a short while for their last bytes to leave.
-async fn stop(worker: &Rc<RefCell<Worker>>) {
-    let left = {
-        let mut state = worker.borrow_mut();
-        state.guarded(None, |shard, now, outlets| shard.stop(now, outlets));
-        Rc::clone(&state.left)
-    };
-    let emptied = async {
-        while worker.borrow().outlets.len() > 0 {
-            left.notified().await;
-        }
-    };
-    // Whoever has not taken the last bytes by then is cut off.
-    let _ = tokio::time::timeout(STOP_DEADLINE, emptied).await;
 }
 
 impl Worker {
@@ -258,52 +147,72 @@ impl Worker {
         Self {
             shard,
             outlets: Outlets::new(seat.mailboxes, letter_bytes_max, seat.reporter),
+            now: seat.clock.now(),
             clock: seat.clock,
             snapshot: seat.snapshot,
             outbox_bytes_max,
             links: seat.links,
             message_bytes_max: packet_bytes_max.saturating_add(READ_BUDGET_BYTES),
-            armed: None,
-            watching: false,
-            rearm: Rc::default(),
-            left: Rc::default(),
-            network: vec![0; READ_BUDGET_BYTES].into_boxed_slice(),
+            network: network_buffer(),
             plain: Vec::new(),
         }
     }
 
-    /// Lets the shard work, hands over what it wrote to the journal, then wakes who was written to. `f` must not panic.
+    /// Replaces what a defect may have lost.
+    fn mend(&mut self) {
+        self.network = network_buffer();
+    }
+
+    /// Looks at the clock; all turns until the next look are at that time.
+    fn read_clock(&mut self) {
+        self.now = self.clock.now();
+    }
+
+    /// Lets the shard work and hands over what it wrote to the journal. `f` must not panic.
     fn turn<R>(&mut self, f: impl FnOnce(&mut Shard<ShardJournal>, Millis, &mut Outlets) -> R) -> R {
-        let now = self.clock.now();
-        let result = f(&mut self.shard, now, &mut self.outlets);
-        self.end_turn(now);
-        if self.outlets.pressure.is_on() && !self.watching {
-            self.watching = true;
-            self.rearm.notify_one();
-        }
-        if let Some(due) = self.shard.next_timer()
-            && self.armed.is_none_or(|armed| due < armed)
-        {
-            self.armed = Some(due);
-            self.rearm.notify_one();
-        }
+        self.outlets.begin_turn();
+        let result = f(&mut self.shard, self.now, &mut self.outlets);
+        self.end_turn();
         result
     }
 
     /// Hands the records of the turn over before its letters are posted: what another shard writes because of a letter
     /// is never durable without them.
-    fn end_turn(&mut self, now: Millis) {
+    fn end_turn(&mut self) {
         let journal = self.shard.journal_mut();
         let waiting_before = journal.backlog_bytes();
-        journal.hand_over(now);
+        journal.hand_over(self.now);
         let waiting = journal.backlog_bytes();
         self.outlets.end_turn((waiting > waiting_before).then_some(waiting));
     }
 
+    /// Handles one piece of mail out of `mailbox` that is not about the coming and going of connections.
+    fn take(&mut self, mailbox: &Mailbox, mail: Mail) {
+        match mail {
+            Mail::Letters(Parcel { letters, bytes }) => {
+                self.guarded(None, |shard, now, outlets| {
+                    for letter in letters {
+                        shard.on_letter(letter, now, outlets);
+                    }
+                });
+                mailbox.on_read(bytes);
+            }
+            Mail::PolicyChanged => self.guarded(None, |shard, now, outlets| shard.on_policy_changed(now, outlets)),
+            Mail::Reloaded(revoked) => self.ask_again(&revoked),
+            Mail::SysDue(figures) => self.guarded(None, |shard, now, outlets| shard.on_sys_due(*figures, now, outlets)),
+            Mail::Fetched(fetched) => self.guarded(None, |shard, now, outlets| shard.on_fetched(fetched, now, outlets)),
+            Mail::JournalFailed => self.guarded(None, |shard, _, outlets| shard.on_journal_failed(outlets)),
+            Mail::Arrival(_) | Mail::Stop => {}
+        }
+    }
+
     /// Lets the shard do what is due.
     fn on_time(&mut self) {
+        if self.shard.next_timer().is_none_or(|due| due > self.now) {
+            return;
+        }
         self.guarded(None, |shard, now, outlets| {
-            if outlets.pressure.is_on() && shard.next_timer().is_some_and(|due| due <= now) {
+            if outlets.pressure.is_on() {
                 shard.on_unread(outlets.links(|slot| slot.held), now);
             }
             shard.on_timer(now, outlets);
@@ -327,22 +236,29 @@ impl Worker {
             });
             let _ = catch_unwind(disconnect);
             self.outlets.close(link);
-            self.end_turn(self.clock.now());
+            self.end_turn();
         }
         R::default()
     }
 
-    /// When the timer is due next, never less than a millisecond ahead so that a late timer cannot spin.
-    fn arm(&mut self) -> Option<Instant> {
-        let soonest = Millis(self.clock.now().0.saturating_add(1));
-        self.watching = self.outlets.pressure.is_on();
-        self.armed = if self.watching { Some(soonest) } else { self.shard.next_timer() };
-        self.armed.and_then(|due| self.clock.instant(due.max(soonest)))
+    /// When there is something to do though nothing happens.
+    fn due(&self) -> Option<Millis> {
+        // Nobody says when another shard or the journal has caught up.
+        if self.outlets.pressure.is_on() { Some(self.now.plus_ms(1)) } else { self.shard.next_timer() }
     }
 
-    /// Reads the links again that had to wait, once the journal and the other shards caught up.
-    fn relieve(&mut self) {
-        self.outlets.relieve(self.shard.journal().backlog_bytes());
+    /// The links that may be read again, once the journal and the other shards caught up.
+    fn relieve(&mut self) -> Vec<LinkId> {
+        if !self.outlets.pressure.is_on() {
+            return Vec::new();
+        }
+        self.outlets.relieve(self.shard.journal().backlog_bytes())
+    }
+
+    /// Whether what was proved against `snapshot` holds in the one in force.
+    fn upholds(&self, snapshot: &Arc<Snapshot>, proof: &Proof) -> bool {
+        let current = self.snapshot.load_full();
+        Arc::ptr_eq(&current, snapshot) || current.upholds(snapshot, proof, UnixTime::now())
     }
 
     /// Ends the links whose proof of identity does not hold any more.

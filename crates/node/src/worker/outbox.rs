@@ -1,10 +1,9 @@
 //! The outlets of a shard: outboxes of its links, letters for other shards, events.
 //!
-//! The shard writes into them during a turn; at the end of the turn the link tasks with something to write are woken,
-//! each once, and the letters are posted, one parcel for each shard. Writes no socket itself.
+//! The shard writes into them during a turn. Which links have something to write is remembered, each once, and letters
+//! are gathered into one parcel for each shard, until the worker has them written and posted. Writes no socket itself.
 
 use std::sync::Arc;
-use std::task::Waker;
 
 use motte_audit::{Event, EventKind};
 use motte_broker::{Effects, Letter, LinkId, Millis, ShardId};
@@ -15,21 +14,17 @@ use super::pressure::{Feeds, Pressure};
 use crate::log::{Entry, Reporter};
 use crate::socket::Peer;
 
-/// What a shard thread keeps of one connection, beside its task.
+/// What the outlets keep of one connection.
 #[derive(Debug)]
 pub(crate) struct Slot {
     link: LinkId,
     /// Bytes for the client.
     pub(crate) outbox: Vec<u8>,
-    /// The link's task, when it sleeps.
-    pub(crate) waker: Option<Waker>,
-    /// Whether something happened that the link's task has not seen.
+    /// Whether something happened that the link has not seen.
     pub(crate) stirred: bool,
     /// Whether the shard has closed the link.
     pub(crate) closing: bool,
-    /// Whether somebody waits until the link's task has read all that came in.
-    pub(crate) hearing: bool,
-    /// Until when the shard wants nothing read; taken by the link's task.
+    /// Until when the shard wants nothing read; taken by the link.
     pub(crate) paused_until: Option<Millis>,
     /// How the identity was proved.
     pub(crate) proof: Proof,
@@ -45,10 +40,12 @@ pub(crate) struct Outlets {
     slots: Slab<Slot>,
     generation: u32,
     stirred: Vec<LinkId>,
-    /// Empty buffers that the next outboxes with something in them are made of.
-    spare: Vec<Vec<u8>>,
-    /// What the present turn writes to each shard.
+    /// What the next outboxes with something in them are made of.
+    spare: Spare,
+    /// What was written for each shard and is not posted.
     parcels: Vec<Parcel>,
+    /// What all of that weighs.
+    letter_bytes: usize,
     mailboxes: Arc<[Mailbox]>,
     reporter: Reporter,
     /// Address of the client that the present turn is about.
@@ -57,9 +54,42 @@ pub(crate) struct Outlets {
     pub(crate) pressure: Pressure,
 }
 
-/// Empty buffers kept, and the greatest capacity of one that is kept.
-const SPARE_MAX: usize = 64;
+/// Bytes that all empty buffers which are kept may hold, and the greatest capacity of one that is kept.
+const SPARE_BYTES_MAX: usize = 4 * 1024 * 1024;
 const SPARE_CAPACITY_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of letters that are gathered before they are posted.
+const PARCEL_BYTES_MAX: usize = 64 * 1024;
+
+/// The place of a link: the lower half of its number.
+pub(crate) fn index_of(link: LinkId) -> usize {
+    usize::try_from(link.0 & u64::from(u32::MAX)).expect("an index in memory")
+}
+
+/// Empty buffers.
+#[derive(Debug, Default)]
+struct Spare {
+    buffers: Vec<Vec<u8>>,
+    /// Their capacities together.
+    bytes: usize,
+}
+
+impl Spare {
+    fn take(&mut self) -> Vec<u8> {
+        let buffer = self.buffers.pop().unwrap_or_default();
+        self.bytes -= buffer.capacity();
+        buffer
+    }
+
+    /// Keeps an empty buffer, if it is neither great nor one too many.
+    fn keep(&mut self, buffer: Vec<u8>) {
+        let bytes = self.bytes + buffer.capacity();
+        if (1..=SPARE_CAPACITY_BYTES_MAX).contains(&buffer.capacity()) && bytes <= SPARE_BYTES_MAX {
+            self.bytes = bytes;
+            self.buffers.push(buffer);
+        }
+    }
+}
 
 impl Outlets {
     /// Outlets of a shard among those with `mailboxes`, for each of which so many bytes of letters may wait.
@@ -69,8 +99,9 @@ impl Outlets {
             slots: Slab::new(),
             generation: 0,
             stirred: Vec::new(),
-            spare: Vec::new(),
+            spare: Spare::default(),
             parcels,
+            letter_bytes: 0,
             mailboxes,
             reporter,
             peer: None,
@@ -87,10 +118,8 @@ impl Outlets {
         entry.insert(Slot {
             link,
             outbox: Vec::new(),
-            waker: None,
             stirred: false,
             closing: false,
-            hearing: false,
             paused_until: None,
             proof,
             feeds: Feeds::default(),
@@ -101,38 +130,13 @@ impl Outlets {
 
     /// The slot of a link that has not been removed.
     pub(crate) fn slot(&mut self, link: LinkId) -> Option<&mut Slot> {
-        let index = usize::try_from(link.0 & u64::from(u32::MAX)).ok()?;
-        self.slots.get_mut(index).filter(|slot| slot.link == link)
+        self.slots.get_mut(index_of(link)).filter(|slot| slot.link == link)
     }
 
-    /// Asks the task of a link to read what came in.
-    pub(crate) fn hear(&mut self, link: LinkId) {
-        if let Some(slot) = self.slot(link) {
-            slot.hearing = true;
-            if let Some(waker) = slot.waker.take() {
-                waker.wake();
-            }
-        }
-    }
-
-    /// Whether the task of a link that was asked to has more to read.
-    pub(crate) fn hears(&mut self, link: LinkId) -> bool {
-        self.slot(link).is_some_and(|slot| slot.hearing && !slot.closing)
-    }
-
-    /// Nothing more is to be read from a link for now.
-    pub(crate) fn heard(&mut self, link: LinkId) {
-        if let Some(slot) = self.slot(link) {
-            slot.hearing = false;
-        }
-    }
-
-    /// Forgets a link whose task is over.
+    /// Forgets a link that is over.
     pub(crate) fn remove(&mut self, link: LinkId) {
-        if let Some(slot) = self.slot(link) {
-            slot.stirred = true;
-            let index = usize::try_from(link.0 & u64::from(u32::MAX)).expect("the slot was just found by it");
-            self.slots.remove(index);
+        if self.slot(link).is_some() {
+            self.slots.remove(index_of(link));
         }
     }
 
@@ -140,9 +144,7 @@ impl Outlets {
     pub(crate) fn reclaim(&mut self, link: LinkId) {
         let Some(slot) = self.slot(link).filter(|slot| slot.outbox.is_empty()) else { return };
         let buffer = std::mem::take(&mut slot.outbox);
-        if (1..=SPARE_CAPACITY_BYTES_MAX).contains(&buffer.capacity()) && self.spare.len() < SPARE_MAX {
-            self.spare.push(buffer);
-        }
+        self.spare.keep(buffer);
     }
 
     /// Links whose slots pass `test`, in the order of their slots.
@@ -155,20 +157,26 @@ impl Outlets {
         self.slots.len()
     }
 
-    /// Wakes the tasks of all links that were written to or closed, and posts the letters. `journal` are the bytes that
-    /// wait for the disk, if the turn wrote some of them.
+    /// A turn begins.
+    pub(crate) fn begin_turn(&mut self) {
+        self.pressure.on_turn();
+    }
+
+    /// A turn is over. `journal` are the bytes that wait for the disk, if the turn wrote some of them.
     pub(crate) fn end_turn(&mut self, journal: Option<usize>) {
         self.peer = None;
-        let mut stirred = std::mem::take(&mut self.stirred);
-        for link in stirred.drain(..) {
-            if let Some(waker) = self.slot(link).and_then(|slot| slot.waker.take()) {
-                waker.wake();
-            }
-        }
-        self.stirred = stirred;
-        self.pressure.on_turn();
         if let Some(waiting) = journal {
             self.pressure.on_journal(waiting);
+        }
+        if self.letter_bytes > PARCEL_BYTES_MAX {
+            self.post_letters();
+        }
+    }
+
+    /// Posts the letters, one parcel for each shard.
+    pub(crate) fn post_letters(&mut self) {
+        if std::mem::take(&mut self.letter_bytes) == 0 {
+            return;
         }
         for (shard, (parcel, mailbox)) in self.parcels.iter_mut().zip(self.mailboxes.iter()).enumerate() {
             if !parcel.letters.is_empty() {
@@ -177,47 +185,66 @@ impl Outlets {
         }
     }
 
-    /// Looks whether the other shards and the journal, where so many bytes wait for the disk, caught up, and lets
-    /// clients be read again that had to wait.
-    pub(crate) fn relieve(&mut self, journal: usize) {
-        let mailboxes = &self.mailboxes;
-        if self.pressure.relieve(journal, mailboxes.len(), |shard| mailboxes[shard].parcel_bytes()) {
-            for (_, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.held) {
-                slot.held = false;
-                slot.waker.take().into_iter().for_each(Waker::wake);
-            }
-        }
+    /// Whether a link was written to or closed since they were last taken.
+    pub(crate) fn has_stirred(&self) -> bool {
+        !self.stirred.is_empty()
     }
 
-    fn stir(&mut self, link: LinkId) -> Option<&mut Slot> {
-        let slot = self.slot(link).filter(|slot| !slot.closing)?;
-        if !slot.stirred {
-            slot.stirred = true;
+    /// Moves the links that were written to or closed into `links`, which is empty.
+    pub(crate) fn take_stirred(&mut self, links: &mut Vec<LinkId>) {
+        std::mem::swap(&mut self.stirred, links);
+    }
+
+    /// A link that was stirred is looked at; tells whether there is something to be done: bytes to write, or its end.
+    pub(crate) fn settle(&mut self, link: LinkId) -> bool {
+        let Some(slot) = self.slot(link) else { return false };
+        slot.stirred = false;
+        let has_to_act = slot.closing || !slot.outbox.is_empty();
+        if !has_to_act {
+            // The shard only looked how full it is.
+            self.reclaim(link);
+        }
+        has_to_act
+    }
+
+    /// Looks whether the other shards and the journal, where so many bytes wait for the disk, caught up; names the
+    /// links that may be read again and had to wait.
+    pub(crate) fn relieve(&mut self, journal: usize) -> Vec<LinkId> {
+        let mailboxes = &self.mailboxes;
+        if !self.pressure.relieve(journal, mailboxes.len(), |shard| mailboxes[shard].parcel_bytes()) {
+            return Vec::new();
+        }
+        self.slots.iter_mut().filter_map(|(_, slot)| std::mem::take(&mut slot.held).then_some(slot.link)).collect()
+    }
+
+    /// The slot of a link that is not closed, remembered as one that something happened to.
+    fn stir(&mut self, link: LinkId) -> Option<(&mut Slot, &mut Spare)> {
+        let slot = self.slots.get_mut(index_of(link)).filter(|slot| slot.link == link && !slot.closing)?;
+        if !std::mem::replace(&mut slot.stirred, true) {
             self.stirred.push(link);
         }
-        self.slot(link)
+        Some((slot, &mut self.spare))
     }
 }
 
 impl Effects for Outlets {
     fn outbox(&mut self, link: LinkId) -> Option<&mut Vec<u8>> {
-        if self.stir(link)?.outbox.capacity() == 0
-            && let Some(buffer) = self.spare.pop()
-        {
-            self.slot(link)?.outbox = buffer;
+        let (slot, spare) = self.stir(link)?;
+        if slot.outbox.capacity() == 0 {
+            slot.outbox = spare.take();
         }
-        self.slot(link).map(|slot| &mut slot.outbox)
+        Some(&mut slot.outbox)
     }
 
     fn pause(&mut self, link: LinkId, until: Millis) {
-        // The client's own task is the one that works now, so it sees this before it reads again.
+        // It is the client's own link that is read now, so it sees this before it is read again.
         if let Some(slot) = self.slot(link) {
             slot.paused_until = Some(until);
         }
     }
 
     fn close(&mut self, link: LinkId) {
-        if let Some(slot) = self.stir(link) {
+        if let Some((slot, _)) = self.stir(link) {
             slot.closing = true;
         }
     }
@@ -231,8 +258,11 @@ impl Effects for Outlets {
     fn post(&mut self, to: ShardId, letter: Letter) {
         // A letter to a shard that is not there has no reader; the broker addresses only shards it was told of.
         if let Some(parcel) = self.parcels.get_mut(usize::from(to.0)) {
-            parcel.bytes += letter.weight_bytes();
+            let bytes = letter.weight_bytes();
+            parcel.bytes += bytes;
             parcel.letters.push(letter);
+            self.letter_bytes += bytes;
+            self.pressure.on_letter(usize::from(to.0));
         }
     }
 }
@@ -240,6 +270,7 @@ impl Effects for Outlets {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::collections::VecDeque;
     use std::sync::Arc;
 
     use motte_broker::Effects as _;
@@ -284,14 +315,13 @@ mod tests {
         outlets.pressure.on_posted(1, mailboxes[1].post_parcel(Parcel { letters: Vec::new(), bytes: BYTES_MAX + 1 }));
         let link = outlets.open(Proof::Nothing { listener: 0 });
         outlets.slot(link).unwrap().held = true;
-        outlets.relieve(0);
-        assert!(outlets.slot(link).unwrap().held && outlets.pressure.is_on());
-        let emptied = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(mailboxes[1].collect());
-        assert_eq!((emptied.len(), mailboxes[1].parcel_bytes()), (1, BYTES_MAX + 1));
-        outlets.relieve(0);
-        assert!(outlets.slot(link).unwrap().held, "taken out of the box is not read");
+        assert!(outlets.relieve(0).is_empty() && outlets.pressure.is_on());
+        let mut mail = VecDeque::new();
+        assert!(!mailboxes[1].may_sleep() && !mailboxes[1].collect(&mut mail) && mailboxes[1].may_sleep());
+        assert_eq!((mail.len(), mailboxes[1].parcel_bytes()), (1, BYTES_MAX + 1));
+        assert!(outlets.relieve(0).is_empty(), "taken out of the box is not read");
         mailboxes[1].on_read(BYTES_MAX + 1);
-        outlets.relieve(0);
+        assert_eq!(outlets.relieve(0), [link]);
         assert!(!outlets.slot(link).unwrap().held && !outlets.pressure.is_on());
     }
 }

@@ -1,8 +1,8 @@
 //! Which shards are behind with what this one wrote to them, whether the journal is, and whose reading waits until they
 //! caught up.
 //!
-//! Kept by the outlets, asked by the link tasks. Only a shard or a journal that lags holds clients up, and only those
-//! that feed it; a client that does not read never does.
+//! Kept by the outlets, asked for each link before it is read. Only a shard or a journal that lags holds clients up,
+//! and only those that feed it; a client that does not read never does.
 
 /// Shards of a node, by number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Pressure {
         Self { bytes_max, behind, flooded: false, journal_behind: false, fed: Feeds::default() }
     }
 
-    /// A turn is over; what it wrote is told next.
+    /// A turn begins; what it writes is told next.
     pub(crate) fn on_turn(&mut self) {
         self.fed = Feeds::default();
     }
@@ -87,23 +87,27 @@ impl Pressure {
         self.journal_behind |= waiting > JOURNAL_BYTES_MAX;
     }
 
-    /// The turn wrote to a shard, where so many bytes wait now.
-    pub(crate) fn on_posted(&mut self, shard: usize, waiting: usize) {
+    /// The turn wrote to a shard.
+    pub(crate) fn on_letter(&mut self, shard: usize) {
         self.fed.shards.insert(shard);
+    }
+
+    /// Letters were posted to a shard, where so many bytes wait now.
+    pub(crate) fn on_posted(&mut self, shard: usize, waiting: usize) {
         if waiting > self.bytes_max {
             self.behind.insert(shard);
             self.flooded |= waiting / 2 > self.bytes_max;
         }
     }
 
-    /// Whom the last turn wrote to.
+    /// Whom the turn wrote to.
     pub(crate) fn fed(&self) -> Feeds {
         self.fed
     }
 
     /// Whether a client that feeds these has to wait.
     pub(crate) fn holds_up(&self, feeds: Feeds) -> bool {
-        self.flooded || self.behind.meets(feeds.shards) || self.journal_behind && feeds.journal
+        self.is_on() && (self.flooded || self.behind.meets(feeds.shards) || self.journal_behind && feeds.journal)
     }
 
     /// Whether any shard or the journal is behind.
@@ -143,8 +147,10 @@ mod tests {
     fn only_those_who_feed_a_shard_that_is_behind_wait_for_it() {
         let mut pressure = Pressure::new(100);
         pressure.on_turn();
-        pressure.on_posted(1, 100);
-        pressure.on_posted(200, 101);
+        for (shard, waiting) in [(1, 100), (200, 101)] {
+            pressure.on_letter(shard);
+            pressure.on_posted(shard, waiting);
+        }
         assert_eq!(pressure.fed(), set(&[1, 200]));
         assert!(pressure.is_on() && pressure.holds_up(set(&[200])) && pressure.holds_up(set(&[1, 200])));
         assert!(!pressure.holds_up(set(&[1, 3])) && !pressure.holds_up(Feeds::default()));
