@@ -25,7 +25,7 @@ directory = \"store\"" ;;
 esac
 cat > motte.toml <<C
 [node]
-shards = $THREADS
+shards = ${SHARDS:-$THREADS}
 
 [[listener]]
 address = "127.0.0.1:$PORT"
