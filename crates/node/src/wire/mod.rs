@@ -5,7 +5,7 @@
 
 mod websocket;
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead as _, Read, Write};
 
 use rustls::ServerConnection;
 use thiserror::Error;
@@ -211,22 +211,47 @@ fn below(tls: Option<&mut ServerConnection>, socket: &mut impl Write, bytes: &[u
     }
 }
 
+/// Bytes rustls reads at once, and keeps room for.
+const TLS_READ_BYTES: usize = 4096;
+
+/// A network with nothing to be read.
+struct Silence;
+
+impl Read for Silence {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
 /// Opens TLS records; tells whether the peer sent close_notify.
 fn open_tls(tls: &mut ServerConnection, mut network: &[u8], plain: &mut Vec<u8>) -> Result<bool, WireError> {
+    let has_grown = network.len() > TLS_READ_BYTES;
     while !network.is_empty() {
         if tls.read_tls(&mut network)? == 0 {
             return Ok(true);
         }
         let state = tls.process_new_packets()?;
-        let count = state.plaintext_bytes_to_read();
-        if count > 0 {
-            let start = plain.len();
-            plain.resize(start + count, 0);
-            tls.reader().read_exact(&mut plain[start..])?;
+        let mut left = state.plaintext_bytes_to_read();
+        plain.reserve(left);
+        while left > 0 {
+            // Record by record as it lies there: one copy, and nothing is cleared before.
+            let mut reader = tls.reader();
+            let piece = reader.fill_buf()?;
+            let count = piece.len();
+            if count == 0 {
+                break;
+            }
+            plain.extend_from_slice(piece);
+            reader.consume(count);
+            left = left.saturating_sub(count);
         }
         if state.peer_has_closed() {
             return Ok(true);
         }
+    }
+    if has_grown {
+        // The room for a long record is given back before the next read, which an idle connection would never see.
+        let _ = tls.read_tls(&mut Silence);
     }
     Ok(false)
 }

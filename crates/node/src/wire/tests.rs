@@ -151,6 +151,30 @@ fn a_session_ticket_and_the_first_packet_are_one_write() {
 }
 
 #[test]
+fn bytes_come_in_whole_and_in_order_however_the_network_cuts_them() {
+    let (mut wire, mut client) = pair();
+    let (mut sealed, mut text) = (Vec::new(), long_text());
+    while !text.is_empty() {
+        let count = client.writer().write(&text).unwrap();
+        text.drain(..count);
+        while client.wants_write() {
+            client.write_tls(&mut sealed).unwrap();
+        }
+    }
+    let mut plain = Vec::new();
+    let mut rest = &sealed[..];
+    for length in [1, 4_095, 4_096, 4_097, 16_384, 65_536].into_iter().cycle() {
+        let (piece, behind) = rest.split_at(rest.len().min(length));
+        wire.open(piece, &mut plain).unwrap();
+        rest = behind;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(plain, long_text());
+}
+
+#[test]
 fn no_more_is_sealed_than_the_tls_buffer_holds_while_the_socket_is_blocked() {
     struct Blocked;
     impl Write for Blocked {
