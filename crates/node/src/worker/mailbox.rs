@@ -176,3 +176,32 @@ impl Mailbox {
         posted.asleep
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::collections::VecDeque;
+    use std::time::Duration;
+
+    use mio::{Events, Poll, Token, Waker};
+
+    use super::{Mail, Mailbox};
+
+    #[test]
+    fn a_shard_that_sleeps_is_woken_and_one_that_works_is_left_alone() {
+        let mut poll = Poll::new().unwrap();
+        let mut events = Events::with_capacity(8);
+        let (mailbox, mut mail) = (Mailbox::default(), VecDeque::new());
+        mailbox.post(Mail::PolicyChanged);
+        mailbox.wake_by(Waker::new(poll.registry(), Token(7)).unwrap());
+        assert!(!mailbox.may_sleep(), "what came before the poll waits for the first look");
+        mailbox.post(Mail::PolicyChanged);
+        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(events.is_empty(), "nobody is woken who does not sleep");
+        assert!(!mailbox.collect(&mut mail) && mail.len() == 2 && mailbox.may_sleep());
+        mailbox.post_durable();
+        poll.poll(&mut events, None).unwrap();
+        assert_eq!(events.iter().map(|event| event.token()).collect::<Vec<_>>(), [Token(7)]);
+        assert!(mailbox.collect(&mut mail) && mail.len() == 2 && mailbox.may_sleep());
+    }
+}

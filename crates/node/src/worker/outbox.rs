@@ -309,6 +309,21 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_was_only_looked_at_has_nothing_to_write() {
+        let mut outlets = outlets();
+        let links = [(); 2].map(|()| outlets.open(Proof::Nothing { listener: 0 }));
+        for link in links {
+            assert!(outlets.outbox(link).unwrap().is_empty());
+        }
+        outlets.outbox(links[1]).unwrap().push(0);
+        let mut stirred = Vec::new();
+        outlets.take_stirred(&mut stirred);
+        assert_eq!(stirred, links, "each is named once");
+        assert_eq!(links.map(|link| outlets.settle(link)), [false, true]);
+        assert!(!outlets.has_stirred());
+    }
+
+    #[test]
     fn clients_wait_until_the_letters_of_a_shard_were_read() {
         let mut outlets = outlets();
         let mailboxes = Arc::clone(&outlets.mailboxes);
