@@ -146,10 +146,15 @@ impl Link {
             return goodbye.until <= now;
         }
         self.pause = self.pause.filter(|&until| until > now);
+        // A time that is over is not looked at again: that would never end.
         if is_due(self.stall) {
+            self.stall = Some(after(now, worker.links.write_timeout));
             self.give_up(worker, Shard::on_stalled);
-        } else if is_due(self.drip) && !self.is_held(worker) {
-            self.give_up(worker, Shard::on_dripped);
+        } else if is_due(self.drip) {
+            self.drip = None;
+            if !self.is_held(worker) {
+                self.give_up(worker, Shard::on_dripped);
+            }
         }
         self.settle(Ok(()), worker)
     }
