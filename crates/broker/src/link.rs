@@ -8,7 +8,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use motte_mqtt::{
-    Ack, ConnAck, ConnAckProperties, Decoder, Disconnect, Encoder, Packet, PacketId, ProtocolVersion, Publish,
+    Ack, AckKind, ConnAck, ConnAckProperties, Decoder, Disconnect, Encoder, Packet, PacketId, ProtocolVersion, Publish,
     ReasonCode, Sender, SubAck, UnsubAck, UserProperties,
 };
 
@@ -237,6 +237,10 @@ impl Link {
     /// Writes an answer.
     pub(crate) fn write_answer(&mut self, answer: &Answer, counters: &mut Counters, fx: &mut impl Effects) {
         match answer {
+            Answer::PubAck(id, ReasonCode::Success) => self.acknowledge(AckKind::PubAck, *id, counters, fx),
+            Answer::PubRec(id, ReasonCode::Success) => self.acknowledge(AckKind::PubRec, *id, counters, fx),
+            Answer::PubRel(id, ReasonCode::Success) => self.acknowledge(AckKind::PubRel, *id, counters, fx),
+            Answer::PubComp(id, ReasonCode::Success) => self.acknowledge(AckKind::PubComp, *id, counters, fx),
             Answer::PubAck(id, reason) => self.write_ack((*id, *reason), Packet::PubAck, counters, fx),
             Answer::PubRec(id, reason) => self.write_ack((*id, *reason), Packet::PubRec, counters, fx),
             Answer::PubRel(id, reason) => self.write_ack((*id, *reason), Packet::PubRel, counters, fx),
@@ -251,6 +255,17 @@ impl Link {
                 let (reason_string, user) = (words.as_deref(), UserProperties::EMPTY);
                 let codes = if self.is_v5() { codes.as_slice() } else { &[] };
                 self.write(&Packet::UnsubAck(UnsubAck { id: *id, reason_string, user, codes }), counters, fx);
+            }
+        }
+    }
+
+    /// Writes an acknowledgement of success.
+    fn acknowledge(&mut self, kind: AckKind, id: PacketId, counters: &mut Counters, fx: &mut impl Effects) {
+        let encoder = self.encoder;
+        if let Some(out) = self.outbox(fx) {
+            let before = out.len();
+            if encoder.acknowledge(kind, id, out).is_ok() {
+                counters.outgoing.count(out[before], out.len() - before);
             }
         }
     }

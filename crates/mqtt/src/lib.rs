@@ -11,7 +11,7 @@ pub mod topic;
 mod wire;
 
 pub use decode::{DecodeError, Decoder, Sender};
-pub use encode::{EncodeError, Encoder, PublishCopy};
+pub use encode::{AckKind, EncodeError, Encoder, PublishCopy};
 pub use packet::{
     Ack, Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties, Delivery, Disconnect, Packet, PacketId,
     ProtocolVersion, Publish, Qos, RetainHandling, SubAck, Subscribe, SubscribeFilters, SubscriptionOptions, UnsubAck,

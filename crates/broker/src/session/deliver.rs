@@ -136,8 +136,11 @@ impl Session {
 
     /// Sends a QoS 1 or 2 message for the first time; it waits when the transport has no room.
     fn send_first(&mut self, owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
-        if self.has_room(turn, fx) {
-            self.begin_flight(owed, turn, fx);
+        // What leaves no record may be tried.
+        if !self.is_durable() || self.has_room(turn, fx) {
+            if let Some(owed) = self.begin_flight(owed, turn, fx) {
+                self.enqueue(owed, turn, fx);
+            }
         } else {
             self.enqueue(owed, turn, fx);
         }

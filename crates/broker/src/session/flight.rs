@@ -204,9 +204,9 @@ impl Session {
         }
     }
 
-    /// A message gets its identifier and is sent, or stands behind what is in flight until its record and that are. It
-    /// was judged just now, and there is room for it.
-    pub(super) fn begin_flight(&mut self, owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) {
+    /// A message that was judged just now gets its identifier and is sent, or stands behind what is in flight until its
+    /// record and that are. Given back as it was when there is no room for it, where nothing was written down.
+    pub(super) fn begin_flight(&mut self, owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) -> Option<Owed> {
         let owed = self.keep_to_send(owed, turn);
         let id = self.free_id();
         let record = self.record_sent(&owed, id, turn);
@@ -216,12 +216,17 @@ impl Session {
         let is_next = link.is_some();
         if let Some(link) = link {
             let dup = Self::may_be_repeated(self.unsure_until, &owed);
-            turn.counters.sent += 1;
-            if !matches!(write((link, &self.facts), &owed, delivery(&owed, id, dup), turn, fx), Written::Sent) {
+            match write((link, &self.facts), &owed, delivery(&owed, id, dup), turn, fx) {
+                Written::Sent => {}
+                Written::NotNow if self.expiry_s == 0 => return Some(owed),
                 // The client does not take it: it is finished, and its identifier was never used.
-                self.settle(owed.origin(), turn);
-                return;
+                Written::NotNow | Written::NotForClient => {
+                    turn.counters.sent += 1;
+                    self.settle(owed.origin(), turn);
+                    return None;
+                }
             }
+            turn.counters.sent += 1;
             self.sent += 1;
         } else {
             turn.counters.wait(weight_bytes as u64);
@@ -231,6 +236,7 @@ impl Session {
         self.in_flight_bytes += weight_bytes;
         let (is_replay, stage) = (owed.is_replay, Stage::Published(Held::Loaded(owed)));
         self.in_flight.push_back(InFlight { id, stage, weight_bytes, may_have_left: is_next, record, is_replay });
+        None
     }
 
     /// An entry counts as waiting no more, if it did.

@@ -24,6 +24,12 @@ fn place(id: PacketId) -> (u8, usize, u64) {
 
 impl IdSet {
     fn find(&self, block: u8) -> Result<usize, usize> {
+        // There is mostly one.
+        if let Some((number, _)) = self.blocks.first()
+            && *number == block
+        {
+            return Ok(0);
+        }
         self.blocks.binary_search_by_key(&block, |(number, _)| *number)
     }
 

@@ -4,7 +4,7 @@
 
 use crate::encode::Explain;
 use crate::encode::sink::{Sink, properties};
-use crate::packet::{Ack, Auth, Disconnect, Packet, ProtocolVersion};
+use crate::packet::{Ack, Auth, Disconnect, Packet, PacketId, ProtocolVersion};
 use crate::property::UserProperties;
 use crate::property::raw::id;
 use crate::reason::ReasonCode;
@@ -26,14 +26,42 @@ impl Explain {
     }
 }
 
-/// The whole packet, if it is an acknowledgement that says nothing but that all is well: four bytes in each version.
-pub(super) fn plain(packet: &Packet<'_>) -> Option<[u8; 4]> {
-    let (Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack)) = packet else {
-        return None;
+/// One of the four acknowledgements of PUBLISH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckKind {
+    /// PUBACK.
+    PubAck,
+    /// PUBREC.
+    PubRec,
+    /// PUBREL.
+    PubRel,
+    /// PUBCOMP.
+    PubComp,
+}
+
+impl AckKind {
+    /// Type and flags.
+    pub(super) const fn first_byte(self) -> u8 {
+        match self {
+            Self::PubAck => 0x40,
+            Self::PubRec => 0x50,
+            Self::PubRel => 0x62,
+            Self::PubComp => 0x70,
+        }
+    }
+}
+
+/// What a packet acknowledges, if it says nothing but that all is well: it has four bytes then, in each version.
+pub(super) fn plain(packet: &Packet<'_>) -> Option<(AckKind, PacketId)> {
+    let (kind, ack) = match packet {
+        Packet::PubAck(ack) => (AckKind::PubAck, ack),
+        Packet::PubRec(ack) => (AckKind::PubRec, ack),
+        Packet::PubRel(ack) => (AckKind::PubRel, ack),
+        Packet::PubComp(ack) => (AckKind::PubComp, ack),
+        _ => return None,
     };
-    let [high, low] = ack.id.value().to_be_bytes();
     let is_plain = ack.reason == ReasonCode::Success && ack.reason_string.is_none() && ack.user.is_empty();
-    is_plain.then_some([super::first_byte(packet), 2, high, low])
+    is_plain.then_some((kind, ack.id))
 }
 
 /// The body of an acknowledgement of PUBLISH.

@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-use crate::packet::{Packet, ProtocolVersion, Publish};
+use crate::packet::{Packet, PacketId, ProtocolVersion, Publish};
 use crate::wire::VARINT_MAX;
 
 mod ack;
@@ -17,6 +17,7 @@ mod publish;
 mod sink;
 mod subscribe;
 
+pub use ack::AckKind;
 pub use copy::PublishCopy;
 use sink::{Sink, header_len};
 
@@ -78,15 +79,28 @@ impl Encoder {
         if let Packet::Publish(publish) = packet {
             return self.publish(publish, out);
         }
-        if let Some(plain) = ack::plain(packet).filter(|plain| plain.len() <= self.packet_size_max as usize) {
-            out.extend_from_slice(&plain);
-            return Ok(());
+        if let Some((kind, id)) = ack::plain(packet) {
+            return self.acknowledge(kind, id, out);
         }
         check::packet(packet, self.version)?;
         let explain = self.explain(packet)?;
         let len = body_len(packet, self.version, explain);
         self.header(first_byte(packet), len, out)?;
         body(packet, self.version, explain, out);
+        Ok(())
+    }
+
+    /// Appends an acknowledgement of PUBLISH that says success and nothing else; the same as [`Encoder::encode`] without
+    /// the packet.
+    ///
+    /// # Errors
+    /// The receiver takes no packet of four bytes.
+    pub fn acknowledge(&self, kind: AckKind, id: PacketId, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        if self.packet_size_max < 4 {
+            return Err(EncodeError::TooLarge);
+        }
+        let [high, low] = id.value().to_be_bytes();
+        out.extend_from_slice(&[kind.first_byte(), 2, high, low]);
         Ok(())
     }
 
@@ -150,10 +164,10 @@ const fn first_byte(packet: &Packet<'_>) -> u8 {
         Packet::Connect(_) => 0x10,
         Packet::ConnAck(_) => 0x20,
         Packet::Publish(packet) => publish::first_byte(packet),
-        Packet::PubAck(_) => 0x40,
-        Packet::PubRec(_) => 0x50,
-        Packet::PubRel(_) => 0x62,
-        Packet::PubComp(_) => 0x70,
+        Packet::PubAck(_) => AckKind::PubAck.first_byte(),
+        Packet::PubRec(_) => AckKind::PubRec.first_byte(),
+        Packet::PubRel(_) => AckKind::PubRel.first_byte(),
+        Packet::PubComp(_) => AckKind::PubComp.first_byte(),
         Packet::Subscribe(_) => 0x82,
         Packet::SubAck(_) => 0x90,
         Packet::Unsubscribe(_) => 0xA2,
