@@ -18,7 +18,7 @@ mod sys;
 use std::sync::Arc;
 
 use motte_audit::CloseCause;
-use motte_mqtt::{DecodeError, Packet, ProtocolVersion, ReasonCode};
+use motte_mqtt::{Ack, AckKind, DecodeError, Packet, ProtocolVersion, ReasonCode};
 use slab::Slab;
 
 use crate::effects::Effects;
@@ -107,6 +107,9 @@ fn link_at(sessions: &mut Slab<Session>, slot: usize, link: LinkId) -> Option<&m
     sessions.get_mut(slot)?.link.as_mut().filter(|state| state.id == link)
 }
 
+/// Bytes of an acknowledgement that says success and nothing else.
+const PLAIN_ACK_BYTES: usize = 4;
+
 /// Whether the answer to a packet is never much longer than itself. The outbox need not be looked at after each of
 /// those, only after all that came in one turn.
 fn is_answered_briefly(packet: &Packet<'_>) -> bool {
@@ -122,6 +125,15 @@ impl<J: Journal> Shard<J> {
         loop {
             // A packet may end the link, and one of this client in another session's place the session.
             let Some(state) = link_at(&mut self.sessions, slot, link) else { return bytes.len() };
+            if let Some((kind, id)) = state.decoder.plain_ack(&bytes[taken..]) {
+                state.heard = now;
+                self.core.counters.incoming.count(bytes[taken], PLAIN_ACK_BYTES);
+                taken += PLAIN_ACK_BYTES;
+                if let Err(stop) = self.on_ack(slot, kind, &Ack::new(id, ReasonCode::Success), now, fx) {
+                    self.end_link(slot, stop.into(), now, fx);
+                }
+                continue;
+            }
             let expected = state.cache.last_topic();
             let topic = expected.as_ref().map_or("", |cached| &cached.topic);
             let stop = match state.decoder.decode_expecting(&bytes[taken..], topic) {
@@ -180,10 +192,10 @@ impl<J: Journal> Shard<J> {
     fn on_packet(&mut self, slot: usize, packet: Packet<'_>, now: Millis, fx: &mut impl Effects) -> Result<(), Stop> {
         match packet {
             Packet::Publish(publish) => self.on_publish(slot, &publish, now, fx),
-            Packet::PubAck(ack) => self.on_puback(slot, &ack, now, fx),
-            Packet::PubRec(ack) => self.on_pubrec(slot, &ack, now, fx),
-            Packet::PubRel(ack) => self.on_pubrel(slot, &ack, fx),
-            Packet::PubComp(ack) => self.on_pubcomp(slot, &ack, now, fx),
+            Packet::PubAck(ack) => self.on_ack(slot, AckKind::PubAck, &ack, now, fx),
+            Packet::PubRec(ack) => self.on_ack(slot, AckKind::PubRec, &ack, now, fx),
+            Packet::PubRel(ack) => self.on_ack(slot, AckKind::PubRel, &ack, now, fx),
+            Packet::PubComp(ack) => self.on_ack(slot, AckKind::PubComp, &ack, now, fx),
             Packet::Subscribe(subscribe) => self.on_subscribe(slot, &subscribe, now, fx),
             Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(slot, &unsubscribe, now, fx),
             Packet::PingReq => {

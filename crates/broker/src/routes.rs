@@ -128,6 +128,8 @@ pub(crate) struct Route {
     pub(crate) withheld: u64,
     /// Whether a queue is full that its messages would have to wait in.
     full: Found,
+    /// Whether a message of QoS 1 or 2 has to be kept for somebody.
+    owed: Found,
 }
 
 impl Route {
@@ -138,6 +140,12 @@ impl Route {
             let mut direct = self.direct.iter().flat_map(|(_, targets)| targets.iter());
             direct.any(Target::is_full) || self.groups.iter().any(GroupRoute::is_full)
         })
+    }
+
+    /// Whether a message of `qos` may have to be kept for somebody. Looks at the targets once for all messages, until a
+    /// session changes.
+    pub(crate) fn may_be_owed(&self, qos: Qos, fullness: &Fullness) -> bool {
+        qos > Qos::AtMostOnce && self.owed.or_find(fullness.changes(), || self.is_owed(Qos::ExactlyOnce))
     }
 
     /// Whether a message of `qos` has to be kept for somebody, or for whom a group may choose.

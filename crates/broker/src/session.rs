@@ -27,7 +27,7 @@ use motte_policy::Subject;
 use crate::link::Link;
 use crate::mount::MountPoint;
 use crate::restore::StoredWill;
-use crate::routes::{Facts, Room, SessionKey};
+use crate::routes::{Facts, Fullness, Room, SessionKey};
 use crate::shard::Millis;
 use crate::timer::Armed;
 use flight::InFlight;
@@ -119,10 +119,13 @@ impl Session {
         }
     }
 
-    /// Changes how long the session outlives its connection.
-    pub(crate) fn set_expiry(&mut self, expiry_s: u32) {
+    /// Changes how long the session outlives its connection; told to those who publish to it if that matters to them.
+    pub(crate) fn set_expiry(&mut self, expiry_s: u32, fullness: &Fullness) {
         self.expiry_s = expiry_s;
-        self.facts.durable.store(expiry_s > 0, Ordering::Release);
+        let was_durable = self.facts.durable.swap(expiry_s > 0, Ordering::AcqRel);
+        if was_durable != self.is_durable() && !self.subscriptions.is_empty() {
+            fullness.on_change();
+        }
     }
 
     /// Whether the session outlives its connection.

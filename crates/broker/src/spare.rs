@@ -11,9 +11,10 @@ use motte_policy::Subject;
 use crate::message::{Message, Publisher};
 use crate::shard::Millis;
 
-/// Messages kept, and the longest payload of one that is.
-const MESSAGES_MAX: usize = 512;
-const PAYLOAD_BYTES_MAX: usize = 1024;
+/// Bytes of payloads kept, each message counted for a little more than itself.
+const BYTES_MAX: usize = 2 * 1024 * 1024;
+/// What a message takes beside its payload.
+const MESSAGE_BYTES: usize = 256;
 
 /// What a new message is made of.
 pub(crate) struct Parts<'a> {
@@ -29,16 +30,20 @@ pub(crate) struct Parts<'a> {
 
 /// The messages.
 #[derive(Debug, Default)]
-pub(crate) struct Spare(Vec<Arc<Message>>);
+pub(crate) struct Spare {
+    messages: Vec<Arc<Message>>,
+    bytes: usize,
+}
 
 impl Spare {
     /// A message that nobody else holds.
     pub(crate) fn make(&mut self, parts: &Parts<'_>) -> Arc<Message> {
-        if let Some(mut spare) = self.0.pop()
-            && let Some(message) = Arc::get_mut(&mut spare)
-        {
-            fill(message, parts);
-            return spare;
+        if let Some(mut spare) = self.messages.pop() {
+            self.bytes -= weight(&spare);
+            if let Some(message) = Arc::get_mut(&mut spare) {
+                fill(message, parts);
+                return spare;
+            }
         }
         Arc::new(Message {
             topic: Arc::clone(parts.topic),
@@ -54,13 +59,17 @@ impl Spare {
     }
 
     /// Takes a message from one of its holders; kept if that was the last.
-    pub(crate) fn give_back(&mut self, mut message: Arc<Message>) {
-        let is_kept = self.0.len() < MESSAGES_MAX
-            && Arc::get_mut(&mut message).is_some_and(|message| message.payload.len() <= PAYLOAD_BYTES_MAX);
-        if is_kept {
-            self.0.push(message);
+    pub(crate) fn give_back(&mut self, message: Arc<Message>) {
+        let bytes = self.bytes + weight(&message);
+        if Arc::strong_count(&message) == 1 && bytes <= BYTES_MAX {
+            self.bytes = bytes;
+            self.messages.push(message);
         }
     }
+}
+
+fn weight(message: &Message) -> usize {
+    MESSAGE_BYTES + message.payload.len()
 }
 
 fn fill(message: &mut Message, parts: &Parts<'_>) {

@@ -2,7 +2,7 @@
 //!
 //! An identifier nobody knows is answered, not punished; one that is in flight at another QoS is a protocol error.
 
-use motte_mqtt::{Ack, ReasonCode};
+use motte_mqtt::{Ack, AckKind, ReasonCode};
 
 use super::Stop;
 use crate::effects::Effects;
@@ -12,25 +12,29 @@ use crate::session::flight::Acked;
 use crate::shard::{Millis, Shard};
 
 impl<J: Journal> Shard<J> {
-    pub(crate) fn on_puback(
+    pub(super) fn on_ack(
         &mut self,
         slot: usize,
+        kind: AckKind,
         ack: &Ack<'_>,
         now: Millis,
         fx: &mut impl Effects,
     ) -> Result<(), Stop> {
+        match kind {
+            AckKind::PubAck => self.on_puback(slot, ack, now, fx),
+            AckKind::PubRec => self.on_pubrec(slot, ack, now, fx),
+            AckKind::PubRel => self.on_pubrel(slot, ack, fx),
+            AckKind::PubComp => self.on_pubcomp(slot, ack, now, fx),
+        }
+    }
+
+    fn on_puback(&mut self, slot: usize, ack: &Ack<'_>, now: Millis, fx: &mut impl Effects) -> Result<(), Stop> {
         check(self.sessions[slot].on_puback(ack.id, &mut self.core.turn(&mut self.journal, now)))?;
         self.pump(slot, now, fx);
         Ok(())
     }
 
-    pub(crate) fn on_pubrec(
-        &mut self,
-        slot: usize,
-        ack: &Ack<'_>,
-        now: Millis,
-        fx: &mut impl Effects,
-    ) -> Result<(), Stop> {
+    fn on_pubrec(&mut self, slot: usize, ack: &Ack<'_>, now: Millis, fx: &mut impl Effects) -> Result<(), Stop> {
         let mut turn = self.core.turn(&mut self.journal, now);
         let (acked, position) = self.sessions[slot].on_pubrec(ack.id, ack.reason, &mut turn);
         check(acked)?;
@@ -43,7 +47,7 @@ impl<J: Journal> Shard<J> {
         Ok(())
     }
 
-    pub(crate) fn on_pubrel(&mut self, slot: usize, ack: &Ack<'_>, fx: &mut impl Effects) -> Result<(), Stop> {
+    fn on_pubrel(&mut self, slot: usize, ack: &Ack<'_>, fx: &mut impl Effects) -> Result<(), Stop> {
         let session = &mut self.sessions[slot];
         let was_known = session.received.remove(ack.id);
         let reason = if was_known { ReasonCode::Success } else { ReasonCode::PacketIdNotFound };
@@ -58,13 +62,7 @@ impl<J: Journal> Shard<J> {
         self.answer(slot, Answer::PubComp(ack.id, reason), position, fx)
     }
 
-    pub(crate) fn on_pubcomp(
-        &mut self,
-        slot: usize,
-        ack: &Ack<'_>,
-        now: Millis,
-        fx: &mut impl Effects,
-    ) -> Result<(), Stop> {
+    fn on_pubcomp(&mut self, slot: usize, ack: &Ack<'_>, now: Millis, fx: &mut impl Effects) -> Result<(), Stop> {
         check(self.sessions[slot].on_pubcomp(ack.id, &mut self.core.turn(&mut self.journal, now)))?;
         self.pump(slot, now, fx);
         Ok(())

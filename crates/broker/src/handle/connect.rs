@@ -203,7 +203,7 @@ impl<J: Journal> Shard<J> {
         let state = Link::new(link, admission, keep_alive_in_force(admission, limits), limits, now);
         let silent_until = state.silent_until();
         let session = &mut self.sessions[slot];
-        session.set_expiry(expiry_in_force(admission, limits));
+        session.set_expiry(expiry_in_force(admission, limits), &self.core.shared.fullness);
         session.attach(state);
         let timers = &mut self.core.timers;
         timers.clear(&mut session.armed, session.key);

@@ -29,7 +29,7 @@ impl<J: Journal> Shard<J> {
                 return Err(Stop::protocol(ReasonCode::ProtocolError, detail));
             }
             Some(expiry_s) => {
-                session.set_expiry(expiry_s.min(expiry_max));
+                session.set_expiry(expiry_s.min(expiry_max), &self.core.shared.fullness);
                 // One that ends now is recorded as closed, once nothing of it is owed any longer.
                 if session.is_durable() {
                     self.record_expiry(slot);

@@ -254,7 +254,8 @@ impl<J: Journal> Shard<J> {
         fx: &mut impl Effects,
     ) -> Option<Position> {
         if route.groups.is_empty() && !message.retain {
-            let position = self.record_publish(alone(&mut message), route, &[]);
+            let may_be_owed = route.may_be_owed(message.qos, &self.core.shared.fullness);
+            let position = if may_be_owed { self.record_publish(alone(&mut message), route, &[]) } else { None };
             self.count_withheld(route);
             for (shard, targets) in &route.direct {
                 self.send_to(*shard, &message, targets, now, fx);

@@ -19,7 +19,7 @@ impl<J: Journal> Shard<J> {
         self.core.shared.owners.enter(&restored.owner.identity, usize::MAX);
         let slot = self.open(restored.owner, MountPoint::restored(&restored.mount_point));
         let session = &mut self.sessions[slot];
-        session.set_expiry(restored.expiry_s);
+        session.set_expiry(restored.expiry_s, &self.core.shared.fullness);
         session.is_recorded = true;
         session.will = restored.will;
         for id in restored.received {

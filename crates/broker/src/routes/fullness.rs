@@ -1,18 +1,21 @@
-//! Which routes lead to a queue that is full, known to every publisher at the cost of one comparison.
+//! Which routes lead to a queue that is full, or to a session that messages are kept for, known to every publisher at
+//! the cost of one comparison.
 //!
-//! Written by sessions whose queues become full or have room again, read by `handle/publish`. It may be a moment old:
+//! Written by sessions whose queues become full or have room again, and by those that come to outlive their connection
+//! or cease to, read by `handle/publish`. It may be a moment old:
 //! what is under way then is still taken.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts up whenever a queue becomes full, or is so no longer.
+/// Counts up whenever a queue becomes full or is so no longer, and whenever a session that may have subscriptions comes
+/// to outlive its connection or ceases to.
 #[derive(Debug, Default)]
 pub(crate) struct Fullness {
     changes: AtomicU64,
 }
 
 impl Fullness {
-    /// A session has told in its facts that its queue is full, or that it is so no longer.
+    /// A session has told in its facts what it has to tell.
     pub(crate) fn on_change(&self) {
         self.changes.fetch_add(1, Ordering::Release);
     }

@@ -5,7 +5,8 @@
 use crate::decode::property::{self, NONE, Set, Value};
 use crate::decode::reader::Reader;
 use crate::decode::{DecodeError, Sender};
-use crate::packet::{Ack, Auth, Disconnect, Packet, PacketId, ProtocolVersion};
+use crate::encode::AckKind;
+use crate::packet::{Ack, Auth, Disconnect, PacketId, ProtocolVersion};
 use crate::property::raw::id;
 use crate::reason::ReasonCode;
 
@@ -26,17 +27,16 @@ fn reason(reader: &mut Reader<'_>, allowed: impl Fn(ReasonCode) -> bool) -> Resu
 
 /// An acknowledgement of four bytes at the front of `bytes`, which says success in all versions and may come from
 /// either side; `None` for whatever else is there.
-pub(super) fn plain<'a>(bytes: &[u8]) -> Option<Packet<'a>> {
+pub(super) fn plain(bytes: &[u8]) -> Option<(AckKind, PacketId)> {
     let [first, 2, high, low, ..] = *bytes else { return None };
-    let packet = match first {
-        0x40 => Packet::PubAck,
-        0x50 => Packet::PubRec,
-        0x62 => Packet::PubRel,
-        0x70 => Packet::PubComp,
+    let kind = match first {
+        0x40 => AckKind::PubAck,
+        0x50 => AckKind::PubRec,
+        0x62 => AckKind::PubRel,
+        0x70 => AckKind::PubComp,
         _ => return None,
     };
-    let id = PacketId::new(u16::from_be_bytes([high, low]))?;
-    Some(packet(Ack::new(id, ReasonCode::Success)))
+    Some((kind, PacketId::new(u16::from_be_bytes([high, low]))?))
 }
 
 /// The body of PUBACK, PUBREC, PUBREL or PUBCOMP. In 3.x it is the identifier alone, which the fixed header ensured.

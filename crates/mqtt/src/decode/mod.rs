@@ -5,7 +5,8 @@
 
 use thiserror::Error;
 
-use crate::packet::{Packet, ProtocolVersion};
+use crate::encode::AckKind;
+use crate::packet::{Packet, PacketId, ProtocolVersion};
 use crate::reason::ReasonCode;
 
 mod ack;
@@ -103,9 +104,6 @@ impl Decoder {
         bytes: &'a [u8],
         topic: &'a str,
     ) -> Result<Option<(Packet<'a>, usize)>, DecodeError> {
-        if let Some(ack) = ack::plain(bytes).filter(|_| self.packet_size_max >= 4) {
-            return Ok(Some((ack, 4)));
-        }
         let Some(frame) = self.frame(bytes)? else { return Ok(None) };
         let Some(body) = bytes.get(frame.body_start..frame.end) else {
             if frame.packet_type == PacketType::Connect {
@@ -120,6 +118,13 @@ impl Decoder {
             _ => self.body(frame, body)?,
         };
         Ok(Some((packet, frame.end)))
+    }
+
+    /// The acknowledgement at the front of `bytes`, if it is one of four bytes that says success and nothing else;
+    /// [`Decoder::decode`] reads it as well, with more steps.
+    #[must_use]
+    pub fn plain_ack(&self, bytes: &[u8]) -> Option<(AckKind, PacketId)> {
+        ack::plain(bytes).filter(|_| self.packet_size_max >= 4)
     }
 
     /// Whether the first byte of a connection begins a CONNECT; `None` when there is no byte yet. A server asks this
