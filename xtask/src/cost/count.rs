@@ -26,15 +26,6 @@ impl Instrument {
         }
     }
 
-    /// How many times longer the long run is under it. System calls are few, so that the threads that meet by chance
-    /// while clients connect show sooner.
-    pub(crate) fn batches_factor(self) -> u32 {
-        match self {
-            Self::Instructions => 1,
-            Self::SystemCalls => 3,
-        }
-    }
-
     /// The total of a report; `None` when it has none.
     pub(crate) fn total(self, report: &str) -> Option<u64> {
         let mut lines = report.lines();
