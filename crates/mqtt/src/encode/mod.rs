@@ -90,8 +90,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// Appends an acknowledgement of PUBLISH that says success and nothing else; the same as [`Encoder::encode`] without
-    /// the packet.
+    /// Appends an acknowledgement of PUBLISH that says success and nothing else; the same as [`Encoder::encode`]
+    /// without the packet.
     ///
     /// # Errors
     /// The receiver takes no packet of four bytes.
