@@ -85,7 +85,8 @@ fn fill(message: &mut Message, parts: &Parts<'_>) {
         Publisher::Client(publisher) if Arc::ptr_eq(publisher, parts.publisher) => {}
         _ => message.publisher = Publisher::Client(Arc::clone(parts.publisher)),
     }
-    if message.properties.as_ref() != parts.properties {
+    let both_empty = message.properties.as_ref().is_empty() && parts.properties.is_empty();
+    if !both_empty && message.properties.as_ref() != parts.properties {
         message.properties = parts.properties.to_owned();
     }
     message.qos = parts.qos;

@@ -60,8 +60,6 @@ impl<'a> Place<'a> {
             .env("PORT", port.to_string())
             .env("TLSPORT", tls_port.to_string())
             .env("MTLSPORT", mtls_port.to_string())
-            // An allocator that returns memory by the clock would do it more often the slower the instrument is.
-            .env("MIMALLOC_PURGE_DELAY", "-1")
             .start(File::create(&log)?)?;
         let mut broker = Broker { child, pid: None };
         let port = if scenario.tls { tls_port } else { port };

@@ -208,7 +208,7 @@ impl Session {
     /// record and that are. Given back as it was when there is no room for it, where nothing was written down.
     pub(super) fn begin_flight(&mut self, owed: Owed, turn: &mut Turn<'_>, fx: &mut impl Effects) -> Option<Owed> {
         let owed = self.keep_to_send(owed, turn);
-        let id = self.free_id();
+        let id = self.take_id();
         let record = self.record_sent(&owed, id, turn);
         let weight_bytes = owed.message.weight_bytes();
         let stands_first = self.sent == self.in_flight.len() && record <= turn.journal.durable();
@@ -218,9 +218,13 @@ impl Session {
             let dup = Self::may_be_repeated(self.unsure_until, &owed);
             match write((link, &self.facts), &owed, delivery(&owed, id, dup), turn, fx) {
                 Written::Sent => {}
-                Written::NotNow if self.expiry_s == 0 => return Some(owed),
+                Written::NotNow if self.expiry_s == 0 => {
+                    self.ids_used.remove(id);
+                    return Some(owed);
+                }
                 // The client does not take it: it is finished, and its identifier was never used.
                 Written::NotNow | Written::NotForClient => {
+                    self.ids_used.remove(id);
                     turn.counters.sent += 1;
                     self.settle(owed.origin(), turn);
                     return None;
@@ -231,7 +235,6 @@ impl Session {
         } else {
             turn.counters.wait(weight_bytes as u64);
         }
-        self.ids_used.insert(id);
         self.last_id = id.value();
         self.in_flight_bytes += weight_bytes;
         let (is_replay, stage) = (owed.is_replay, Stage::Published(Held::Loaded(owed)));
@@ -255,12 +258,12 @@ impl Session {
         }
     }
 
-    /// The next identifier not in use (MQTT-2.2.1-4). The window is smaller than the number of identifiers.
-    fn free_id(&self) -> PacketId {
+    /// Takes the next identifier not in use (MQTT-2.2.1-4). The window is smaller than the number of identifiers.
+    fn take_id(&mut self) -> PacketId {
         let mut value = self.last_id;
         loop {
             value = value.wrapping_add(1);
-            if let Some(id) = PacketId::new(value).filter(|&id| !self.ids_used.contains(id)) {
+            if let Some(id) = PacketId::new(value).filter(|&id| self.ids_used.insert(id)) {
                 return id;
             }
         }

@@ -50,7 +50,7 @@ impl<'a> ForwardedProperties<'a> {
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !RawProperties(self.block).any(|property| is_forwarded(property.id))
+        self.block.is_empty() || !RawProperties(self.block).any(|property| is_forwarded(property.id))
     }
 
     /// Payload Format Indicator 1: the payload is said to be UTF-8.
