@@ -7,7 +7,7 @@ use std::sync::Arc;
 use motte_audit::Event;
 
 use crate::counters::Counters;
-use crate::handle::PassedOn;
+use crate::handle::{PassedOn, Passing};
 use crate::message::Message;
 use crate::restore::StoredRef;
 use crate::routes::{SessionKey, Target};
@@ -48,6 +48,7 @@ impl Letter {
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         let message = match &self.content {
+            LetterContent::Passed(passed) => return LETTER_BYTES + passed.weight_bytes(),
             LetterContent::Deliver { message, .. } => Some(&**message),
             LetterContent::PassOn(passed) => Some(passed.message()),
             LetterContent::Inherit { .. } | LetterContent::Ask { .. } | LetterContent::Report { .. } => None,
@@ -60,6 +61,8 @@ impl Letter {
 pub(crate) enum LetterContent {
     /// A message for sessions of the receiving shard, judged under the policy of `epoch`.
     Deliver { message: Arc<Message>, targets: Arc<[Target]>, epoch: u64 },
+    /// Messages of QoS 0 of one publisher to one topic.
+    Passed(Passing),
     /// A message of a group for the member that takes it over.
     PassOn(PassedOn),
     /// A message of a group that only the journal holds, recorded for a member of the receiving shard already.

@@ -10,6 +10,7 @@ mod disconnect;
 mod forward;
 mod group;
 mod handover;
+mod passing;
 mod publish;
 mod restore;
 mod subscribe;
@@ -33,6 +34,7 @@ use crate::shard::{LinkId, Millis, Shard};
 use crate::timer::TimerKind;
 
 pub(crate) use group::PassedOn;
+pub(crate) use passing::Passing;
 
 /// Why a link has to end because of what its client sent.
 #[derive(Clone, Copy, Debug)]

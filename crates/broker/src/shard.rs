@@ -15,7 +15,7 @@ use crate::admission::Admission;
 use crate::bans::Bans;
 use crate::counters::Counters;
 use crate::effects::{Effects, Letter, LetterContent};
-use crate::handle::{Ending, Stop};
+use crate::handle::{Ending, Passing, Stop};
 use crate::hints::Hints;
 use crate::journal::{Journal, Record};
 use crate::limits::Limits;
@@ -109,6 +109,8 @@ pub(crate) struct Core {
     pub(crate) next_serial: u64,
     pub(crate) copies: Copies,
     pub(crate) spare: Spare,
+    /// What the present call passes on to other shards and has not posted.
+    pub(crate) passing: Vec<(ShardId, Passing)>,
     /// When expired retained messages were looked for last.
     pub(crate) retained_swept: Option<Millis>,
 }
@@ -154,6 +156,7 @@ impl<J: Journal> Shard<J> {
             next_serial: 0,
             copies: Copies::default(),
             spare: Spare::default(),
+            passing: Vec::new(),
             retained_swept: None,
         };
         Self {
@@ -200,7 +203,9 @@ impl<J: Journal> Shard<J> {
     /// as taken.
     pub fn on_bytes(&mut self, link: LinkId, bytes: &[u8], now: Millis, fx: &mut impl Effects) -> usize {
         self.begin();
-        self.on_packets(link, bytes, now, fx)
+        let taken = self.on_packets(link, bytes, now, fx);
+        self.post_all_passing(fx);
+        taken
     }
 
     /// The outbox of a link has been written: what waited for room goes out.
@@ -225,6 +230,7 @@ impl<J: Journal> Shard<J> {
         self.begin();
         match letter.content {
             LetterContent::Deliver { message, targets, epoch } => self.deliver(&message, &targets, epoch, now, fx),
+            LetterContent::Passed(passed) => self.take_passed(&passed, now, fx),
             LetterContent::PassOn(passed) => self.give(passed, now, fx),
             LetterContent::Inherit { key, stored } => self.inherit(key, stored, now, fx),
             LetterContent::Ask { asking } => self.report_counters(asking, fx),

@@ -50,12 +50,16 @@ impl<J: Journal> Shard<J> {
                 self.forward_here(publish, (topic, targets), now, fx);
                 continue;
             }
+            if self.pass_to(*shard, slot, publish, (topic, targets), now, fx) {
+                continue;
+            }
             let message = self.message(slot, publish, topic, now);
             self.send_to(*shard, &message, targets, now, fx);
         }
     }
 
-    fn forward_here(
+    /// Gives a message of QoS 0 to sessions of this shard.
+    pub(super) fn forward_here(
         &mut self,
         publish: &Publish<'_>,
         (topic, targets): (&Arc<str>, &[Target]),

@@ -354,6 +354,8 @@ impl<J: Journal> Shard<J> {
         if shard == self.core.id {
             self.deliver(message, targets, epoch, now, fx);
         } else {
+            // What came before goes before.
+            self.post_passing(shard, fx);
             let (message, targets) = (Arc::clone(message), Arc::clone(targets));
             fx.post(shard, Letter { content: LetterContent::Deliver { message, targets, epoch } });
         }
