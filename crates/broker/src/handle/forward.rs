@@ -50,7 +50,7 @@ impl<J: Journal> Shard<J> {
                 self.forward_here(publish, (topic, targets), now, fx);
                 continue;
             }
-            if self.pass_to(*shard, slot, publish, (topic, targets), now, fx) {
+            if self.pass_to(slot, (publish, topic), (*shard, targets), now, fx) {
                 continue;
             }
             let message = self.message(slot, publish, topic, now);

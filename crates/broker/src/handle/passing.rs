@@ -1,7 +1,7 @@
 //! Messages of QoS 0 on their way to another shard: many in one letter.
 //!
-//! Called by `handle/forward` on the shard of the publisher and by `shard` on that of the sessions. What one call into a
-//! shard passes on leaves before the call ends, in order with all other letters of messages.
+//! Called by `handle/forward` on the shard of the publisher and by `shard` on that of the sessions. What one call into
+//! a shard passes on leaves before the call ends, in order with all other letters of messages.
 
 use std::sync::Arc;
 
@@ -49,10 +49,9 @@ impl<J: Journal> Shard<J> {
     /// does not fit the packet it would travel in.
     pub(super) fn pass_to(
         &mut self,
-        shard: ShardId,
         slot: usize,
-        publish: &Publish<'_>,
-        (topic, targets): (&Arc<str>, &Arc<[Target]>),
+        (publish, topic): (&Publish<'_>, &Arc<str>),
+        (shard, targets): (ShardId, &Arc<[Target]>),
         now: Millis,
         fx: &mut impl Effects,
     ) -> bool {
