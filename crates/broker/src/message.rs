@@ -158,6 +158,8 @@ impl Message {
 
     /// What is left of the Message Expiry Interval, less the whole seconds that have passed (MQTT-3.3.2-6).
     pub(crate) fn remaining_s(&self, now: Millis) -> Option<u32> {
+        // Another shard may have accepted it by a later look at the clock.
+        let now = now.max(self.accepted);
         self.expires.map(|at| {
             let left_s = at.0.saturating_sub(now.0).div_ceil(1_000);
             u32::try_from(left_s).unwrap_or(u32::MAX)

@@ -11,9 +11,9 @@ use motte_policy::Subject;
 use crate::message::{Message, Publisher};
 use crate::shard::Millis;
 
-/// Bytes of payloads kept, each message counted for a little more than itself.
+/// Bytes kept: topics, payloads and properties, and what each message takes beside them.
 const BYTES_MAX: usize = 2 * 1024 * 1024;
-/// What a message takes beside its payload.
+/// What a message takes beside those.
 const MESSAGE_BYTES: usize = 256;
 
 /// What a new message is made of.
@@ -69,7 +69,7 @@ impl Spare {
 }
 
 fn weight(message: &Message) -> usize {
-    MESSAGE_BYTES + message.payload.len()
+    MESSAGE_BYTES + message.weight_bytes()
 }
 
 fn fill(message: &mut Message, parts: &Parts<'_>) {
@@ -85,8 +85,8 @@ fn fill(message: &mut Message, parts: &Parts<'_>) {
         Publisher::Client(publisher) if Arc::ptr_eq(publisher, parts.publisher) => {}
         _ => message.publisher = Publisher::Client(Arc::clone(parts.publisher)),
     }
-    let both_empty = message.properties.as_ref().is_empty() && parts.properties.is_empty();
-    if !both_empty && message.properties.as_ref() != parts.properties {
+    // Properties that mean the same are not the same bytes, and are forwarded as they were (MQTT-3.3.2-4).
+    if !message.properties.as_ref().is_empty() || !parts.properties.is_empty() {
         message.properties = parts.properties.to_owned();
     }
     message.qos = parts.qos;
@@ -94,4 +94,51 @@ fn fill(message: &mut Message, parts: &Parts<'_>) {
     message.accepted = parts.accepted;
     message.expires = parts.expires;
     message.origin = None;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop")]
+    use motte_mqtt::{Decoder, Packet, ProtocolVersion, Sender};
+    use motte_policy::{ClientId, Identity};
+
+    use super::*;
+
+    /// The properties of a PUBLISH with this block of them.
+    fn forwarded(block: &[u8], act: impl FnOnce(ForwardedProperties<'_>)) {
+        let mut bytes = vec![0x30, 0, 0, 1, b't', u8::try_from(block.len()).unwrap()];
+        bytes.extend_from_slice(block);
+        bytes[1] = u8::try_from(bytes.len() - 2).unwrap();
+        let decoder = Decoder::new(Sender::Client, ProtocolVersion::V5, u32::MAX);
+        match decoder.decode(&bytes).unwrap().unwrap().0 {
+            Packet::Publish(publish) => act(publish.properties),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn v5_3_3_2_4_a_message_in_old_memory_has_the_bytes_of_its_own_properties() {
+        let publisher = Arc::new(Subject { identity: Identity::Anonymous, client_id: ClientId("c".into()) });
+        let topic: Arc<str> = "t".into();
+        let mut spare = Spare::default();
+        // Payload Format Indicator 0, which means what its absence means, and a content type, in each order.
+        for block in [&b"\x01\x00"[..], b"", b"\x03\x00\x01x", b"\x01\x00\x03\x00\x01x", b"\x03\x00\x01x\x01\x00"] {
+            forwarded(block, |properties| {
+                let message = spare.make(&Parts {
+                    topic: &topic,
+                    payload: b"p",
+                    qos: Qos::AtLeastOnce,
+                    retain: false,
+                    publisher: &publisher,
+                    properties,
+                    accepted: Millis(1),
+                    expires: None,
+                });
+                let mut bytes = Vec::new();
+                message.properties.as_ref().write_to(&mut bytes);
+                assert_eq!(bytes, block);
+                spare.give_back(message);
+            });
+        }
+    }
 }

@@ -28,14 +28,15 @@ impl Copies {
         self.used = 0;
         let pays = receivers > 1 && !payload.is_empty();
         self.payload = pays.then(|| payload.as_ptr().addr());
-        if payload.len() > KEPT_BYTES_MAX {
-            self.made.clear();
-        }
     }
 
     /// It has been given to all.
     pub(crate) fn end(&mut self) {
         self.payload = None;
+        if self.made[..self.used].iter().any(|(_, copy)| copy.len() > KEPT_BYTES_MAX) {
+            self.made.clear();
+        }
+        self.used = 0;
     }
 
     /// Appends the packet, if it is of the message that is being given to several; `None` when it has to be encoded on

@@ -275,7 +275,8 @@ impl Run<'_> {
                 }
             }
             (Phase::Draining, _) => {
-                if self.crew.has_everything().map_err(peer::lost)? || self.is_silent(now) {
+                // Nothing new is sent any more, though it might be.
+                if self.crew.has_everything().map_err(peer::lost)? || self.has_been_silent(now) {
                     self.phase = Phase::Done;
                 }
             }
@@ -295,8 +296,12 @@ impl Run<'_> {
 
     /// Whether nothing has come for so long that nothing will, although something is owed.
     fn is_silent(&self, now: Instant) -> bool {
+        self.has_been_silent(now) && !self.crew.may_send()
+    }
+
+    fn has_been_silent(&self, now: Instant) -> bool {
         let limit = if self.load.qos == Qos::AtMostOnce { SILENCE_QOS0 } else { SILENCE };
-        now.duration_since(self.progress_at) > limit && !self.crew.may_send()
+        now.duration_since(self.progress_at) > limit
     }
 
     fn end_measuring(&mut self, now: Instant) -> Result<(), Failure> {

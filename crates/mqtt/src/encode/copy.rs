@@ -16,6 +16,13 @@ pub struct PublishCopy {
 }
 
 impl PublishCopy {
+    /// Bytes of the packet.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a packet is never empty")]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Takes the bytes of `packet` in `version` in the place of those it had, whatever their receivers' limits.
     ///
     /// # Errors

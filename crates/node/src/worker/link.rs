@@ -221,6 +221,7 @@ impl Link {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(_) => return Err(CloseCause::ConnectionLost),
         };
+        worker.bytes_read += count;
         if !is_direct {
             return self.read_layers(count, is_short, worker);
         }

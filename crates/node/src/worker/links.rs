@@ -208,9 +208,14 @@ impl Links {
         }
     }
 
-    /// Moves on those who stand in line, each once.
+    /// Moves on those who stand in line, each once. Ends early when what was read could fill the outbox of one client,
+    /// so that one that reads as fast as it can is written to before there is no more room.
     fn serve(&mut self) {
+        self.worker.bytes_read = 0;
         for _ in 0..self.queue.len().min(READS_MAX) {
+            if self.worker.bytes_read > self.worker.outbox_bytes_max / 2 {
+                return;
+            }
             let Some(index) = self.queue.pop_front() else { return };
             self.with(index, |link, worker| {
                 link.is_queued = false;

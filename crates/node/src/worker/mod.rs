@@ -86,6 +86,8 @@ struct Worker {
     links: LinkLimits,
     /// The time, as it was read last.
     now: Millis,
+    /// Bytes read from sockets in this round.
+    bytes_read: usize,
     /// Bytes from a socket, lent to one link for one turn.
     network: Box<[u8]>,
     /// What they carry, lent likewise.
@@ -124,6 +126,7 @@ pub(crate) fn run(mut seat: Seat, poll: Poll, beginning: Beginning) -> io::Resul
     // What became due while the node was away is over before anybody can ask for it.
     worker.read_clock();
     worker.on_time();
+    worker.outlets.post_letters();
     Links::new(worker, poll).run(mailbox)
 }
 
@@ -151,6 +154,7 @@ impl Worker {
             clock: seat.clock,
             snapshot: seat.snapshot,
             outbox_bytes_max,
+            bytes_read: 0,
             links: seat.links,
             message_bytes_max: packet_bytes_max.saturating_add(READ_BUDGET_BYTES),
             network: network_buffer(),
