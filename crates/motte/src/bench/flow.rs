@@ -261,8 +261,9 @@ impl Run<'_> {
                 self.crew.tally.is_measuring = true;
                 self.phase = Phase::Measured;
             }
-            (Phase::Measured, Length::Time { warm_up, measured }) => {
-                if since >= warm_up + measured || is_stopped {
+            (Phase::Measured, Length::Time { measured, .. }) => {
+                let is_long_enough = |first: &Edge| now.duration_since(first.at) >= measured;
+                if self.first.as_ref().is_none_or(is_long_enough) || is_stopped {
                     self.end_measuring(now)?;
                     self.phase = Phase::Draining;
                     self.progress_at = now;
