@@ -422,6 +422,8 @@ impl<J: Journal> Shard<J> {
 
     fn begin(&mut self) {
         self.journal.begin();
+        // A call that a defect broke off may have left them switched on for a message that is gone.
+        self.core.copies.end();
         if self.core.shared.epoch() != self.core.epoch {
             let known = Arc::clone(&self.core.removals);
             (self.core.policy, self.core.removals, self.core.epoch) = self.core.shared.policy();
