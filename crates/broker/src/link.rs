@@ -35,10 +35,7 @@ pub(crate) struct PendingAck {
 /// What answers a packet of the client.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    PubAck(PacketId, ReasonCode),
-    PubRec(PacketId, ReasonCode),
-    PubRel(PacketId, ReasonCode),
-    PubComp(PacketId, ReasonCode),
+    Ack(AckKind, PacketId, ReasonCode),
     SubAck(PacketId, Vec<u8>),
     UnsubAck(PacketId, Vec<u8>),
 }
@@ -121,7 +118,7 @@ impl Link {
 
     /// Lets an acknowledgement wait for its record, behind those that wait already; tells how many wait.
     pub(crate) fn wait(&mut self, ack: PendingAck) -> usize {
-        self.pending_publishes += usize::from(matches!(ack.answer, Answer::PubAck(..)));
+        self.pending_publishes += usize::from(matches!(ack.answer, Answer::Ack(AckKind::PubAck, ..)));
         self.pending.push_back(ack);
         self.pending.len()
     }
@@ -129,7 +126,7 @@ impl Link {
     /// The next acknowledgement in order, if its record is durable.
     pub(crate) fn take_durable(&mut self, durable: Position) -> Option<PendingAck> {
         let ack = self.pending.pop_front_if(|ack| ack.position <= durable)?;
-        self.pending_publishes -= usize::from(matches!(ack.answer, Answer::PubAck(..)));
+        self.pending_publishes -= usize::from(matches!(ack.answer, Answer::Ack(AckKind::PubAck, ..)));
         Some(ack)
     }
 
@@ -237,14 +234,7 @@ impl Link {
     /// Writes an answer.
     pub(crate) fn write_answer(&mut self, answer: &Answer, counters: &mut Counters, fx: &mut impl Effects) {
         match answer {
-            Answer::PubAck(id, ReasonCode::Success) => self.acknowledge(AckKind::PubAck, *id, counters, fx),
-            Answer::PubRec(id, ReasonCode::Success) => self.acknowledge(AckKind::PubRec, *id, counters, fx),
-            Answer::PubRel(id, ReasonCode::Success) => self.acknowledge(AckKind::PubRel, *id, counters, fx),
-            Answer::PubComp(id, ReasonCode::Success) => self.acknowledge(AckKind::PubComp, *id, counters, fx),
-            Answer::PubAck(id, reason) => self.write_ack((*id, *reason), Packet::PubAck, counters, fx),
-            Answer::PubRec(id, reason) => self.write_ack((*id, *reason), Packet::PubRec, counters, fx),
-            Answer::PubRel(id, reason) => self.write_ack((*id, *reason), Packet::PubRel, counters, fx),
-            Answer::PubComp(id, reason) => self.write_ack((*id, *reason), Packet::PubComp, counters, fx),
+            Answer::Ack(kind, id, reason) => self.write_ack(*kind, (*id, *reason), counters, fx),
             Answer::SubAck(id, codes) => {
                 let words = self.explained(words::of_filters(codes));
                 let (reason_string, user) = (words.as_deref(), UserProperties::EMPTY);
@@ -260,7 +250,7 @@ impl Link {
     }
 
     /// Writes an acknowledgement of success.
-    fn acknowledge(&mut self, kind: AckKind, id: PacketId, counters: &mut Counters, fx: &mut impl Effects) {
+    pub(crate) fn acknowledge(&mut self, kind: AckKind, id: PacketId, counters: &mut Counters, fx: &mut impl Effects) {
         let encoder = self.encoder;
         if let Some(out) = self.outbox(fx) {
             let before = out.len();
@@ -270,16 +260,20 @@ impl Link {
         }
     }
 
-    /// Writes PUBACK, PUBREC, PUBREL or PUBCOMP.
+    /// Writes an acknowledgement, with the reason this version can be told.
     fn write_ack(
         &mut self,
+        kind: AckKind,
         (id, reason): (PacketId, ReasonCode),
-        packet: impl FnOnce(Ack<'static>) -> Packet<'static>,
         counters: &mut Counters,
         fx: &mut impl Effects,
     ) {
+        let told = self.told(reason);
+        if told == ReasonCode::Success {
+            return self.acknowledge(kind, id, counters, fx);
+        }
         let reason_string = self.explained(words::of_publish(reason));
-        self.write(&packet(Ack { reason_string, ..Ack::new(id, self.told(reason)) }), counters, fx);
+        self.write(&kind.packet(Ack { reason_string, ..Ack::new(id, told) }), counters, fx);
     }
 
     /// A reason string, if the client wants any in packets other than CONNACK and DISCONNECT (MQTT-3.1.2-29).

@@ -41,7 +41,7 @@ impl<J: Journal> Shard<J> {
         let reason = if acked == Acked::Unknown { ReasonCode::PacketIdNotFound } else { ReasonCode::Success };
         // A refused message is finished, and an unknown one that was refused needs no answer.
         if !ack.reason.is_error() {
-            self.answer(slot, Answer::PubRel(ack.id, reason), Some(position), fx)?;
+            self.answer(slot, Answer::Ack(AckKind::PubRel, ack.id, reason), Some(position), fx)?;
         }
         self.pump(slot, now, fx);
         Ok(())
@@ -52,14 +52,14 @@ impl<J: Journal> Shard<J> {
         let was_known = session.received.remove(ack.id);
         let reason = if was_known { ReasonCode::Success } else { ReasonCode::PacketIdNotFound };
         if !session.is_durable() {
-            return self.answer(slot, Answer::PubComp(ack.id, reason), None, fx);
+            return self.answer(slot, Answer::Ack(AckKind::PubComp, ack.id, reason), None, fx);
         }
         if was_known {
             self.journal.append(&Record::Released { client_id: session.client_id(), id: ack.id });
         }
         // One that is repeated may have been released by a record that is not durable yet.
         let position = self.journal.last();
-        self.answer(slot, Answer::PubComp(ack.id, reason), position, fx)
+        self.answer(slot, Answer::Ack(AckKind::PubComp, ack.id, reason), position, fx)
     }
 
     fn on_pubcomp(&mut self, slot: usize, ack: &Ack<'_>, now: Millis, fx: &mut impl Effects) -> Result<(), Stop> {

@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use motte_audit::{Denial, EventKind};
-use motte_mqtt::{Delivery, ForwardedProperties, PacketId, ProtocolVersion, Publish, Qos, ReasonCode, TopicName};
+use motte_mqtt::{
+    AckKind, Delivery, ForwardedProperties, PacketId, ProtocolVersion, Publish, Qos, ReasonCode, TopicName,
+};
 use motte_policy::Action;
 
 use super::Stop;
@@ -46,7 +48,7 @@ impl<J: Journal> Shard<J> {
         {
             // Repeated before PUBREL: acknowledged again, given to nobody (MQTT-4.3.3-10).
             let position = self.journal.last();
-            return self.answer(slot, Answer::PubRec(id, ReasonCode::Success), position, fx);
+            return self.answer(slot, Answer::Ack(AckKind::PubRec, id, ReasonCode::Success), position, fx);
         }
         let Some(route) = &cached.route else {
             return self.deny(slot, publish.delivery, &cached.topic, fx);
@@ -191,10 +193,12 @@ impl<J: Journal> Shard<J> {
     ) -> Result<(), Stop> {
         match delivery {
             Delivery::AtMostOnce => Ok(()),
-            Delivery::AtLeastOnce { id, .. } => self.answer(slot, Answer::PubAck(id, reason), position, fx),
+            Delivery::AtLeastOnce { id, .. } => {
+                self.answer(slot, Answer::Ack(AckKind::PubAck, id, reason), position, fx)
+            }
             Delivery::ExactlyOnce { id, .. } => {
                 let position = self.remember_received(slot, id, reason).or(position);
-                self.answer(slot, Answer::PubRec(id, reason), position, fx)
+                self.answer(slot, Answer::Ack(AckKind::PubRec, id, reason), position, fx)
             }
         }
     }
@@ -253,6 +257,7 @@ impl<J: Journal> Shard<J> {
         now: Millis,
         fx: &mut impl Effects,
     ) -> Option<Position> {
+        // Nobody to choose and nothing to retain, as with nearly all: the targets are not looked through for more.
         if route.groups.is_empty() && !message.retain {
             let may_be_owed = route.may_be_owed(message.qos, &self.core.shared.fullness);
             let position = if may_be_owed { self.record_publish(alone(&mut message), route, &[]) } else { None };

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use motte_mqtt::{Ack, Packet, PacketId, Qos, ReasonCode};
+use motte_mqtt::{AckKind, PacketId, Qos, ReasonCode};
 
 use super::Session;
 use super::deliver::{Turn, Written, delivery, judge, write};
@@ -408,7 +408,7 @@ impl Session {
             // Looked for before: it is read back first.
             Stage::Published(Held::Stored(_)) => return Fate::Sent,
             Stage::Released => {
-                link.write(&Packet::PubRel(Ack::new(*id, ReasonCode::Success)), turn.counters, fx);
+                link.acknowledge(AckKind::PubRel, *id, turn.counters, fx);
                 return Fate::Sent;
             }
         };

@@ -4,7 +4,7 @@
 
 use crate::encode::Explain;
 use crate::encode::sink::{Sink, properties};
-use crate::packet::{Ack, Auth, Disconnect, Packet, PacketId, ProtocolVersion};
+use crate::packet::{Ack, Auth, Disconnect, Packet, ProtocolVersion};
 use crate::property::UserProperties;
 use crate::property::raw::id;
 use crate::reason::ReasonCode;
@@ -40,6 +40,17 @@ pub enum AckKind {
 }
 
 impl AckKind {
+    /// The packet of this kind that says so.
+    #[must_use]
+    pub const fn packet(self, ack: Ack<'_>) -> Packet<'_> {
+        match self {
+            Self::PubAck => Packet::PubAck(ack),
+            Self::PubRec => Packet::PubRec(ack),
+            Self::PubRel => Packet::PubRel(ack),
+            Self::PubComp => Packet::PubComp(ack),
+        }
+    }
+
     /// Type and flags.
     pub(super) const fn first_byte(self) -> u8 {
         match self {
@@ -49,19 +60,6 @@ impl AckKind {
             Self::PubComp => 0x70,
         }
     }
-}
-
-/// What a packet acknowledges, if it says nothing but that all is well: it has four bytes then, in each version.
-pub(super) fn plain(packet: &Packet<'_>) -> Option<(AckKind, PacketId)> {
-    let (kind, ack) = match packet {
-        Packet::PubAck(ack) => (AckKind::PubAck, ack),
-        Packet::PubRec(ack) => (AckKind::PubRec, ack),
-        Packet::PubRel(ack) => (AckKind::PubRel, ack),
-        Packet::PubComp(ack) => (AckKind::PubComp, ack),
-        _ => return None,
-    };
-    let is_plain = ack.reason == ReasonCode::Success && ack.reason_string.is_none() && ack.user.is_empty();
-    is_plain.then_some((kind, ack.id))
 }
 
 /// The body of an acknowledgement of PUBLISH.

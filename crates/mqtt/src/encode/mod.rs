@@ -79,9 +79,6 @@ impl Encoder {
         if let Packet::Publish(publish) = packet {
             return self.publish(publish, out);
         }
-        if let Some((kind, id)) = ack::plain(packet) {
-            return self.acknowledge(kind, id, out);
-        }
         check::packet(packet, self.version)?;
         let explain = self.explain(packet)?;
         let len = body_len(packet, self.version, explain);
