@@ -15,6 +15,7 @@ pub mod probe;
 pub mod proxy_header;
 mod reload;
 mod renewal;
+pub mod secret;
 pub mod settings;
 mod snapshot;
 mod socket;
