@@ -6,6 +6,7 @@
 pub mod ca;
 pub mod facts;
 pub mod files;
+pub mod jwt;
 mod name;
 mod pem;
 pub mod renewal;
@@ -17,6 +18,7 @@ pub mod trouble;
 pub use ca::{Authority, CLIENT_DAYS_MAX, IssueError, Issued, LeafRequest, Role, SERVER_DAYS_MAX};
 pub use facts::{CertificateFacts, CertificateRole, FactsError, IdentityField, identity};
 pub use files::{create_private_dir, read_private, write_private, write_public};
+pub use jwt::{JwtAlgorithm, JwtError, JwtExpectations, JwtKeys, JwtKeysError, KeyMark, VerifiedJwt, verify_jwt};
 pub use name::{HostName, HostNameError};
 pub use renewal::renewal_due;
 pub use session::{TlsFacts, verified_facts};
