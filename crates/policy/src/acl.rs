@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::identity::Subject;
-use filter::{is_filter, is_reserved_write, is_topic_name};
+pub(crate) use filter::{is_filter, is_reserved_write, is_topic_name};
 use parse::Line;
 use trie::{Names, Rights, Trie};
 

@@ -6,14 +6,14 @@
 const LENGTH_BYTES_MAX: usize = 65_535;
 
 /// Whether `topic` is a topic name (MQTT-4.7.1-1, MQTT-4.7.3-1, -2, -3).
-pub(super) fn is_topic_name(topic: &str) -> bool {
+pub(crate) fn is_topic_name(topic: &str) -> bool {
     // All bytes are looked at, so that the compiler takes many at once; this is asked for every message.
     let is_other = |is_name, byte| is_name & !matches!(byte, b'+' | b'#' | b'\0');
     !topic.is_empty() && topic.len() <= LENGTH_BYTES_MAX && topic.bytes().fold(true, is_other)
 }
 
 /// Whether `filter` is a topic filter (MQTT-4.7.1-2, -3, MQTT-4.7.3-1, -2, -3).
-pub(super) fn is_filter(filter: &str) -> bool {
+pub(crate) fn is_filter(filter: &str) -> bool {
     if filter.is_empty() || filter.len() > LENGTH_BYTES_MAX || filter.contains('\0') {
         return false;
     }
@@ -29,7 +29,7 @@ pub(super) fn is_filter(filter: &str) -> bool {
 
 /// Whether a topic name is one of the broker's own, which no rule can open for publishing. The state of a bridge is
 /// not: bridges publish it themselves.
-pub(super) fn is_reserved_write(topic: &str) -> bool {
+pub(crate) fn is_reserved_write(topic: &str) -> bool {
     let mut levels = topic.split('/');
     match levels.next() {
         Some("$CONTROL") => true,

@@ -99,19 +99,19 @@ impl PasswordHash {
     }
 
     /// Whether the password has this hash, compared in constant time.
-    pub(super) fn matches(&self, password: &[u8]) -> Choice {
+    pub(crate) fn matches(&self, password: &[u8]) -> Choice {
         match derive(self.scheme, password, &self.salt, self.digest.len()) {
             Some(derived) => derived.ct_eq(self.digest.as_slice()),
             None => Choice::from(0),
         }
     }
 
-    pub(super) fn salt(&self) -> &[u8] {
+    pub(crate) fn salt(&self) -> &[u8] {
         &self.salt
     }
 
     /// What an unknown user is checked against where nobody is known: the work of a new hash.
-    pub(super) fn nobody() -> Self {
+    pub(crate) fn nobody() -> Self {
         Self { scheme: NEW, salt: vec![0; SALT_BYTES], digest: vec![0; NEW_DIGEST_BYTES] }
     }
 }
