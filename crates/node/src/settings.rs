@@ -109,6 +109,11 @@ pub struct TlsSettings {
     pub key: PathBuf,
     /// PEM certificates of the CAs that sign client certificates, where a listener names no others.
     pub client_ca: Option<PathBuf>,
+    /// Revocation lists, PEM or DER, for listeners that name none; empty: it is not asked whether certificates have
+    /// been revoked.
+    pub crls: Vec<PathBuf>,
+    /// Whether lists count beyond their end. Only under `[danger]`.
+    pub accept_expired_crls: bool,
     /// Whether TLS 1.2 is spoken beside 1.3.
     pub tls12: bool,
     /// Renewal of the server certificate by the node itself.

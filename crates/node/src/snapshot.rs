@@ -7,9 +7,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use motte_pki::ServerTls;
+use motte_pki::{ClientTrust, CrlFacts, ServerTls};
 use motte_policy::{PasswordFile, Policy, UserName};
-use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::config::ConfigError;
@@ -28,8 +27,6 @@ pub(crate) struct Snapshot {
     pub(crate) passwords: Option<Arc<PasswordFile>>,
     /// The access rules.
     pub(crate) policy: Arc<Policy>,
-    /// What checks the chains of client certificates of each listener; `None` where none is asked for.
-    client_trust: Vec<Option<Arc<dyn ClientCertVerifier>>>,
 }
 
 impl Snapshot {
@@ -40,12 +37,9 @@ impl Snapshot {
     pub(crate) fn build(settings: Settings) -> Result<Self, Vec<ConfigError>> {
         let mut errors = Vec::new();
         let mut tls = Vec::new();
-        let mut client_trust = Vec::new();
         for listener in &settings.listeners {
             let config = tls::server_tls(&settings.tls, listener);
             tls.extend(keep(config.map_err(|error| vec![error]), &mut errors));
-            let verifier = tls::client_verifier(&settings.tls, listener);
-            client_trust.extend(keep(verifier.map_err(|error| vec![error]), &mut errors));
         }
         let passwords = match &settings.identity.password_file {
             Some(path) => keep(read_passwords(path), &mut errors).map(Arc::new),
@@ -53,7 +47,7 @@ impl Snapshot {
         };
         let policy = keep(read_policy(&settings.acl_file), &mut errors).map(Arc::new);
         match policy {
-            Some(policy) if errors.is_empty() => Ok(Self { settings, tls, passwords, policy, client_trust }),
+            Some(policy) if errors.is_empty() => Ok(Self { settings, tls, passwords, policy }),
             _ => Err(errors),
         }
     }
@@ -67,8 +61,7 @@ impl Snapshot {
         let tls = settings.listeners.iter().map(|listener| tls::server_tls(&settings.tls, listener));
         let tls = tls.collect::<Result<_, _>>()?;
         let passwords = self.passwords.clone();
-        let client_trust = self.client_trust.clone();
-        Ok(Self { settings, tls, passwords, policy: Arc::clone(&self.policy), client_trust })
+        Ok(Self { settings, tls, passwords, policy: Arc::clone(&self.policy) })
     }
 
     /// Whether what was proved against `earlier` holds here as well: the same password entry, a chain that is still
@@ -102,13 +95,22 @@ impl Snapshot {
         self.passwords.as_ref().is_some_and(|file| file.contains(&user.0))
     }
 
+    /// The revocation lists in use; listeners may share one.
+    pub(crate) fn revocation_lists(&self) -> impl Iterator<Item = &CrlFacts> {
+        self.tls.iter().flatten().filter_map(ServerTls::client_trust).flat_map(ClientTrust::lists)
+    }
+
     /// Whether a chain of client certificates, leaf first, proves to `listener` at `now` that its holder is `name`.
     fn trusts(&self, listener: usize, chain: &[CertificateDer<'static>], name: &UserName, now: UnixTime) -> bool {
-        let Some((leaf, others)) = chain.split_first() else { return false };
-        let Some(Some(verifier)) = self.client_trust.get(listener) else { return false };
+        let (Some(leaf), Some(trust)) = (chain.first(), self.client_trust(listener)) else { return false };
         let field = self.rules(listener).and_then(|rules| rules.certificate_identity);
         let named = field.and_then(|field| tls::identity(leaf, field));
-        named.is_some_and(|named| named == name.0) && verifier.verify_client_cert(leaf, others, now).is_ok()
+        named.is_some_and(|named| named == name.0) && trust.verify(chain, now).is_ok()
+    }
+
+    /// Whose client certificates count at a listener.
+    fn client_trust(&self, listener: usize) -> Option<&ClientTrust> {
+        self.tls.get(listener)?.as_ref()?.client_trust()
     }
 
     fn rules(&self, listener: usize) -> Option<&ListenerRules> {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
+use crate::alarms;
 use crate::boot::StartError;
 use crate::control::{Command, Control};
 use crate::reload::{ReloadError, Reloader};
@@ -73,7 +74,11 @@ async fn reload(reloader: &Reloader) -> Result<(), ReloadError> {
 
 async fn renew(reloader: &Reloader) {
     let reloader = reloader.clone();
-    let work = tokio::task::spawn_blocking(move || renewal::keep_certificate_fresh(&reloader, SystemTime::now()));
+    let work = tokio::task::spawn_blocking(move || {
+        let now = SystemTime::now();
+        renewal::keep_certificate_fresh(&reloader, now);
+        alarms::tell_of_lists(&reloader.snapshot.load(), now);
+    });
     if work.await.is_err() {
         tracing::error!("a defect ended the renewal of the server certificate; it is tried again in an hour");
     }

@@ -17,6 +17,10 @@ use crate::facts::{self, CertificateFacts, CertificateRole};
 use crate::name::HostName;
 use crate::text::is_unsafe_to_show;
 
+mod crl;
+
+pub use crl::{CRL_DAYS_MAX, Crl, NoReason, Reason, Revoked};
+
 /// Most days a server certificate is issued for; the broker renews it in the last third.
 pub const SERVER_DAYS_MAX: u16 = 90;
 /// Most days a client certificate is issued for.
@@ -113,6 +117,15 @@ pub enum IssueError {
         /// The most it is given.
         most: u16,
     },
+    /// Zero days until the next revocation list, or too many.
+    #[error("a revocation list lasts 1 to {CRL_DAYS_MAX} days")]
+    ListDays,
+    /// The CA's key usage leaves out `cRLSign`.
+    #[error("the CA certificate does not allow it to sign revocation lists")]
+    NoLists,
+    /// No number in hex, or a longer one than there are.
+    #[error("{0:?} is not a serial number")]
+    Serial(String),
     /// The clock shows a time that certificates cannot express.
     #[error("the clock is set to a time that a certificate cannot hold")]
     Clock,
@@ -134,6 +147,9 @@ impl IssueError {
             Self::NoNames => "name the host as clients will reach it, such as broker.example.org or 192.0.2.7",
             Self::Name(_) => "use a name such as broker.example.org, or an IP address",
             Self::Days { .. } => "ask for fewer days; certificates are renewed before they end",
+            Self::ListDays => "choose a time in which you will surely make the next one, such as 30 days",
+            Self::NoLists => "make a CA with the key usage cRLSign, as `motte cert ca` does",
+            Self::Serial(_) => "give it in hex, as `motte cert list --json` shows it",
             Self::Clock => "set the system's clock",
             Self::Crypto(_) => "try again; if it happens again, report it",
         }

@@ -9,7 +9,7 @@ use aws_lc_rs::digest;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
@@ -151,6 +151,25 @@ pub(crate) fn public_key_der(der: &[u8]) -> Option<Vec<u8>> {
     parse(der).ok().map(|certificate| certificate.public_key().raw.to_vec())
 }
 
+/// The subject key identifier.
+pub(crate) fn key_identifier(der: &[u8]) -> Option<Vec<u8>> {
+    let certificate = parse(der).ok()?;
+    certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(identifier) => Some(identifier.0.to_vec()),
+        _ => None,
+    })
+}
+
+/// The subject, DER.
+pub(crate) fn subject_der(der: &[u8]) -> Option<Vec<u8>> {
+    parse(der).ok().map(|certificate| certificate.subject().as_raw().to_vec())
+}
+
+/// A name as in [`CertificateFacts::subject`].
+pub(crate) fn name_text(name: &X509Name<'_>) -> String {
+    distinguished::text(name)
+}
+
 /// True when the leaf's issuer is byte for byte the authority's subject, as chain building asks.
 pub(crate) fn is_issued_by(leaf: &[u8], authority: &[u8]) -> bool {
     match (parse(leaf), parse(authority)) {
@@ -252,13 +271,13 @@ fn signature_kind(oid: &str) -> String {
     name.to_owned()
 }
 
-fn system_time(time: ASN1Time) -> SystemTime {
+pub(crate) fn system_time(time: ASN1Time) -> SystemTime {
     let seconds = Duration::from_secs(time.timestamp().unsigned_abs());
     let moment = if time.timestamp() < 0 { UNIX_EPOCH.checked_sub(seconds) } else { UNIX_EPOCH.checked_add(seconds) };
     moment.expect("years 0 to 9999 fit the system's time")
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.

@@ -10,24 +10,30 @@ pub mod jwt;
 mod name;
 mod pem;
 pub mod renewal;
+pub mod revocation;
 pub mod session;
+mod signature;
 mod text;
 pub mod tls;
 pub mod trouble;
 
-pub use ca::{Authority, CLIENT_DAYS_MAX, IssueError, Issued, LeafRequest, Role, SERVER_DAYS_MAX};
+pub use ca::{
+    Authority, CLIENT_DAYS_MAX, CRL_DAYS_MAX, Crl, IssueError, Issued, LeafRequest, NoReason, Reason, Revoked, Role,
+    SERVER_DAYS_MAX,
+};
 pub use facts::{CertificateFacts, CertificateRole, FactsError, IdentityField, identity};
 pub use files::{create_private_dir, read_private, write_private, write_public};
 pub use jwt::{JwtAlgorithm, JwtError, JwtExpectations, JwtKeys, JwtKeysError, KeyMark, VerifiedJwt, verify_jwt};
 pub use name::{HostName, HostNameError};
 pub use renewal::renewal_due;
+pub use revocation::{CrlFacts, crl_facts, revoked_serials};
 pub use session::{TlsFacts, verified_facts};
 pub use text::printable;
 pub use tls::{
-    ClientCertificates, ClientTlsParams, Roots, ServerTls, ServerTlsParams, TlsVersion, client_config, client_verifier,
-    crypto_provider, server_config, server_tls,
+    ClientCertificates, ClientTlsParams, ClientTrust, Roots, ServerTls, ServerTlsParams, TlsVersion, client_config,
+    client_trust, crypto_provider, server_config, server_tls,
 };
-pub use trouble::{TlsFileError, Trouble, explain_handshake, explain_handshake_io};
+pub use trouble::{TlsFileError, Trouble, explain_client_refusal, explain_handshake, explain_handshake_io};
 
 #[cfg(test)]
 mod testing;

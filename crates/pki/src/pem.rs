@@ -40,13 +40,19 @@ pub(crate) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
     }
 }
 
-/// The CA certificates of a file as trust anchors. A file with one that is no CA is refused as a whole.
+/// The CA certificates of a file. A file with one that is no CA is refused as a whole.
+pub(crate) fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
+    let all = certificates(path)?;
+    if all.iter().any(|der| !facts::may_be_root(der)) {
+        return Err(TlsFileError::NotAuthority { path: path.to_owned() });
+    }
+    Ok(all)
+}
+
+/// The CA certificates of a file as trust anchors.
 pub(crate) fn roots(path: &Path) -> Result<RootCertStore, TlsFileError> {
     let mut store = RootCertStore::empty();
-    for der in certificates(path)? {
-        if !facts::may_be_root(&der) {
-            return Err(TlsFileError::NotAuthority { path: path.to_owned() });
-        }
+    for der in authorities(path)? {
         store.add(der).map_err(|_| TlsFileError::BadCertificate { path: path.to_owned() })?;
     }
     Ok(store)

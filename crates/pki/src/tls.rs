@@ -9,8 +9,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
@@ -19,8 +18,10 @@ use crate::trouble::TlsFileError;
 
 mod danger;
 mod names;
+mod trust;
 
 use names::CertificatesByName;
+pub use trust::ClientTrust;
 
 /// The lowest version of TLS that is spoken; there is none below 1.2 (RFC 8996).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +61,13 @@ pub struct ServerTlsParams {
     pub client_ca: Option<PathBuf>,
     /// Whether clients show certificates.
     pub client_certificates: ClientCertificates,
+    /// Revocation lists, PEM or DER. When there is one, each CA has to have one, and a certificate of which nothing is
+    /// known is refused.
+    pub crls: Vec<PathBuf>,
+    /// PEM: more CAs whose lists may be among them; their clients do not count.
+    pub crl_authorities: Vec<PathBuf>,
+    /// Danger: lists count beyond their end.
+    pub accept_expired_crls: bool,
     /// The lowest version.
     pub tls_min: TlsVersion,
     /// Application protocols (RFC 7301), best first; empty to not use ALPN.
@@ -120,9 +128,15 @@ pub fn crypto_provider() -> Arc<CryptoProvider> {
 pub struct ServerTls {
     ours: Arc<ServerConfig>,
     theirs: Arc<ServerConfig>,
+    trust: Option<ClientTrust>,
 }
 
 impl ServerTls {
+    /// Whose client certificates count; `None` where none are asked for.
+    pub fn client_trust(&self) -> Option<&ClientTrust> {
+        self.trust.as_ref()
+    }
+
     /// The configuration for whoever says this.
     pub fn config_for(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
         let first = hello.cipher_suites().iter().find(|suite| {
@@ -144,25 +158,36 @@ fn is_chacha20(suite: CipherSuite) -> bool {
 
 /// Builds a listener's configurations out of the same files, with [`server_config`] and its errors.
 pub fn server_tls(params: &ServerTlsParams) -> Result<ServerTls, TlsFileError> {
-    let ours = server_config(params)?;
+    let provider = crypto_provider();
+    let trust = trust::client_trust(params, &provider)?;
+    let ours = config_with(params, &provider, trust.as_ref())?;
     let mut theirs = ServerConfig::clone(&ours);
     theirs.ignore_client_order = false;
-    Ok(ServerTls { ours, theirs: Arc::new(theirs) })
+    Ok(ServerTls { ours, theirs: Arc::new(theirs), trust })
 }
 
 /// Builds a listener's configuration for clients that have AES in hardware. Fails closed: any file that is missing,
 /// damaged, exposed or does not fit is an error, and so are client certificates without a CA.
 pub fn server_config(params: &ServerTlsParams) -> Result<Arc<ServerConfig>, TlsFileError> {
     let provider = crypto_provider();
-    let mut own = vec![certified_key(&params.certificate, &params.key, &provider)?];
+    let trust = trust::client_trust(params, &provider)?;
+    config_with(params, &provider, trust.as_ref())
+}
+
+fn config_with(
+    params: &ServerTlsParams,
+    provider: &Arc<CryptoProvider>,
+    trust: Option<&ClientTrust>,
+) -> Result<Arc<ServerConfig>, TlsFileError> {
+    let mut own = vec![certified_key(&params.certificate, &params.key, provider)?];
     for (certificate, key) in &params.more {
-        own.push(certified_key(certificate, key, &provider)?);
+        own.push(certified_key(certificate, key, provider)?);
     }
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(versions(params.tls_min))
         .map_err(TlsFileError::from_rustls)?;
-    let builder = match verifier_with(params, &provider)? {
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
+    let builder = match trust {
+        Some(trust) => builder.with_client_cert_verifier(Arc::clone(&trust.verifier)),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(CertificatesByName::new(own, params.names_strict)));
@@ -221,26 +246,10 @@ fn versions(least: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
     }
 }
 
-/// What checks a client's chain in the handshakes of such a listener; `None` where none is asked for. For asking again
-/// about a chain that was accepted before the CA file changed.
-pub fn client_verifier(params: &ServerTlsParams) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsFileError> {
-    verifier_with(params, &crypto_provider())
-}
-
-fn verifier_with(
-    params: &ServerTlsParams,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsFileError> {
-    if params.client_certificates == ClientCertificates::None {
-        return Ok(None);
-    }
-    let path = params.client_ca.as_deref().ok_or(TlsFileError::NoClientAuthority)?;
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(pem::roots(path)?), Arc::clone(provider));
-    let builder = match params.client_certificates {
-        ClientCertificates::Optional => builder.allow_unauthenticated(),
-        ClientCertificates::None | ClientCertificates::Required => builder,
-    };
-    builder.build().map(Some).map_err(|error| TlsFileError::Configuration { reason: error.to_string() })
+/// Reads whose client certificates count for such a listener; `None` where none are asked for. For looking at CAs and
+/// revocation lists without the rest.
+pub fn client_trust(params: &ServerTlsParams) -> Result<Option<ClientTrust>, TlsFileError> {
+    trust::client_trust(params, &crypto_provider())
 }
 
 fn certified_key(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsFileError> {

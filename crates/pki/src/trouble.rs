@@ -9,7 +9,7 @@ use crate::text::printable;
 
 mod handshake;
 
-pub use handshake::{explain_handshake, explain_handshake_io};
+pub use handshake::{explain_client_refusal, explain_handshake, explain_handshake_io};
 
 /// A problem for a user: `error: {what}` and `hint: {hint}`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +35,38 @@ pub enum TlsFileError {
     BadCertificate {
         /// The file.
         path: PathBuf,
+    },
+    /// A revocation list that cannot be used.
+    #[error("{} holds no usable revocation list: {why}", path.display())]
+    BadCrl {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A revocation list of a CA that nobody named.
+    #[error("{} holds a revocation list of {issuer}, which is none of the CAs that count", path.display())]
+    CrlIssuer {
+        /// The file.
+        path: PathBuf,
+        /// Whose list it is.
+        issuer: String,
+    },
+    /// A CA without a revocation list, where lists are in use.
+    #[error("no revocation list is of {issuer} in {}, so all its clients would be refused", path.display())]
+    CrlMissing {
+        /// The file with the CA.
+        path: PathBuf,
+        /// The CA.
+        issuer: String,
+    },
+    /// A revocation list that is not by whom it says.
+    #[error("the revocation list of {issuer} in {} is not signed by that CA", path.display())]
+    CrlSignature {
+        /// The file.
+        path: PathBuf,
+        /// Whose list it claims to be.
+        issuer: String,
     },
     /// rustls refused the parts for a reason that has no sentence of its own.
     #[error("TLS cannot be set up: {reason}")]
@@ -67,6 +99,12 @@ pub enum TlsFileError {
     /// A PEM file without a certificate.
     #[error("{} holds no certificate", path.display())]
     NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file without a revocation list.
+    #[error("{} holds no revocation list", path.display())]
+    NoCrl {
         /// The file.
         path: PathBuf,
     },
@@ -142,10 +180,49 @@ impl TlsFileError {
         Self::Configuration { reason: error.to_string() }
     }
 
+    /// The file that it is about.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::BadCertificate { path }
+            | Self::BadCrl { path, .. }
+            | Self::CrlIssuer { path, .. }
+            | Self::CrlMissing { path, .. }
+            | Self::CrlSignature { path, .. }
+            | Self::Exposed { path, .. }
+            | Self::KeyDoesNotMatch { key: path, .. }
+            | Self::KeyEncrypted { path }
+            | Self::NoCertificate { path }
+            | Self::NoCrl { path }
+            | Self::NoKey { path }
+            | Self::NotAuthority { path }
+            | Self::NotFile { path }
+            | Self::NotFound { path }
+            | Self::NotPem { path }
+            | Self::TooLarge { path }
+            | Self::Unreadable { path, .. }
+            | Self::UnsupportedKey { path } => Some(path),
+            Self::Configuration { .. } | Self::NoClientAuthority | Self::NoSystemRoots => None,
+        }
+    }
+
     /// What the user can do about it, one sentence.
     pub fn hint(&self) -> String {
         match self {
             Self::BadCertificate { .. } => "copy the file again from where it was made, whole and unchanged".into(),
+            Self::BadCrl { .. } => "get the list anew from its CA, as version 2 with nextUpdate, not as a delta".into(),
+            Self::CrlIssuer { .. } => {
+                "name the list of a CA in client_ca; for an intermediate CA put its certificate into the file beside \
+                 the list"
+                    .into()
+            }
+            Self::CrlMissing { .. } => {
+                "name a list of each CA in crl (`motte cert crl` makes one), also of one that has revoked nothing"
+                    .into()
+            }
+            Self::CrlSignature { .. } => {
+                "get the list anew from its CA; if the CA was made anew under its old name, the list is of the old one"
+                    .into()
+            }
             Self::Configuration { .. } => "check the certificate files and the TLS settings".into(),
             Self::Exposed { path, .. } => {
                 format!("run `chmod 600 {}`, and make a new key if others may have read it", path.display())
@@ -161,6 +238,10 @@ impl TlsFileError {
                 "name a file with `-----BEGIN CERTIFICATE-----` in it; are certificate and key swapped?".into()
             }
             Self::NoClientAuthority => "name the CA file that signed the client certificates".into(),
+            Self::NoCrl { .. } => {
+                "name a file with `-----BEGIN X509 CRL-----` in it, or the list in DER; no list is not an empty one"
+                    .into()
+            }
             Self::NoKey { .. } => {
                 "name a file with `-----BEGIN PRIVATE KEY-----` in it; are certificate and key swapped?".into()
             }

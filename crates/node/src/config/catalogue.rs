@@ -89,6 +89,7 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
                  Default: optional if a client_ca is set here or in [tls], else none.",
             ),
             key("client_ca", "\"pki/ca.pem\"", "The CA whose client certificates count here. Default: that of [tls]."),
+            key("crl", "[\"pki/crl.pem\"]", "Revocation lists that count here. Default: those of [tls]."),
             key("certificate", "\"pki/server.pem\"", "The certificate shown here. Default: those of [tls]."),
             key("key", "\"pki/server.key\"", "Its key; needed beside it."),
             key("certificates", "[]", "More certificates shown here by name, as in [tls]."),
@@ -124,6 +125,18 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
             key("certificate", "\"pki/server.pem\"", "Certificate of the server and those between it and the root."),
             key("key", "\"pki/server.key\"", "Its key; only its owner may read it (mode 0600)."),
             key("client_ca", "\"pki/ca.pem\"", "The CA whose client certificates count. Default: none."),
+            key(
+                "crl",
+                "[\"pki/crl.pem\"]",
+                "Revocation lists (PEM or DER; `motte cert crl` makes one): who is named there is refused. Each CA\n\
+                 whose clients count needs a list, and so does each intermediate one, whose certificate stands in the\n\
+                 file beside its list; a client of whose status nothing is known is refused. Default: no lists.",
+            ),
+            key(
+                "crl_expired",
+                "\"deny\"",
+                "When a list has ended, the clients of its CA are refused; the log tells of it from 7 days before.",
+            ),
             key(
                 "certificates",
                 "[]",
@@ -227,6 +240,11 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
                 "[]",
                 "Addresses where MQTT is spoken without TLS, such as \"10.0.0.1:1883\": all on the way can read and\n\
                  change it. One that a \"tcp\" or \"ws\" [[listener]] has lets that stand beyond loopback.",
+            ),
+            key(
+                "crl_expired",
+                "\"deny\"",
+                "\"accept\" lets revocation lists count beyond their end: what was revoked since is let in.",
             ),
             key(
                 "crash_at",

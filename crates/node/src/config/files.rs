@@ -16,6 +16,7 @@ use motte_policy::{PasswordFile, Policy};
 use super::ConfigError;
 use super::parse::{Draft, RenewalDraft};
 use super::reader::{Located, Problems};
+use super::revocation;
 use crate::renewal;
 
 /// Far more than any file of rules or passwords; a wrong path to something huge ends here.
@@ -36,6 +37,7 @@ pub(super) fn check(draft: &Draft, now: SystemTime, problems: &mut Problems) {
     for file in draft.client_ca.iter().chain(&draft.files.client_cas) {
         authority_certificate(file, now, problems);
     }
+    revocation::check(draft, now, problems);
     if let Some(renewal) = &draft.renewal {
         renewal_authority(renewal, now, problems);
     }
@@ -249,7 +251,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> TlsFileError {
 }
 
 /// An error of a file, told at the line that names the file.
-fn tls_problem(error: &TlsFileError, line: usize, problems: &mut Problems) {
+pub(super) fn tls_problem(error: &TlsFileError, line: usize, problems: &mut Problems) {
     let hint = match error {
         TlsFileError::NotFound { .. } => {
             String::from("check the path; relative paths start at the folder of the configuration file")

@@ -12,6 +12,7 @@ mod hints;
 mod listener;
 mod parse;
 mod reader;
+mod revocation;
 mod rules;
 mod sample;
 mod suggest;

@@ -13,7 +13,7 @@ use super::catalogue::{BOUNDS, Bounds, known};
 use super::certificates::ByName;
 use super::reader::{Located, Problems, Section};
 use super::rules::{self, Defaults, OwnFiles};
-use super::{durability, hints, listener};
+use super::{durability, hints, listener, revocation};
 use crate::settings::{
     DurabilitySettings, IdentitySettings, ListenerRules, ListenerSettings, LogFormat, LogLevel, LogSettings,
     RenewalSettings, SYS_INTERVAL, Settings, TlsSettings,
@@ -32,6 +32,8 @@ pub(super) struct Draft {
     pub(super) certificate: Option<Located<PathBuf>>,
     pub(super) key: Option<Located<PathBuf>>,
     pub(super) client_ca: Option<Located<PathBuf>>,
+    pub(super) crls: Vec<Located<PathBuf>>,
+    pub(super) accept_expired_crls: bool,
     pub(super) files: OwnFiles,
     pub(super) tls12: bool,
     pub(super) renewal: Option<RenewalDraft>,
@@ -102,6 +104,8 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         sys_interval: node.number("sys_interval_s", 0..=86_400, problems).map_or(SYS_INTERVAL, Duration::from_secs),
         certificate: required(&tls, "certificate", HINT_CERTIFICATE, problems),
         key: required(&tls, "key", "name the PEM file with the key of the certificate", problems),
+        crls: revocation::lists(&tls, problems).unwrap_or_default(),
+        accept_expired_crls: revocation::accept_expired(&tls, &danger, &mut dangers, problems),
         tls12: tls.word("min", &[("1.2", true), ("1.3", false)], problems).unwrap_or(true),
         renewal: renewal(&tls, problems),
         password_file: identity.path("password_file", problems),
@@ -142,6 +146,8 @@ impl Draft {
                 certificate: self.certificate.expect(present).value,
                 key: self.key.expect(present).value,
                 client_ca: self.client_ca.map(|path| path.value),
+                crls: self.crls.into_iter().map(|path| path.value).collect(),
+                accept_expired_crls: self.accept_expired_crls,
                 tls12: self.tls12,
                 renewal,
             },

@@ -11,6 +11,7 @@ use motte_pki::IdentityField;
 use super::certificates::{self, ByName, Pair};
 use super::parse::Draft;
 use super::reader::{Located, Problems, Section};
+use super::revocation;
 use super::suggest::suggestion;
 use crate::settings::{ClientCertificates, ListenerRules, ListenerSettings, ProtocolVersions};
 
@@ -30,12 +31,14 @@ pub(super) struct Defaults {
 pub(super) struct OwnFiles {
     /// CAs whose client certificates count.
     pub(super) client_cas: Vec<Located<PathBuf>>,
+    /// Revocation lists.
+    pub(super) crls: Vec<Located<PathBuf>>,
     /// Certificates of the broker beside the first, those of `[tls]` too.
     pub(super) pairs: Vec<Pair>,
 }
 
 /// Keys that mean something in TLS only.
-const TLS_KEYS: [&str; 6] = ["client_ca", "certificate", "key", "certificates", "sni", "certificate_identity"];
+const TLS_KEYS: [&str; 7] = ["client_ca", "crl", "certificate", "key", "certificates", "sni", "certificate_identity"];
 
 /// The rules of a listener out of its section. The files of its own go to `files`.
 pub(super) fn rules(
@@ -45,6 +48,7 @@ pub(super) fn rules(
     problems: &mut Problems,
 ) -> ListenerRules {
     let client_ca = section.path("client_ca", problems);
+    let crls = revocation::lists(section, problems);
     let certificate = certificates::own(section, &mut files.pairs, problems);
     let (own, strict) = ByName::of(section, "[[listener.certificates]]", &mut files.pairs, problems);
     let common = if certificate.is_some() { &[][..] } else { &defaults.by_name.certificates };
@@ -53,6 +57,7 @@ pub(super) fn rules(
         allow_anonymous: false,
         certificate_identity: certificate_identity(section, problems).unwrap_or(defaults.certificate_identity),
         client_ca: client_ca.as_ref().map(|file| file.value.clone()),
+        crls: crls.as_ref().map(|files| files.iter().map(|file| file.value.clone()).collect()),
         certificate,
         certificates: [&own.certificates, common].concat(),
         sni_strict: strict.unwrap_or(defaults.by_name.strict),
@@ -60,6 +65,7 @@ pub(super) fn rules(
         mount_point: mount_point(section, problems),
     };
     files.client_cas.extend(client_ca);
+    files.crls.extend(crls.into_iter().flatten());
     rules
 }
 

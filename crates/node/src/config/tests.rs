@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod revocation;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -629,6 +631,7 @@ fn the_sample_is_right_and_shows_the_defaults() {
         })
         .collect();
     fs::write(&path, &shown).unwrap();
+    write_public(&dir.path().join("pki/crl.pem"), revocation::list_of(dir.path()).pem.as_bytes()).unwrap();
     let spelled = ConfigFile::load(&path).unwrap();
     assert_eq!(format!("{:?}", spelled.limits), format!("{:?}", chosen.limits));
     assert_eq!(format!("{:?}", spelled.limits), format!("{:?}", Bounds::default().shard));
@@ -643,6 +646,7 @@ fn the_sample_is_right_and_shows_the_defaults() {
     let mut listeners = spelled.listeners.clone();
     for listener in &mut listeners {
         assert_eq!(listener.rules.client_ca.take(), chosen.tls.client_ca);
+        assert_eq!(listener.rules.crls.take(), Some(vec![dir.path().join("pki/crl.pem")]));
         assert_eq!(listener.rules.certificate.take().unwrap().certificate, chosen.tls.certificate);
     }
     assert_eq!(listeners, chosen.listeners);

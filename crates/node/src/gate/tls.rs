@@ -7,7 +7,6 @@ use std::sync::Arc;
 use motte_audit::RefusalReason;
 use motte_pki::{IdentityField, ServerTls, ServerTlsParams, TlsFileError, TlsVersion};
 use rustls::AlertDescription;
-use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{Accepted, Acceptor};
 use rustls_pki_types::CertificateDer;
 
@@ -91,17 +90,6 @@ pub(crate) fn server_tls(
     motte_pki::server_tls(&params).map(Some).map_err(|error| config_error(settings, &error))
 }
 
-/// What checks the chains of client certificates of a listener; `None` where none is asked for.
-///
-/// # Errors
-/// The CA file cannot be used.
-pub(crate) fn client_verifier(
-    settings: &TlsSettings,
-    listener: &ListenerSettings,
-) -> Result<Option<Arc<dyn ClientCertVerifier>>, ConfigError> {
-    motte_pki::client_verifier(&params(settings, listener)).map_err(|error| config_error(settings, &error))
-}
-
 fn params(settings: &TlsSettings, listener: &ListenerSettings) -> ServerTlsParams {
     let client_ca = listener.rules.client_ca.as_ref().or(settings.client_ca.as_ref());
     let rules = &listener.rules;
@@ -120,13 +108,16 @@ fn params(settings: &TlsSettings, listener: &ListenerSettings) -> ServerTlsParam
             ClientCertificates::Optional => motte_pki::ClientCertificates::Optional,
             ClientCertificates::Required => motte_pki::ClientCertificates::Required,
         },
+        crls: rules.crls.as_ref().unwrap_or(&settings.crls).clone(),
+        crl_authorities: rules.crl_authorities(settings.client_ca.as_ref()),
+        accept_expired_crls: settings.accept_expired_crls,
         tls_min: if settings.tls12 { TlsVersion::V12 } else { TlsVersion::V13 },
         alpn: Vec::new(),
     }
 }
 
 fn config_error(settings: &TlsSettings, error: &TlsFileError) -> ConfigError {
-    problem(&settings.certificate, 0, error.to_string(), &error.hint())
+    problem(error.path().unwrap_or(&settings.certificate), 0, error.to_string(), &error.hint())
 }
 
 /// The name a verified certificate gives its holder; `None` when it names nobody for certain.
@@ -137,6 +128,9 @@ pub(crate) fn identity(leaf: &CertificateDer<'_>, field: IdentityField) -> Optio
 /// One sentence for the operator on why a handshake failed, seen from the broker.
 fn explain(error: &WireError) -> String {
     let WireError::Tls(error) = error else { return error.to_string() };
+    if let Some(why) = motte_pki::explain_client_refusal(error) {
+        return why;
+    }
     match error {
         rustls::Error::AlertReceived(AlertDescription::UnknownCA) => {
             String::from("the client does not know the CA of this broker; give it the CA certificate (--cafile)")
@@ -147,7 +141,6 @@ fn explain(error: &WireError) -> String {
             | AlertDescription::CertificateUnknown),
         ) => format!("the client does not accept the certificate of this broker, or its name: {alert:?}"),
         rustls::Error::AlertReceived(alert) => format!("the client ended the handshake: {alert:?}"),
-        rustls::Error::InvalidCertificate(reason) => format!("the client's certificate is not accepted: {reason}"),
         // What rustls says when `CertificatesByName` has none to show.
         rustls::Error::General(what) if what.contains("no server certificate") => {
             String::from("the client asked for no name that a certificate of this listener has, and sni is \"strict\"")

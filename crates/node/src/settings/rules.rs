@@ -19,6 +19,8 @@ pub struct ListenerRules {
     pub certificate_identity: Option<IdentityField>,
     /// PEM certificates of the CAs that sign client certificates here; `None` for those of `[tls]`.
     pub client_ca: Option<PathBuf>,
+    /// Revocation lists for the clients here; `None` for those of `[tls]`.
+    pub crls: Option<Vec<PathBuf>>,
     /// The certificate shown here; `None` for that of `[tls]`.
     pub certificate: Option<CertificateFiles>,
     /// Certificates shown to clients that ask for a DNS name in them.
@@ -38,12 +40,22 @@ impl Default for ListenerRules {
             allow_anonymous: false,
             certificate_identity: Some(IdentityField::CommonName),
             client_ca: None,
+            crls: None,
             certificate: None,
             certificates: Vec::new(),
             sni_strict: false,
             assign_client_ids: true,
             mount_point: MountPoint::default(),
         }
+    }
+}
+
+impl ListenerRules {
+    /// CAs whose lists may be among those that count here beside those of its own: where a listener has CAs of its
+    /// own and the lists of `[tls]`, those are of the CA of `[tls]` as well.
+    pub(crate) fn crl_authorities(&self, shared_ca: Option<&PathBuf>) -> Vec<PathBuf> {
+        let apart = self.client_ca.is_some() && self.crls.is_none();
+        shared_ca.filter(|_| apart).cloned().into_iter().collect()
     }
 }
 

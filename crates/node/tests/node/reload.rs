@@ -123,6 +123,50 @@ fn k24_certificates_of_a_ca_that_is_trusted_no_more_end_connections() {
     ping(&mut by_password);
 }
 
+/// Writes a list that revokes the certificates of these stems.
+fn revoke(house: &House, number: u64, stems: &[&str]) {
+    let entry = |stem: &&str| {
+        let pem = std::fs::read_to_string(house.path(&format!("{stem}.pem"))).unwrap();
+        let serial_hex = motte_pki::CertificateFacts::from_pem(&pem).unwrap()[0].serial_hex.clone();
+        motte_pki::Revoked { serial_hex, at: SystemTime::now(), reason: motte_pki::Reason::KeyCompromise }
+    };
+    let revoked: Vec<_> = stems.iter().map(entry).collect();
+    let list = house.authority.revocation_list(&revoked, number, 6, SystemTime::now()).unwrap();
+    house.write("crl.pem", &list.pem);
+}
+
+#[test]
+fn k24_a_revoked_certificate_ends_its_connections_and_opens_no_more() {
+    let mut house = House::new();
+    house.settings.tls.crls = vec![house.path("crl.pem")];
+    house.issue("lost", Role::Client, "alice", SystemTime::now());
+    revoke(&house, 1, &[]);
+    let node = house.start();
+    logged(|line| line["message"] == "a revocation list ends soon; from then on all clients of its CA are refused");
+    let mut connected = ["lost", "alice"].map(|name| {
+        let mut client = house.open(node.address(), Some(name), b"mqtt");
+        assert_eq!(client.connect(&connect_as_nobody(name)), 0);
+        client
+    });
+    revoke(&house, 2, &["lost"]);
+    node.handle.reload().unwrap();
+    let reason = disconnected(&mut connected[0]);
+    assert_eq!(reason, ReasonCode::NotAuthorized);
+    ping(&mut connected[1]);
+    let why = "the client's certificate is not accepted: it, or a CA in its chain, has been revoked";
+    // A client of TLS 1.3 is done before the broker has looked at its certificate.
+    if let Ok(client) = house.try_open(node.address(), Some("lost"), b"mqtt") {
+        assert!(client.until_closed().is_empty());
+    }
+    logged(|line| line["message"] == "refused" && line["detail"] == why);
+    // A list that is damaged changes nothing.
+    house.write("crl.pem", "-----BEGIN X509 CRL-----\nno");
+    assert!(node.handle.reload().is_err());
+    ping(&mut connected[1]);
+    let mut again = house.open(node.address(), Some("alice"), b"mqtt");
+    assert_eq!(again.connect(&connect_as_nobody("again")), 0);
+}
+
 #[test]
 fn a_new_server_certificate_is_shown_to_new_connections_and_old_ones_stay() {
     let house = House::new();

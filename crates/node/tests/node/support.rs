@@ -53,6 +53,8 @@ impl House {
                 certificate: path("server.pem"),
                 key: path("server.key"),
                 client_ca: Some(path("ca.pem")),
+                crls: Vec::new(),
+                accept_expired_crls: false,
                 tls12: true,
                 renewal: None,
             },

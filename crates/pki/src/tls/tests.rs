@@ -1,6 +1,8 @@
 //! Real handshakes between the configurations built here, and files that must not be accepted.
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its scene must stop at that line")]
 
+mod revocation;
+
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -10,7 +12,7 @@ use rustls::{AlertDescription, CertificateError, Error, HandshakeKind, ServerCon
 
 use super::*;
 use crate::testing::{DAY, Scene, Shaken, client_request, server_request, shake};
-use crate::{explain_handshake, verified_facts};
+use crate::{explain_client_refusal, explain_handshake, verified_facts};
 
 fn server_params(scene: &Scene) -> ServerTlsParams {
     let (certificate, key) = scene.server();

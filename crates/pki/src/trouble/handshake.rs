@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use rustls::{AlertDescription, CertificateError, Error, ExtendedKeyPurpose, InvalidMessage};
+use rustls::{AlertDescription, CertRevocationListError, CertificateError, Error, ExtendedKeyPurpose, InvalidMessage};
 use rustls_pki_types::UnixTime;
 
 use super::Trouble;
@@ -61,6 +61,36 @@ pub fn explain_handshake_io(error: &io::Error, host: &str) -> Option<Trouble> {
         }
         _ => None,
     }
+}
+
+/// Why the broker did not accept the certificate of a client, for its operator; `None` when that is not what failed.
+pub fn explain_client_refusal(error: &Error) -> Option<String> {
+    let reason = match error {
+        Error::InvalidCertificate(reason) => reason,
+        Error::InvalidCertRevocationList(CertRevocationListError::BadSignature) => {
+            return Some(String::from(
+                "the client's certificate is not accepted: the revocation list of its CA is not signed by that CA",
+            ));
+        }
+        Error::InvalidCertRevocationList(reason) => {
+            return Some(format!(
+                "the client's certificate is not accepted: the revocation list of its CA: {reason:?}"
+            ));
+        }
+        _ => return None,
+    };
+    let why = match reason {
+        CertificateError::Revoked => String::from("it, or a CA in its chain, has been revoked"),
+        CertificateError::UnknownRevocationStatus => String::from(
+            "there is no revocation list of a CA in its chain (`crl`), so nobody knows whether it has been revoked",
+        ),
+        CertificateError::ExpiredRevocationListContext { time, next_update } => format!(
+            "the revocation list of its CA ended {} ago; make a new one (`motte cert crl`)",
+            span(*next_update, *time)
+        ),
+        other => printable(&other.to_string()),
+    };
+    Some(format!("the client's certificate is not accepted: {why}"))
 }
 
 fn certificate(reason: &CertificateError, host: &str) -> Trouble {
