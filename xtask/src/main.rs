@@ -17,8 +17,6 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
-
 use crate::workspace::Workspace;
 
 const HELP: &str = "\
@@ -29,7 +27,8 @@ cargo xtask <what>
   tidy     the rules of the house: arrows between crates, purity, sizes, headers, forbidden texts
   deny     licences, bans and sources of the dependencies, and advisories where their database can be had
   spec     which test proves which statement of MQTT 5.0, 3.1.1 and 3.1, and which have none; `spec --json` for machines
-  fuzz     runs the fuzz targets, 60 s each; `fuzz SECONDS [TARGET…]` for longer or for some of them
+  fuzz     searches with the fuzz targets, 60 s each; `fuzz --seconds N [TARGET…]` for longer or with some of them;
+           `fuzz --fixed [TARGET…]` tries the inputs that `test` does, the same for the same code
   cost     instructions and system calls per message against bench/cost.toml; `cost --json` for machines,
            `cost --accept WHY` to write the baseline
   help     this text
@@ -74,14 +73,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// `fuzz [SECONDS [TARGET…]]`.
+/// `fuzz [--seconds N | --fixed] [TARGET…]`.
 fn run_fuzz(workspace: &Workspace, words: &[String]) -> anyhow::Result<()> {
-    let (seconds, only) = match words.split_first() {
-        None => (fuzz::SECONDS, &[][..]),
-        Some((seconds, only)) => {
-            (seconds.parse().with_context(|| format!("`{seconds}` is no number of seconds"))?, only)
-        }
-    };
-    println!("{}", fuzz::run(workspace, seconds, only, None)?);
+    let (extent, only) = fuzz::parse(words)?;
+    println!("{}", fuzz::run(workspace, extent, only)?);
     Ok(())
 }

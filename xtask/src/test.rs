@@ -51,7 +51,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         count.add(found.unwrap_or_default());
         Ok(judge(&heard, found))
     });
-    report.step("fuzz", || fuzz::run(workspace, fuzz::SECONDS, &[], Some(fuzz::SEED)).map(Outcome::Passed));
+    report.step("fuzz", || fuzz::run(workspace, fuzz::Extent::Fixed, &[]).map(Outcome::Passed));
     report.step("release", || plain(&["build", "--release", "--locked"], "the binary that users run builds"));
     report.step("cost", || cost::run(workspace, &cost::Purpose::Judge).map(Outcome::Passed));
     println!("\n{report}\n\n{} passed, {} failed", count.passed, count.failed);
