@@ -11,6 +11,7 @@ mod control;
 mod durable;
 mod gate;
 mod log;
+pub mod outbound;
 #[doc(hidden)]
 pub mod probe;
 pub mod proxy_header;

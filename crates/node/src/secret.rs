@@ -13,6 +13,12 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+pub use self::resolver::Resolver;
+pub use self::vault::{VaultLogin, VaultPath, VaultSettings};
+
+mod resolver;
+mod vault;
+
 /// Far more than any secret; a wrong path to something huge ends here.
 pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 /// Longest name of a variable or of a credential.
@@ -72,6 +78,8 @@ pub enum SecretRef {
     File(PathBuf),
     /// `credential:NAME`: what systemd passes to the service (`LoadCredential=`, `SetCredential=`).
     Credential(String),
+    /// `vault:MOUNT/PATH#KEY`: a value in HashiCorp Vault or OpenBao.
+    Vault(VaultPath),
     /// Written out in the configuration; allowed under `[danger]` alone.
     Literal(Secret),
 }
@@ -79,7 +87,7 @@ pub enum SecretRef {
 /// Why there is no secret. Never holds any of it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SecretError {
-    /// The part behind `env:`, `file:` or `credential:` cannot be a name of that kind.
+    /// The part behind `env:`, `file:`, `credential:` or `vault:` cannot be a name of that kind.
     #[error("the reference has no usable name behind {0:?}")]
     Name(&'static str),
     /// The variable is not in the environment.
@@ -116,6 +124,12 @@ pub enum SecretError {
     /// Longer than any secret.
     #[error("the secret is longer than {SECRET_BYTES_MAX} bytes")]
     TooLong,
+    /// The vault does not give it.
+    #[error("the vault cannot be asked: {0}")]
+    Vault(String),
+    /// No vault is configured.
+    #[error("there is no [vault] to ask")]
+    NoVault,
     /// Bytes that are no UTF-8 where text is needed.
     #[error("the secret is not text in UTF-8")]
     NotText,
@@ -126,7 +140,7 @@ impl SecretError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::Name(_) => String::from("write env:NAME, file:PATH or credential:NAME"),
+            Self::Name(_) => String::from("write env:NAME, file:PATH, credential:NAME or vault:MOUNT/PATH#KEY"),
             Self::NoVariable(name) => format!("set {name} where the broker is started, or name a file: file:PATH"),
             Self::NoCredentials => {
                 String::from("add LoadCredential=NAME:PATH to the unit of the service, or name a file: file:PATH")
@@ -141,6 +155,8 @@ impl SecretError {
             Self::Unreadable { .. } => String::from("check the owner and mode of the file and of its directories"),
             Self::Empty => String::from("write the secret into it"),
             Self::TooLong => String::from("check the path"),
+            Self::Vault(_) => String::from("check [vault], the path of the secret and what the broker may read there"),
+            Self::NoVault => String::from("add [vault] with url, and token or role_id and secret_id"),
             Self::NotText => String::from("write it as text in UTF-8"),
         }
     }
@@ -180,10 +196,13 @@ impl SecretRef {
                 false => Err(SecretError::Name("credential:")),
             };
         }
+        if let Some(path) = text.strip_prefix("vault:") {
+            return VaultPath::parse(path).map(Self::Vault).ok_or(SecretError::Name("vault:"));
+        }
         Secret::new(Zeroizing::new(text.as_bytes().to_vec())).map(Self::Literal)
     }
 
-    /// The secret, as it is where it is kept at present.
+    /// The secret, as it is where it is kept at present; one in a vault is for [`Resolver`] to find.
     ///
     /// # Errors
     /// It is not there, is open to others, or cannot be read.
@@ -198,6 +217,7 @@ impl SecretRef {
                 let folder = environment("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
                 read(&Path::new(&folder.ok_or(SecretError::NoCredentials)?).join(name))
             }
+            Self::Vault(_) => Err(SecretError::NoVault),
             Self::Literal(secret) => Ok(secret.clone()),
         }
     }
@@ -210,6 +230,7 @@ impl fmt::Display for SecretRef {
             Self::Env(name) => write!(f, "env:{name}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Credential(name) => write!(f, "credential:{name}"),
+            Self::Vault(path) => write!(f, "vault:{path}"),
             Self::Literal(_) => f.write_str("a literal secret"),
         }
     }

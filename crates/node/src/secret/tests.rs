@@ -28,6 +28,9 @@ fn references_are_told_from_literals() {
     assert_eq!(parse("file:secrets/token").unwrap(), SecretRef::File("/etc/motte/secrets/token".into()));
     assert_eq!(parse("file:/run/token").unwrap(), SecretRef::File("/run/token".into()));
     assert_eq!(parse("credential:token").unwrap(), SecretRef::Credential("token".into()));
+    for (text, shown) in [("vault:kv/motte/jwt#key", "kv/motte/jwt#key"), ("vault:kv/a#b#c", "kv/a#b#c")] {
+        assert!(matches!(parse(text).unwrap(), SecretRef::Vault(path) if path.to_string() == shown));
+    }
     assert!(matches!(parse(CANARY).unwrap(), SecretRef::Literal(_)));
     for (text, prefix) in [
         ("env:", "env:"),
@@ -38,6 +41,13 @@ fn references_are_told_from_literals() {
         ("credential:../shadow", "credential:"),
         ("credential:..", "credential:"),
         ("credential:a/b", "credential:"),
+        ("vault:", "vault:"),
+        ("vault:kv#key", "vault:"),
+        ("vault:kv/path", "vault:"),
+        ("vault:kv/path#", "vault:"),
+        ("vault:/path#key", "vault:"),
+        ("vault:kv/../sys/raw#key", "vault:"),
+        ("vault:kv//a#key", "vault:"),
     ] {
         assert_eq!(parse(text), Err(SecretError::Name(prefix)), "{text:?}");
     }

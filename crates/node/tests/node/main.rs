@@ -25,4 +25,5 @@ mod transports;
 mod upgrades;
 mod v311_gate;
 mod v5_gate;
+mod vault;
 mod websocket;
