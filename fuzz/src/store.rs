@@ -270,7 +270,7 @@ fn write_all(journal: &mut ShardJournal) {
 }
 
 fn subject(client_id: &str) -> Subject {
-    Subject { identity: Identity::User(UserName("u".into())), client_id: ClientId(client_id.into()) }
+    Subject::new(Identity::User(UserName("u".into())), ClientId(client_id.into()))
 }
 
 fn message() -> Message {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use motte_mqtt::{ForwardedProperties, ForwardedPropertiesBuf, Qos};
-use motte_policy::{Action, ClientId, Identity, Policy, Subject};
+use motte_policy::{ClientId, Identity, Policy, Publishing, Subject};
 
 use crate::journal::{DurableTarget, DurableTargets, Journal, Position, Record};
 use crate::shard::{Millis, ShardId};
@@ -34,14 +34,6 @@ impl Publisher {
     /// Whether it is the client of this identifier.
     pub(crate) fn is(&self, client_id: &ClientId) -> bool {
         matches!(self, Self::Client(subject) if subject.client_id == *client_id)
-    }
-
-    /// Whether the publisher may publish to `topic` under `policy`.
-    pub(crate) fn may_publish(&self, policy: &Policy, topic: &str) -> bool {
-        match self {
-            Self::Client(subject) => policy.allows(subject, Action::Publish, topic),
-            Self::Broker => true,
-        }
     }
 }
 
@@ -94,6 +86,19 @@ impl Message {
     #[must_use]
     pub fn properties(&self) -> ForwardedProperties<'_> {
         self.properties.as_ref()
+    }
+
+    /// What publishing it is to policy.
+    pub(crate) fn publishing(&self) -> Publishing<'_> {
+        Publishing { topic: &self.topic, qos: self.qos.as_u8(), retain: self.retain }
+    }
+
+    /// Whether its publisher may publish it under `policy`.
+    pub(crate) fn may_be_published(&self, policy: &Policy) -> bool {
+        match &self.publisher {
+            Publisher::Client(subject) => policy.may_publish(subject, self.publishing()),
+            Publisher::Broker => true,
+        }
     }
 
     /// When it was accepted.

@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn v5_3_3_2_4_a_message_in_old_memory_has_the_bytes_of_its_own_properties() {
-        let publisher = Arc::new(Subject { identity: Identity::Anonymous, client_id: ClientId("c".into()) });
+        let publisher = Arc::new(Subject::new(Identity::Anonymous, ClientId("c".into())));
         let topic: Arc<str> = "t".into();
         let mut spare = Spare::default();
         // Payload Format Indicator 0, which means what its absence means, and a content type, in each order.

@@ -18,7 +18,7 @@ fn decide(criterion: &mut Criterion) {
         }
         let policy = Policy::parse(&text).unwrap();
         let identity = Identity::User(UserName("device-17".into()));
-        let who = Subject { identity, client_id: ClientId("c17".into()) };
+        let who = Subject::new(identity, ClientId("c17".into()));
         for (topic, allowed) in [("site/7/line/state", true), ("own/c17/state", true), ("nobody/knows/it", false)] {
             assert_eq!(policy.allows(&who, Action::Publish, topic), allowed, "{topic}");
             criterion.bench_function(&format!("{rules} rules, {topic}"), |bencher| {

@@ -5,14 +5,22 @@
 
 pub mod acl;
 pub mod dynamic;
+pub mod facts;
+pub mod grants;
 pub mod identity;
 pub mod password;
 pub mod permit;
+pub mod policy;
+pub mod ranked;
 pub mod scram;
+mod topic;
 
-pub use acl::{AclError, Action, Policy, SubscribeVerdict};
+pub use acl::{Acl, AclError};
 pub use dynamic::{DynamicError, DynamicSecurity};
-pub use identity::{ClientId, Identity, Subject, UserName};
+pub use facts::{Attributes, Facts, TooManyAttributes};
+pub use grants::{Grant, Grants, GrantsError};
+pub use identity::{ClientId, Identity, Subject, TenantName, TenantNameError, UserName};
 pub use password::{PasswordError, PasswordFile, PasswordHash, SALT_BYTES};
 pub use permit::{AdmitPermit, Authenticated, Method, Refused};
+pub use policy::{Action, Explanation, Narrowed, Policy, PublishRight, Publishing, Question, Source, SubscribeVerdict};
 pub use scram::{Reauthentication, ScramError, ScramKeys};

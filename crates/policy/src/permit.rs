@@ -5,9 +5,11 @@
 
 use thiserror::Error;
 
-use crate::acl::{Action, Policy};
+use crate::facts::{Facts, TooManyAttributes};
 use crate::identity::{ClientId, Identity, Subject, UserName};
+use crate::policy::{Policy, Publishing};
 use crate::scram::{Proved, Reauthentication};
+use crate::topic::{Reserved, reserved};
 
 /// How somebody proved who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,7 @@ pub struct Authenticated {
     identity: Identity,
     method: Method,
     reauthentication: Option<Box<Reauthentication>>,
+    facts: Facts,
 }
 
 impl Authenticated {
@@ -58,7 +61,7 @@ impl Authenticated {
     }
 
     fn new(identity: Identity, method: Method) -> Self {
-        Self { identity, method, reauthentication: None }
+        Self { identity, method, reauthentication: None, facts: Facts::default() }
     }
 
     /// Who it is.
@@ -71,6 +74,18 @@ impl Authenticated {
     #[must_use]
     pub fn method(&self) -> Method {
         self.method
+    }
+
+    /// The same with what the proof, or another proof of the same identity, says beside the name.
+    pub fn with_facts(mut self, facts: Facts) -> Result<Self, TooManyAttributes> {
+        self.facts = self.facts.and(facts)?;
+        Ok(self)
+    }
+
+    /// What is known beside the name.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 }
 
@@ -91,6 +106,7 @@ pub struct AdmitPermit {
     subject: Subject,
     method: Method,
     reauthentication: Option<Box<Reauthentication>>,
+    until: Option<u64>,
 }
 
 impl AdmitPermit {
@@ -106,6 +122,12 @@ impl AdmitPermit {
         self.method
     }
 
+    /// When the proof ends, in seconds of Unix time.
+    #[must_use]
+    pub fn until(&self) -> Option<u64> {
+        self.until
+    }
+
     /// The permit as the subject, and the state of its enhanced authentication where it was admitted by one.
     #[must_use]
     pub fn into_parts(self) -> (Subject, Option<Box<Reauthentication>>) {
@@ -114,21 +136,30 @@ impl AdmitPermit {
 }
 
 impl Policy {
-    /// Whether `who` may come in with `client_id` and a will for `will_topic`. The will is judged again when it fires.
+    /// Whether `who` may come in with `client_id` and a will. The will is judged again when it fires.
     pub fn admit(
         &self,
         who: Authenticated,
         client_id: ClientId,
-        will_topic: Option<&str>,
+        will: Option<Publishing<'_>>,
     ) -> Result<AdmitPermit, Refused> {
-        let subject = Subject { identity: who.identity, client_id };
+        let Authenticated { identity, method, reauthentication, facts } = who;
+        let until = facts.until;
+        let subject = Subject::new(identity, client_id).with_facts(facts);
         if self.is_unsafe(&subject) {
             return Err(Refused::UnsafeName);
         }
-        if will_topic.is_some_and(|topic| !self.allows(&subject, Action::Publish, topic)) {
+        if will.is_some_and(|will| !self.may_will(&subject, will)) {
             return Err(Refused::WillDenied);
         }
-        Ok(AdmitPermit { subject, method: who.method, reauthentication: who.reauthentication })
+        Ok(AdmitPermit { subject, method, reauthentication, until })
+    }
+
+    /// Whether `who` may have this published when its connection ends: what it may publish itself, but for commands to
+    /// the broker, which nobody gives when gone.
+    #[must_use]
+    pub fn may_will(&self, who: &Subject, will: Publishing<'_>) -> bool {
+        reserved(will.topic) == Reserved::No && self.may_publish(who, will)
     }
 }
 

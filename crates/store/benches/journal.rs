@@ -18,7 +18,7 @@ use motte_store::{Clock, Engine, OpenedEngine, Reading, Settings, ShardJournal};
 const TURN: u64 = 20;
 
 fn subject(client_id: &str) -> Subject {
-    Subject { identity: Identity::User(UserName("device-17".into())), client_id: ClientId(client_id.into()) }
+    Subject::new(Identity::User(UserName("device-17".into())), ClientId(client_id.into()))
 }
 
 fn message() -> Message {

@@ -49,7 +49,7 @@ fn main() {
 }
 
 fn subject(client_id: &str) -> Subject {
-    Subject { identity: Identity::User(UserName("device-17".into())), client_id: ClientId(client_id.into()) }
+    Subject::new(Identity::User(UserName("device-17".into())), ClientId(client_id.into()))
 }
 
 fn message(publisher: u64) -> Message {

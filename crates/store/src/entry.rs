@@ -82,7 +82,7 @@ pub(crate) fn put(
         Publisher::Client(subject) => subject,
         // Messages of the broker itself are not kept; one that is comes back as nobody's.
         Publisher::Broker => {
-            nobody = Subject { identity: Identity::Anonymous, client_id: ClientId("".into()) };
+            nobody = Subject::new(Identity::Anonymous, ClientId("".into()));
             &nobody
         }
     };
@@ -254,7 +254,7 @@ impl<'a> EntryView<'a> {
             payload: self.payload.into(),
             qos: Qos::from_u8(self.flags & QOS).ok_or(Malformed("a message has unknown flags"))?,
             retain: self.flags & RETAIN != 0,
-            publisher: Subject { identity, client_id: ClientId(self.client_id.into()) },
+            publisher: Subject::new(identity, ClientId(self.client_id.into())),
             properties,
             accepted: self.accepted,
             expires: self.expires,

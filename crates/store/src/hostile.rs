@@ -55,7 +55,7 @@ fn message() -> Message {
         payload: (*b"payload").into(),
         qos: Qos::ExactlyOnce,
         retain: true,
-        publisher: Subject { identity: Identity::User(UserName("u".into())), client_id: ClientId("c".into()) },
+        publisher: Subject::new(Identity::User(UserName("u".into())), ClientId("c".into())),
         properties,
         accepted: Millis(1_000_000),
         expires: Some(Millis(2_000_000)),

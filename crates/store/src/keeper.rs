@@ -288,7 +288,7 @@ mod tests {
         }
 
         fn open_session(&mut self, client_id: &str) -> Position {
-            let owner = Subject { identity: Identity::Anonymous, client_id: ClientId(client_id.into()) };
+            let owner = Subject::new(Identity::Anonymous, ClientId(client_id.into()));
             let opened = Record::SessionOpened { owner: &owner, expiry_s: 9, mount_point: "" };
             let position = self.journal.append(&opened);
             self.journal.hand_over(Millis(1));

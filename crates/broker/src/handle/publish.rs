@@ -11,7 +11,8 @@ use motte_audit::{Denial, EventKind};
 use motte_mqtt::{
     AckKind, Delivery, ForwardedProperties, PacketId, ProtocolVersion, Publish, Qos, ReasonCode, TopicName,
 };
-use motte_policy::Action;
+
+use motte_policy::PublishRight;
 
 use super::Stop;
 use crate::effects::{Effects, Letter, LetterContent};
@@ -50,7 +51,8 @@ impl<J: Journal> Shard<J> {
             let position = self.journal.last();
             return self.answer(slot, Answer::Ack(AckKind::PubRec, id, ReasonCode::Success), position, fx);
         }
-        let Some(route) = &cached.route else {
+        let is_right = cached.right.allows(publish.delivery.qos().as_u8(), publish.retain);
+        let Some(route) = cached.route.as_ref().filter(|_| is_right) else {
             return self.deny(slot, publish.delivery, &cached.topic, fx);
         };
         if !says_its_format(publish.properties, publish.payload) {
@@ -129,13 +131,14 @@ impl<J: Journal> Shard<J> {
                     return Err(Stop::protocol(ReasonCode::TopicNameInvalid, detail));
                 }
                 let policy = &self.core.policy;
-                let is_allowed = mount_point.seen(text).is_some() && policy.allows(subject, Action::Publish, text);
-                let route = is_allowed.then(|| {
+                let is_seen = mount_point.seen(text).is_some();
+                let right = if is_seen { policy.publish(subject, text) } else { PublishRight::default() };
+                let route = right.is_some().then(|| {
                     let may_receive = |who: &Facts| who.may_receive(policy, text);
                     routes.resolve(text, Some(&subject.client_id), may_receive)
                 });
                 let topic = topic.clone().unwrap_or_else(|| text.into());
-                let cached = Rc::new(Cached { topic, epoch: self.core.epoch, generations, route });
+                let cached = Rc::new(Cached { topic, epoch: self.core.epoch, generations, right, route });
                 link.cache.put(Rc::clone(&cached));
                 cached
             }
@@ -377,7 +380,7 @@ impl<J: Journal> Shard<J> {
         let mut message = will.into_message(Arc::clone(&owner), now);
         let topic = Arc::clone(&message.topic);
         let policy = Arc::clone(&self.core.policy);
-        if !policy.allows(&owner, Action::Publish, &topic) {
+        if !policy.may_will(&owner, message.publishing()) {
             self.core.counters.denied += 1;
             fx.event(event_about(&owner, EventKind::Denied { what: Denial::Will, topic }));
             return;

@@ -16,10 +16,7 @@ fn message(topic: &str, payload: &str, expires: Option<Millis>) -> Arc<Message> 
         payload: payload.as_bytes().into(),
         qos: Qos::AtMostOnce,
         retain: true,
-        publisher: Publisher::Client(Arc::new(Subject {
-            identity: Identity::Anonymous,
-            client_id: ClientId("c".into()),
-        })),
+        publisher: Publisher::Client(Arc::new(Subject::new(Identity::Anonymous, ClientId("c".into())))),
         properties: ForwardedPropertiesBuf::new(),
         accepted: Millis(0),
         expires,

@@ -6,6 +6,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use motte_policy::PublishRight;
+
 use super::{Generations, Route, Routes};
 use crate::shard::fnv1a;
 
@@ -20,7 +22,9 @@ pub(crate) struct Cached {
     pub(crate) topic: Arc<str>,
     pub(crate) epoch: u64,
     pub(crate) generations: Generations,
-    /// `None`: the publisher may not publish to the topic.
+    /// In which ways the publisher may publish to it.
+    pub(crate) right: PublishRight,
+    /// `None`: in none.
     pub(crate) route: Option<Route>,
 }
 

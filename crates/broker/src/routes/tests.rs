@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop")]
 
 use motte_mqtt::{TopicFilter, TopicName};
-use motte_policy::{ClientId, Identity, UserName};
+use motte_policy::{ClientId, Identity, PublishRight, UserName};
 use proptest::prelude::*;
 use std::rc::Rc;
 
@@ -28,7 +28,7 @@ fn filter() -> impl Strategy<Value = String> {
 }
 
 fn subject(name: &str) -> Subject {
-    Subject { identity: Identity::User(UserName(name.into())), client_id: ClientId(name.into()) }
+    Subject::new(Identity::User(UserName(name.into())), ClientId(name.into()))
 }
 
 fn session(n: usize) -> SessionRef {
@@ -114,7 +114,13 @@ fn a_cache_holds_only_while_epoch_and_generations_stand() {
     for n in 0..1_000 {
         let topic: Arc<str> = format!("t/{n}").into();
         let generations = routes.generations(&topic);
-        cache.put(Rc::new(Cached { topic: Arc::clone(&topic), epoch: 1, generations, route: None }));
+        cache.put(Rc::new(Cached {
+            topic: Arc::clone(&topic),
+            epoch: 1,
+            generations,
+            right: PublishRight::default(),
+            route: None,
+        }));
         assert!(cache.find(&topic, 1, &routes).is_some());
         assert!(cache.find(&topic, 2, &routes).is_none());
         assert!(cache.find("other", 1, &routes).is_none());

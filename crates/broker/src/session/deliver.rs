@@ -292,7 +292,7 @@ pub(super) fn judge(facts: &Facts, owed: &mut Owed, turn: &Turn<'_>) -> bool {
     }
     let message = &*owed.message;
     owed.epoch = Some(turn.epoch);
-    message.publisher.may_publish(turn.policy, &message.topic)
+    message.may_be_published(turn.policy)
         && !message.is_withdrawn(turn.removals)
         && facts.may_receive(turn.policy, &message.topic)
 }

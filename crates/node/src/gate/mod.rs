@@ -26,7 +26,7 @@ use motte_broker::Admission;
 use motte_cluster::{Home, SoloNode};
 use motte_mqtt::{Connect, ProtocolVersion, ReasonCode};
 use motte_policy::scram::SEED_BYTES;
-use motte_policy::{AdmitPermit, Authenticated, ClientId, Identity, Method, Refused};
+use motte_policy::{AdmitPermit, Authenticated, ClientId, Identity, Method, Publishing, Refused};
 use tokio::time::Instant;
 
 use self::authn::{Hashes, scram};
@@ -263,8 +263,10 @@ fn judge(
     connect: &Connect<'_>,
     client_id: ClientId,
 ) -> Result<AdmitPermit, Refusal> {
-    let will_topic = connect.will.map(|will| rules.mount_point.mounted(will.topic));
-    snapshot.policy.admit(who, client_id, will_topic.as_deref()).map_err(|refused| {
+    let topic = connect.will.map(|will| rules.mount_point.mounted(will.topic));
+    let will = connect.will.as_ref().zip(topic.as_deref());
+    let will = will.map(|(will, topic)| Publishing { topic, qos: will.qos.as_u8(), retain: will.retain });
+    snapshot.policy.admit(who, client_id, will).map_err(|refused| {
         let (reason, code) = match refused {
             Refused::UnsafeName => (RefusalReason::ClientId, ReasonCode::ClientIdNotValid),
             Refused::WillDenied => (RefusalReason::WillDenied, ReasonCode::NotAuthorized),

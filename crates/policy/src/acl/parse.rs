@@ -1,18 +1,26 @@
 //! One line of an ACL file: `user NAME`, `topic [access] FILTER`, `pattern [access] FILTER`, a comment, or nothing.
 //!
-//! Called by `Policy::parse` for each line. Knows no sections: what a line means in its place is the caller's.
+//! Called by `Acl::parse` for each line. Knows no sections: what a line means in its place is the caller's.
 
-use super::filter::is_filter;
-use super::trie::Rights;
+use crate::ranked::{Actions, Effect};
+use crate::topic::is_filter;
 
 /// A line that may stand in the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line<'a> {
     Blank,
     User(&'a str),
-    Topic { rights: Rights, filter: &'a str },
-    Pattern { rights: Rights, filter: &'a str },
+    Topic { access: Access, filter: &'a str },
+    Pattern { access: Access, filter: &'a str },
 }
+
+/// What a rule does, and with what.
+pub(super) type Access = (Effect, Actions);
+
+const READ: Access = (Effect::Allow, Actions::READ);
+const WRITE: Access = (Effect::Allow, Actions::PUBLISH);
+const READ_WRITE: Access = (Effect::Allow, Actions::READ.and(Actions::PUBLISH));
+const DENY: Access = (Effect::Deny, Actions::READ.and(Actions::PUBLISH));
 
 /// What is wrong with a line, and what to do about it.
 pub(super) type Wrong = (String, &'static str);
@@ -33,13 +41,13 @@ pub(super) fn line(raw: &str) -> Result<Line<'_>, Wrong> {
     match keyword {
         "user" => user(rest),
         "topic" => {
-            let (rights, filter) = rule(rest)?;
-            Ok(Line::Topic { rights, filter })
+            let (access, filter) = rule(rest)?;
+            Ok(Line::Topic { access, filter })
         }
         "pattern" => {
-            let (rights, filter) = rule(rest)?;
+            let (access, filter) = rule(rest)?;
             whole_level_placeholders(filter)?;
-            Ok(Line::Pattern { rights, filter })
+            Ok(Line::Pattern { access, filter })
         }
         _ => Err((format!("unknown keyword {}", quoted(keyword)), unknown_keyword_hint(keyword))),
     }
@@ -63,16 +71,16 @@ fn user(rest: &str) -> Result<Line<'_>, Wrong> {
 }
 
 /// `[access SP] filter`. A lone word is a filter, whatever it reads like.
-fn rule(rest: &str) -> Result<(Rights, &str), Wrong> {
+fn rule(rest: &str) -> Result<(Access, &str), Wrong> {
     let (first, remainder) = word(rest);
     let filter = remainder.trim_matches(BLANKS);
-    let (rights, filter) = match (first, filter) {
+    let (access, filter) = match (first, filter) {
         ("", _) => return Err(("no topic filter".into(), "write `topic [read|write|readwrite|deny] FILTER`")),
-        (alone, "") => (Rights::READ_WRITE, alone),
-        ("read", filter) => (Rights::READ, filter),
-        ("write", filter) => (Rights::WRITE, filter),
-        ("readwrite", filter) => (Rights::READ_WRITE, filter),
-        ("deny", filter) => (Rights::DENY, filter),
+        (alone, "") => (READ_WRITE, alone),
+        ("read", filter) => (READ, filter),
+        ("write", filter) => (WRITE, filter),
+        ("readwrite", filter) => (READ_WRITE, filter),
+        ("deny", filter) => (DENY, filter),
         (other, _) => {
             let hint = "write read, write, readwrite or deny before the filter; a filter with a space in it needs one";
             return Err((format!("unknown access {}", quoted(other)), hint));
@@ -82,7 +90,7 @@ fn rule(rest: &str) -> Result<(Rights, &str), Wrong> {
         let hint = "`+` and `#` stand alone in a level, `#` only in the last; no NUL, at most 65535 bytes";
         return Err((format!("{} is no topic filter", quoted(filter)), hint));
     }
-    Ok((rights, filter))
+    Ok((access, filter))
 }
 
 /// A placeholder inside a longer level would be plain text and never mean what it says.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::password::Password;
-use crate::acl::is_filter;
+use crate::topic::is_filter;
 
 /// Priorities are cut to this, up and down, as Mosquitto does.
 const PRIORITY_MAX: i64 = 100_000;

@@ -3,9 +3,14 @@
 
 use super::*;
 
+/// A will of QoS 0 that is not retained.
+fn plain(topic: &str) -> Publishing<'_> {
+    Publishing { topic, qos: 0, retain: false }
+}
+
 fn admit(policy: &str, user: &str, client_id: &str, will: Option<&str>) -> Result<AdmitPermit, Refused> {
     let policy = Policy::parse(policy).unwrap();
-    policy.admit(Authenticated::by_password(UserName(user.into())), ClientId(client_id.into()), will)
+    policy.admit(Authenticated::by_password(UserName(user.into())), ClientId(client_id.into()), will.map(plain))
 }
 
 #[test]

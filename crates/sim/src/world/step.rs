@@ -7,7 +7,7 @@ use motte_broker::audit::CloseCause;
 use motte_broker::mqtt::{
     Connect, ConnectProperties, ForwardedProperties, ProtocolVersion, Qos, RetainHandling, SubscriptionOptions, Will,
 };
-use motte_broker::policy::{Authenticated, ClientId, Policy, UserName};
+use motte_broker::policy::{Authenticated, ClientId, Policy, Publishing, UserName};
 use motte_broker::{Admission, LinkId, Millis};
 
 use super::World;
@@ -139,7 +139,9 @@ impl World {
         let will_message = manners.will.map(|will| self.ledger.history.messages[will.message].clone());
         let who = Authenticated::by_certificate(UserName(user_name(profile.user).as_str().into()));
         let will_topic = will_message.as_ref().map(|message| message.topic);
-        let permit = self.policy.admit(who, ClientId(profile.name.as_str().into()), will_topic);
+        let asked = will_message.as_ref();
+        let asked = asked.map(|will| Publishing { topic: will.topic, qos: will.qos.as_u8(), retain: will.retain });
+        let permit = self.policy.admit(who, ClientId(profile.name.as_str().into()), asked);
         let is_denied = will_topic.is_some_and(|topic| !self.ledger.rights.may_publish(profile.user, topic));
         let Ok(permit) = permit else {
             let what = "somebody who may come was not admitted";

@@ -299,10 +299,10 @@ fn restore_session(session: &Session, gathered: Gathered, refs: Vec<StoredRef>) 
         }
     }
     RestoredSession {
-        owner: Subject {
-            identity: user.map_or(Identity::Anonymous, |name| Identity::User(UserName((*name).into()))),
-            client_id: ClientId((*client_id).into()),
-        },
+        owner: Subject::new(
+            user.map_or(Identity::Anonymous, |name| Identity::User(UserName((*name).into()))),
+            ClientId((*client_id).into()),
+        ),
         expiry_s,
         mount_point,
         left_at,

@@ -322,10 +322,7 @@ fn stored(message: &Message, at: Origin) -> Result<StoredMessage, Refused> {
         payload: (&*message.payload.0).into(),
         qos: qos(message.qos)?,
         retain: message.retain,
-        publisher: Subject {
-            identity: user.unwrap_or(Identity::Anonymous),
-            client_id: ClientId((&*message.publisher).into()),
-        },
+        publisher: Subject::new(user.unwrap_or(Identity::Anonymous), ClientId((&*message.publisher).into())),
         properties: forwarded(&message.properties)?,
         accepted: Millis(message.accepted_ms),
         expires: message.expires_ms.map(Millis),

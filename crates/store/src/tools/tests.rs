@@ -30,7 +30,7 @@ fn subject(client_id: &str) -> Subject {
         "b" => Identity::Anonymous,
         other => Identity::User(UserName(format!("user of {other}").into())),
     };
-    Subject { identity, client_id: ClientId(client_id.into()) }
+    Subject::new(identity, ClientId(client_id.into()))
 }
 
 fn id(number: u16) -> PacketId {

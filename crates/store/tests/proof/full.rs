@@ -17,7 +17,7 @@ use crate::random::Random;
 const DISK_BYTES: u64 = 40 << 20;
 
 fn subject(client_id: &str) -> Subject {
-    Subject { identity: Identity::Anonymous, client_id: ClientId(client_id.into()) }
+    Subject::new(Identity::Anonymous, ClientId(client_id.into()))
 }
 
 /// Hands over a message of 8 KiB for one client.

@@ -294,5 +294,5 @@ fn subject(client_id: &str, random: &mut Random) -> Subject {
         0 => Identity::Anonymous,
         user => Identity::User(UserName(Arc::from(format!("user-{user}")))),
     };
-    Subject { identity, client_id: ClientId(client_id.into()) }
+    Subject::new(identity, ClientId(client_id.into()))
 }

@@ -156,7 +156,7 @@ pub(crate) fn id(number: u16) -> PacketId {
 }
 
 pub(crate) fn subject(client_id: &str) -> Subject {
-    Subject { identity: Identity::User(UserName("owner".into())), client_id: ClientId(client_id.into()) }
+    Subject::new(Identity::User(UserName("owner".into())), ClientId(client_id.into()))
 }
 
 pub(crate) fn target(client_id: &str) -> DurableTarget<'_> {

@@ -1,6 +1,6 @@
 //! The grammar of topic names and topic filters, and the topics nobody may be given the right to publish to.
 //!
-//! Called by the ACL compiler and by every decision. Never allocates.
+//! Called by every compiler of rules and by every decision. Never allocates.
 
 /// MQTT-1.5.4: the length of a string is two bytes.
 const LENGTH_BYTES_MAX: usize = 65_535;
@@ -27,19 +27,33 @@ pub(crate) fn is_filter(filter: &str) -> bool {
     true
 }
 
-/// Whether a topic name is one of the broker's own, which no rule can open for publishing. The state of a bridge is
-/// not: bridges publish it themselves.
-pub(crate) fn is_reserved_write(topic: &str) -> bool {
+/// Whose a topic is that is not for everybody to publish to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reserved {
+    /// Nobody's in particular.
+    No,
+    /// Commands to the broker.
+    Control,
+    /// What the broker tells of itself. The state of a bridge is not: bridges publish it themselves.
+    System,
+}
+
+/// Whether a topic name is one of the broker's own.
+pub(crate) fn reserved(topic: &str) -> Reserved {
+    if !topic.starts_with('$') {
+        return Reserved::No;
+    }
     let mut levels = topic.split('/');
     match levels.next() {
-        Some("$CONTROL") => true,
+        Some("$CONTROL") => Reserved::Control,
         Some("$SYS") => {
             let mut rest = [None; 5];
             for (place, level) in rest.iter_mut().zip(levels) {
                 *place = Some(level);
             }
-            !matches!(rest, [Some("broker"), Some("connection"), Some(_), Some("state"), None])
+            let is_bridge = matches!(rest, [Some("broker"), Some("connection"), Some(_), Some("state"), None]);
+            if is_bridge { Reserved::No } else { Reserved::System }
         }
-        _ => false,
+        _ => Reserved::No,
     }
 }
