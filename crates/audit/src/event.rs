@@ -62,8 +62,10 @@ pub enum RefusalReason {
     KeepAlive,
     /// The user, or this client of the user, connects too often.
     ConnectionRate,
-    /// The password check queue is full.
+    /// The password check queue is full, or a check waited in it for too long.
     Overloaded,
+    /// A source of identities that had to be asked could not tell.
+    SourceUnavailable,
     /// The user or the client identifier is kept out by an operator.
     Banned,
     /// There is no room to keep another session.

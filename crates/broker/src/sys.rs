@@ -37,6 +37,25 @@ pub struct NodeFigures {
     pub incoming: Traffic,
     /// CONNACK packets of those that were refused there.
     pub outgoing: Traffic,
+    /// The sources of identities that were asked, by name, and what they said.
+    pub identity: Vec<(String, SourceFigures)>,
+    /// User names that no source knew.
+    pub unclaimed: u64,
+}
+
+/// What a source of identities said since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceFigures {
+    /// Clients it knew and let in.
+    pub accepted: u64,
+    /// Clients it knew and turned away.
+    pub refused: u64,
+    /// Clients it left to the next.
+    pub deferred: u64,
+    /// Times it could not tell.
+    pub unavailable: u64,
+    /// Microseconds it took in all.
+    pub time_us: u64,
 }
 
 /// What the node knows of its store.
@@ -126,6 +145,7 @@ impl Board {
         let mut values = Vec::with_capacity(128);
         self.state(&all, retained, &mut values);
         self.node.store.iter().for_each(|store| durability(store, &mut values));
+        identity(&self.node, &mut values);
         traffic(&all, &mut values);
         self.loads(&all, now, &mut values);
         values.retain(|(topic, value)| self.published.get(topic) != Some(value));
@@ -208,6 +228,22 @@ fn durability(store: &StoreFigures, values: &mut Vec<(String, String)>) {
     ] {
         values.push((format!("{ROOT}/durability/{name}"), value.to_string()));
     }
+}
+
+/// Who was asked whom clients are, and what was said.
+fn identity(node: &NodeFigures, values: &mut Vec<(String, String)>) {
+    for (source, figures) in &node.identity {
+        for (name, value) in [
+            ("accepted", figures.accepted),
+            ("refused", figures.refused),
+            ("deferred", figures.deferred),
+            ("unavailable", figures.unavailable),
+            ("time_us", figures.time_us),
+        ] {
+            values.push((format!("{ROOT}/identity/{source}/{name}"), value.to_string()));
+        }
+    }
+    values.push((format!("{ROOT}/identity/unclaimed"), node.unclaimed.to_string()));
 }
 
 /// What went in and out since the start.

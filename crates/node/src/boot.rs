@@ -181,6 +181,7 @@ fn announce_listeners(listening: &[Listening]) {
 struct Node {
     runtime: Runtime,
     shards: Vec<JoinHandle<()>>,
+    gate: Arc<Gate>,
     reloader: Reloader,
     keeper: KeeperHandle,
 }
@@ -218,7 +219,7 @@ impl Node {
         });
         let (shared, mailboxes, snapshot) = (Arc::clone(&shared), Arc::clone(&mailboxes), Arc::clone(&snapshot));
         let reloader = Reloader { snapshot, shared, mailboxes, clock };
-        let mut node = Self { runtime, shards: Vec::new(), reloader, keeper };
+        let mut node = Self { runtime, shards: Vec::new(), gate: Arc::clone(&gate), reloader, keeper };
         let started = node
             .start_shards(seats, control)
             .and_then(|()| open_doors(&node.runtime, &gate, &settings.listeners, sockets).map_err(StartError::from));
@@ -268,6 +269,7 @@ impl Node {
     /// Closes the doors first, then the sessions, then the store: what the shards leave behind is durable.
     fn stop(self) -> Result<(), StopError> {
         self.runtime.shutdown_timeout(GATE_STOP);
+        self.gate.desk.tallies.announce();
         for mailbox in &*self.reloader.mailboxes {
             mailbox.post(Mail::Stop);
         }

@@ -4,6 +4,7 @@
 
 mod address;
 mod durability;
+mod identity;
 mod rules;
 mod transport;
 
@@ -16,6 +17,7 @@ use motte_broker::{Hints, Limits};
 
 pub use address::{ListenAddress, Network, NetworkError};
 pub use durability::{COMMIT_INTERVAL, DurabilityMode, DurabilitySettings};
+pub use identity::{IdentitySettings, SourceName};
 pub use rules::{CertificateFiles, ListenerRules, ProtocolVersions};
 pub use transport::{Speech, Transport, WebSocketSettings};
 
@@ -131,13 +133,6 @@ pub struct RenewalSettings {
     pub days: u16,
 }
 
-/// How identities are checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdentitySettings {
-    /// Password file.
-    pub password_file: Option<PathBuf>,
-}
-
 /// Limits that hold before a connection is admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GateLimits {
@@ -159,6 +154,8 @@ pub struct GateLimits {
     pub hashes_at_once_max: usize,
     /// Password checks that may wait.
     pub hashes_waiting_max: usize,
+    /// How long a password check may wait for its turn and take.
+    pub hash_deadline: Duration,
 }
 
 impl Default for GateLimits {
@@ -173,6 +170,7 @@ impl Default for GateLimits {
             connections_per_address_max: 10_000,
             hashes_at_once_max: 2,
             hashes_waiting_max: 256,
+            hash_deadline: Duration::from_secs(5),
         }
     }
 }

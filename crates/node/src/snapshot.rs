@@ -12,8 +12,9 @@ use motte_policy::{PasswordFile, Policy, UserName};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::config::ConfigError;
+use crate::gate::authn::Chain;
 use crate::gate::tls;
-use crate::settings::{ListenerRules, Settings};
+use crate::settings::{ListenerRules, Settings, SourceName};
 use crate::worker::mailbox::Proof;
 
 /// Everything in force.
@@ -23,6 +24,8 @@ pub(crate) struct Snapshot {
     pub(crate) settings: Settings,
     /// TLS of each listener, in the order of the settings; `None` for one without TLS.
     pub(crate) tls: Vec<Option<ServerTls>>,
+    /// Who is asked for the identity of a client, for each listener.
+    pub(crate) chains: Vec<Chain>,
     /// The password file.
     pub(crate) passwords: Option<Arc<PasswordFile>>,
     /// The access rules.
@@ -47,7 +50,10 @@ impl Snapshot {
         };
         let policy = keep(read_policy(&settings.acl_file), &mut errors).map(Arc::new);
         match policy {
-            Some(policy) if errors.is_empty() => Ok(Self { settings, tls, passwords, policy }),
+            Some(policy) if errors.is_empty() => {
+                let chains = settings.listeners.iter().map(|listener| Chain::of(listener, &settings)).collect();
+                Ok(Self { settings, tls, chains, passwords, policy })
+            }
             _ => Err(errors),
         }
     }
@@ -60,25 +66,29 @@ impl Snapshot {
         let settings = self.settings.clone();
         let tls = settings.listeners.iter().map(|listener| tls::server_tls(&settings.tls, listener));
         let tls = tls.collect::<Result<_, _>>()?;
-        let passwords = self.passwords.clone();
-        Ok(Self { settings, tls, passwords, policy: Arc::clone(&self.policy) })
+        let (chains, passwords) = (self.chains.clone(), self.passwords.clone());
+        Ok(Self { settings, tls, chains, passwords, policy: Arc::clone(&self.policy) })
     }
 
     /// Whether what was proved against `earlier` holds here as well: the same password entry, a chain that is still
     /// good at `now`.
     pub(crate) fn upholds(&self, earlier: &Self, proof: &Proof, now: UnixTime) -> bool {
-        match proof {
-            Proof::Password(name) => self.keeps(earlier, name),
-            Proof::Certificate { .. } | Proof::Nothing { .. } => self.still_accepts(proof, now),
-        }
+        proof.password_of().is_none_or(|name| self.keeps(earlier, name)) && self.still_accepts(proof, now)
     }
 
-    /// Whether what was not proved by a password is accepted here at `now`, by the rules of the listener it came in
-    /// through: a chain that is still good and still names the same, or nothing where that is enough.
+    /// Whether such a proof is accepted here at `now`, by the rules of the listener it came in through: a chain that is
+    /// still good and still names the same, passwords where those are asked for, or nothing where that is enough.
+    /// Whether a password is still the same is not looked at.
     pub(crate) fn still_accepts(&self, proof: &Proof, now: UnixTime) -> bool {
         match proof {
-            Proof::Password(_) => false,
-            Proof::Certificate { listener, chain, name } => self.trusts(*listener, chain, name, now),
+            Proof::Password { listener, .. } => self
+                .rules(*listener)
+                .is_some_and(|rules| !rules.certificate_and_password && rules.asks(&SourceName::Password)),
+            Proof::Certificate { listener, chain, name, and_password } => {
+                let enough =
+                    self.rules(*listener).is_some_and(|rules| *and_password || !rules.certificate_and_password);
+                enough && self.trusts(*listener, chain, name, now)
+            }
             Proof::Nothing { listener } => self.rules(*listener).is_some_and(|rules| rules.allow_anonymous),
         }
     }
@@ -103,7 +113,7 @@ impl Snapshot {
     /// Whether a chain of client certificates, leaf first, proves to `listener` at `now` that its holder is `name`.
     fn trusts(&self, listener: usize, chain: &[CertificateDer<'static>], name: &UserName, now: UnixTime) -> bool {
         let (Some(leaf), Some(trust)) = (chain.first(), self.client_trust(listener)) else { return false };
-        let field = self.rules(listener).and_then(|rules| rules.certificate_identity);
+        let field = self.rules(listener).and_then(ListenerRules::identity_field);
         let named = field.and_then(|field| tls::identity(leaf, field));
         named.is_some_and(|named| named == name.0) && trust.verify(chain, now).is_ok()
     }

@@ -2,7 +2,7 @@
 
 use motte_audit::{Denial, EventKind};
 use motte_broker::mqtt::{Packet, Publish, RetainHandling, SubscriptionOptions};
-use motte_broker::{Limits, NodeFigures, Traffic};
+use motte_broker::{Limits, NodeFigures, SourceFigures, Traffic};
 
 use crate::kit::*;
 
@@ -25,6 +25,11 @@ fn figures() -> NodeFigures {
         sockets_open: 2,
         incoming,
         outgoing: Traffic::default(),
+        identity: vec![(
+            String::from("password"),
+            SourceFigures { accepted: 5, refused: 4, deferred: 3, unavailable: 2, time_us: 1_000 },
+        )],
+        unclaimed: 6,
     }
 }
 
@@ -76,6 +81,12 @@ fn the_tree_is_the_sum_of_all_shards_under_the_names_of_mosquitto() {
         ("version", "motte version 1.2.3"),
         ("uptime", "60 seconds"),
         ("durability/mode", "memory"),
+        ("identity/password/accepted", "5"),
+        ("identity/password/refused", "4"),
+        ("identity/password/deferred", "3"),
+        ("identity/password/unavailable", "2"),
+        ("identity/password/time_us", "1000"),
+        ("identity/unclaimed", "6"),
         ("clients/total", "3"),
         ("clients/connected", "2"),
         ("clients/active", "2"),

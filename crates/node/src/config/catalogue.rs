@@ -100,6 +100,16 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
                 "The user name of a client certificate, as in [identity], which is the default.",
             ),
             key(
+                "certificate_and_password",
+                "false",
+                "Whether a certificate and a password of the same user are needed, both.",
+            ),
+            key(
+                "sources",
+                "[\"certificate\", \"password\"]",
+                "Who is asked for the identity of a client here, as in [identity], which is the default.",
+            ),
+            key(
                 "mount_point",
                 "\"\"",
                 "Stands before every topic of the clients here, unseen by them, such as \"site-1/\": in PUBLISH,\n\
@@ -165,6 +175,12 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
         name: "identity",
         doc: "How clients prove who they are. Nobody comes in without proof. Read again on SIGHUP.",
         keys: &[
+            key(
+                "sources",
+                "[\"certificate\", \"password\"]",
+                "Who is asked for the identity of a client, in this order: the first that knows it decides, and one\n\
+                 that cannot answer lets nobody in. Default: those of these that are configured.",
+            ),
             key("password_file", "\"passwords\"", "Written by `motte passwd`. Default: no passwords."),
             key(
                 "certificate_identity",
@@ -328,6 +344,13 @@ pub(super) static BOUNDS: &[Bound] = &[
     bound!(gate.connections_per_address_max: usize, 1..=10_000_000, "Connections per address (IPv6: per /64)."),
     bound!(gate.hashes_at_once_max: usize, 1..=256, "Password hashes computed at once."),
     bound!(gate.hashes_waiting_max: usize, 1..=65_536, "Password checks that may wait."),
+    Bound {
+        name: "hash_deadline_s",
+        doc: "Seconds a password check may wait for its turn and take.",
+        range: 1..=120,
+        read: |bounds| bounds.gate.hash_deadline.as_secs(),
+        write: |bounds, value| bounds.gate.hash_deadline = std::time::Duration::from_secs(value),
+    },
     Bound {
         name: "packet_deadline_s",
         doc: "Seconds from the first byte of a packet to its last.",

@@ -4,6 +4,7 @@
 
 use super::address;
 use super::catalogue::known;
+use super::identity;
 use super::reader::{Located, Problems, Section};
 use super::rules::{self, Defaults, OwnFiles};
 use crate::settings::{
@@ -49,6 +50,7 @@ pub(super) fn all(
         let rules = rules::rules(section, defaults, &mut files, problems);
         let has_client_ca = rules.client_ca.is_some() || defaults.has_client_ca;
         let Some(listener) = listener(section, number, (rules, has_client_ca), problems) else { continue };
+        identity::check_listener(section, &listener, defaults, problems);
         let line = section.line_of("address", problems);
         if listeners.iter().any(|other| other.address.collides(&listener.address)) {
             problems.at(line, format!("two listeners have the address {}", listener.address), "give each its own");
@@ -80,7 +82,7 @@ pub(super) fn all(
             address: address.value,
             transport: Transport::PLAINTEXT,
             client_certificates: ClientCertificates::None,
-            rules: ListenerRules::default(),
+            rules: ListenerRules { sources: defaults.sources.clone(), ..ListenerRules::default() },
             connections_max: None,
             trusted_proxies: Vec::new(),
         });

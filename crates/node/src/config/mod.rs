@@ -9,6 +9,7 @@ mod certificates;
 mod durability;
 mod files;
 mod hints;
+mod identity;
 mod listener;
 mod parse;
 mod reader;
@@ -113,4 +114,4 @@ fn text_of(bytes: &[u8]) -> Result<&str, (usize, &'static str, &'static str)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

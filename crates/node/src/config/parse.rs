@@ -13,7 +13,7 @@ use super::catalogue::{BOUNDS, Bounds, known};
 use super::certificates::ByName;
 use super::reader::{Located, Problems, Section};
 use super::rules::{self, Defaults, OwnFiles};
-use super::{durability, hints, listener, revocation};
+use super::{durability, hints, identity, listener, revocation};
 use crate::settings::{
     DurabilitySettings, IdentitySettings, ListenerRules, ListenerSettings, LogFormat, LogLevel, LogSettings,
     RenewalSettings, SYS_INTERVAL, Settings, TlsSettings,
@@ -80,7 +80,7 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
     let root = Section::root(document, &TOP, problems);
     let node = root.section("node", "[node]", &known("node"), problems);
     let tls = root.section("tls", "[tls]", &known("tls"), problems);
-    let identity = root.section("identity", "[identity]", &known("identity"), problems);
+    let identity_section = root.section("identity", "[identity]", &known("identity"), problems);
     let policy = root.section("policy", "[policy]", &known("policy"), problems);
     let danger = root.section("danger", "[danger]", &known("danger"), problems);
     let client_ca = tls.path("client_ca", problems);
@@ -89,8 +89,10 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
     let defaults = Defaults {
         by_name,
         has_client_ca: client_ca.is_some(),
-        certificate_identity: rules::certificate_identity(&identity, problems)
+        certificate_identity: rules::certificate_identity(&identity_section, problems)
             .unwrap_or(ListenerRules::default().certificate_identity),
+        sources: identity::sources(&identity_section, problems).unwrap_or_else(|| ListenerRules::default().sources),
+        configured: identity::configured(&identity_section),
     };
     let mut dangers = Vec::new();
     let (mut listeners, mut files) = listener::all(&root, &danger, &defaults, &mut dangers, problems);
@@ -108,7 +110,7 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         accept_expired_crls: revocation::accept_expired(&tls, &danger, &mut dangers, problems),
         tls12: tls.word("min", &[("1.2", true), ("1.3", false)], problems).unwrap_or(true),
         renewal: renewal(&tls, problems),
-        password_file: identity.path("password_file", problems),
+        password_file: identity_section.path("password_file", problems),
         acl_file: required(
             &policy,
             "acl_file",
@@ -124,7 +126,7 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         files,
         dangers,
     };
-    rules::somebody_can_log_in(&draft, &identity, problems);
+    identity::check(&draft, &defaults, &identity_section, problems);
     draft
 }
 

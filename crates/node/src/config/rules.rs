@@ -9,11 +9,11 @@ use motte_mqtt::ProtocolVersion;
 use motte_pki::IdentityField;
 
 use super::certificates::{self, ByName, Pair};
-use super::parse::Draft;
+use super::identity;
 use super::reader::{Located, Problems, Section};
 use super::revocation;
 use super::suggest::suggestion;
-use crate::settings::{ClientCertificates, ListenerRules, ListenerSettings, ProtocolVersions};
+use crate::settings::{ListenerRules, ListenerSettings, ProtocolVersions, SourceName};
 
 /// What a listener has unless its own keys say otherwise.
 #[derive(Debug)]
@@ -24,6 +24,10 @@ pub(super) struct Defaults {
     pub(super) certificate_identity: Option<IdentityField>,
     /// The certificates that `[tls]` names beside the first.
     pub(super) by_name: ByName,
+    /// The sources that `[identity]` names.
+    pub(super) sources: Vec<SourceName>,
+    /// The sources that there are, beside certificates.
+    pub(super) configured: Vec<SourceName>,
 }
 
 /// The files that listeners name, with their lines.
@@ -38,7 +42,16 @@ pub(super) struct OwnFiles {
 }
 
 /// Keys that mean something in TLS only.
-const TLS_KEYS: [&str; 7] = ["client_ca", "crl", "certificate", "key", "certificates", "sni", "certificate_identity"];
+const TLS_KEYS: [&str; 8] = [
+    "client_ca",
+    "crl",
+    "certificate",
+    "key",
+    "certificates",
+    "sni",
+    "certificate_identity",
+    "certificate_and_password",
+];
 
 /// The rules of a listener out of its section. The files of its own go to `files`.
 pub(super) fn rules(
@@ -55,6 +68,8 @@ pub(super) fn rules(
     let rules = ListenerRules {
         protocol_versions: protocol_versions(section, problems),
         allow_anonymous: false,
+        sources: identity::sources(section, problems).unwrap_or_else(|| defaults.sources.clone()),
+        certificate_and_password: section.flag("certificate_and_password", problems).unwrap_or(false),
         certificate_identity: certificate_identity(section, problems).unwrap_or(defaults.certificate_identity),
         client_ca: client_ca.as_ref().map(|file| file.value.clone()),
         crls: crls.as_ref().map(|files| files.iter().map(|file| file.value.clone()).collect()),
@@ -146,28 +161,5 @@ pub(super) fn anonymous(
             None => format!("the listeners are {}", known.join(", ")),
         };
         problems.at(name.line, format!("there is no listener {:?}", name.value), hint);
-    }
-}
-
-/// A broker, or a listener, that nobody could ever log in to is a mistake, and a tempting reason to open it to
-/// everybody.
-pub(super) fn somebody_can_log_in(draft: &Draft, identity: &Section<'_>, problems: &mut Problems) {
-    if draft.password_file.is_some() || identity.has("password_file") {
-        return;
-    }
-    let is_way_in = |listener: &ListenerSettings| {
-        let ListenerRules { allow_anonymous, certificate_identity, .. } = listener.rules;
-        let asked = listener.client_certificates != ClientCertificates::None;
-        allow_anonymous || asked && certificate_identity.is_some()
-    };
-    let hint = "set password_file in [identity] (`motte passwd add` writes it), or client_ca in [tls]";
-    let why = "there is neither a password file nor a CA for client certificates in use";
-    let shut: Vec<_> = draft.listeners.iter().filter(|listener| !is_way_in(listener)).collect();
-    if shut.len() == draft.listeners.len() {
-        return problems.at(identity.line, format!("nobody could ever log in: {why}"), hint);
-    }
-    for listener in shut {
-        let what = format!("nobody could ever log in through the listener {:?}: {why}", listener.name);
-        problems.at(identity.line, what, hint);
     }
 }

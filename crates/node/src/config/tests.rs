@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod identity;
 mod revocation;
 
 use std::fs;
@@ -24,7 +25,8 @@ use crate::settings::{
 const PASSWORDS: &str = "anna:$7$101$AAAAAAAAAAAAAAAA$\
     AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==\n";
 
-const GOOD: &str = "\
+/// A right configuration.
+pub(crate) const GOOD: &str = "\
 [[listener]]
 address = \"127.0.0.1:0\"
 
@@ -41,7 +43,7 @@ acl_file = \"acl\"
 ";
 
 /// A folder with a CA, a server certificate, passwords and rules, all right.
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let pki = dir.path().join("pki");
     create_private_dir(&pki).unwrap();

@@ -1,129 +1,171 @@
-//! Who a CONNECT comes from: client certificate, user name and password, or nobody where that is allowed.
+//! Who a CONNECT comes from: a chain of sources, asked in the order of the configuration, each of which fails closed.
 //!
-//! Called by the gate. Password hashes are slow on purpose and run on the blocking pool, a bounded number at once and a
-//! bounded number waiting. Here and in `scram` alone an `Authenticated` is made.
+//! Called by the gate. A source is a file beside this one. Here and in those files alone an `Authenticated` is made.
+//! What a source says is final unless it says that the client is not its own; nothing a source fails to say lets
+//! anybody in (K28).
 
+mod certificate;
+mod desk;
+mod password;
 pub(super) mod scram;
 
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use motte_audit::RefusalReason;
-use motte_mqtt::{Connect, ProtocolVersion, ReasonCode};
-use motte_policy::{Authenticated, UserName};
+use motte_mqtt::{Connect, ReasonCode};
+use motte_policy::Authenticated;
 use rustls_pki_types::CertificateDer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use zeroize::Zeroizing;
 
-use super::{Refusal, tls};
-use crate::settings::{GateLimits, ListenerRules};
+pub(super) use self::certificate::{Certified, certified};
+pub(crate) use self::desk::Desk;
+use super::Refusal;
+use crate::settings::{ListenerRules, ListenerSettings, Settings, SourceName};
 use crate::snapshot::Snapshot;
 
-/// The bounded queue of password checks.
+/// What a source says of a client.
 #[derive(Debug)]
-pub(crate) struct Hashes {
-    at_once: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    waiting_max: usize,
+pub(crate) enum Verdict {
+    /// It is who this says. Final.
+    Accepted(Authenticated),
+    /// It is somebody this source knows, and did not prove it. Final.
+    Refused(Refusal),
+    /// Nobody this source knows: the next one is asked.
+    NotMine,
+    /// This source cannot tell, so nobody can. Final.
+    Unavailable(Refusal),
 }
 
-/// One who waits, counted until dropped.
-struct Waiting<'a>(&'a AtomicUsize);
+/// What a source can see of a client that wants to come in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    /// Settings and files in force.
+    pub(super) snapshot: &'a Snapshot,
+    /// The rules of the listener.
+    pub(super) rules: &'a ListenerRules,
+    /// The chain that the TLS handshake verified, leaf first.
+    pub(super) certificates: Option<&'a [CertificateDer<'static>]>,
+    /// The CONNECT.
+    pub(super) connect: &'a Connect<'a>,
+    /// Slow hashes and the counts of what sources said.
+    pub(super) desk: &'a Desk,
+}
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+impl Question<'_> {
+    /// Turned away with the code that fits the client's version.
+    pub(super) fn refused(&self, reason: RefusalReason, code: ReasonCode) -> Refusal {
+        Refusal::answered(reason, self.connect.version, code)
+    }
+
+    /// Turned away because the proof is wrong, or there is nobody of that name; the two are one answer (K29).
+    pub(super) fn wrong(&self) -> Refusal {
+        self.refused(RefusalReason::BadCredentials, ReasonCode::BadUserNameOrPassword)
+    }
+
+    /// Turned away because `source` cannot tell.
+    fn unavailable(&self, source: &dyn Source, what: impl fmt::Display) -> Refusal {
+        let detail = Some(format!("{}: {what}", source.name()));
+        Refusal { detail, ..self.refused(RefusalReason::SourceUnavailable, ReasonCode::ServerUnavailable) }
     }
 }
 
-impl Hashes {
-    /// A queue with the bounds of `limits`.
-    pub(crate) fn new(limits: &GateLimits) -> Self {
-        Self {
-            at_once: Arc::new(Semaphore::new(limits.hashes_at_once_max.max(1))),
-            waiting: AtomicUsize::new(0),
-            waiting_max: limits.hashes_waiting_max,
-        }
+/// The answer of a source, some time.
+pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
+
+/// One who can be asked whom a CONNECT comes from.
+pub(crate) trait Source: fmt::Debug + Send + Sync {
+    /// As it stands in `sources`, in the `$SYS` tree and in the log.
+    fn name(&self) -> String;
+
+    /// How long it may take to answer; beyond that it is unavailable.
+    fn timeout(&self, settings: &Settings) -> Duration;
+
+    /// Whether it looks at user names and passwords.
+    fn judges_names(&self) -> bool;
+
+    /// Asks it. Dropped when the client leaves or its time is over.
+    fn ask<'a>(&'a self, question: &'a Question<'a>) -> Answer<'a>;
+}
+
+/// The sources of one listener.
+#[derive(Clone, Debug)]
+pub(crate) struct Chain {
+    sources: Vec<Arc<dyn Source>>,
+}
+
+impl Chain {
+    /// The chain of a listener: those of its sources that are configured.
+    pub(crate) fn of(listener: &ListenerSettings, settings: &Settings) -> Self {
+        let source = |name: &SourceName| -> Option<Arc<dyn Source>> {
+            match name {
+                SourceName::Certificate => Some(Arc::new(certificate::Certificates)),
+                SourceName::Password => {
+                    settings.identity.password_file.is_some().then(|| Arc::new(password::Passwords) as Arc<dyn Source>)
+                }
+            }
+        };
+        Self { sources: listener.rules.sources.iter().filter_map(source).collect() }
     }
 
     /// Finds out who it is.
     ///
-    /// A certificate that names somebody is the identity. A user name beside it has to be the same name, so that nobody
-    /// can act under two names at once; the password is not looked at, the certificate proved more. Without such a
-    /// certificate user name and password decide, and without those nobody is let in unless `[danger]` allows it.
-    pub(super) async fn authenticate(
-        &self,
-        snapshot: &Snapshot,
-        rules: &ListenerRules,
-        certificates: Option<&[CertificateDer<'static>]>,
-        connect: &Connect<'_>,
-    ) -> Result<Authenticated, Refusal> {
-        if let Some(name) = certificate_name(rules, certificates, connect)? {
-            return Ok(Authenticated::by_certificate(UserName(name)));
+    /// A certificate that names somebody binds whatever a source says: a user name beside it has to be the same name,
+    /// so that nobody can act under two names at once.
+    pub(super) async fn authenticate(&self, question: &Question<'_>) -> Result<Authenticated, Refusal> {
+        let certified = certified(question)?;
+        if question.rules.certificate_and_password && certified.is_none() {
+            return Err(question.refused(RefusalReason::NoCredentials, ReasonCode::NotAuthorized));
         }
-        let refused = |reason, code| Err(Refusal::answered(reason, connect.version, code));
-        match (connect.user_name, connect.password) {
-            // Where there are no passwords at all a user name is a mere word, and whoever says it stays nobody.
-            (Some(_), _) if rules.allow_anonymous && snapshot.passwords.is_none() => Ok(Authenticated::anonymously()),
-            (Some(user), password) => self.check_password(snapshot, connect.version, user, password).await,
+        for source in &self.sources {
+            match question.desk.tallies.count(&source.name(), self.ask(source.as_ref(), question)).await {
+                Verdict::NotMine => {}
+                Verdict::Accepted(who) => {
+                    return if agrees(&who, certified.as_ref()) { Ok(who) } else { Err(question.wrong()) };
+                }
+                Verdict::Refused(refusal) | Verdict::Unavailable(refusal) => return Err(refusal),
+            }
+        }
+        self.unclaimed(question).await
+    }
+
+    async fn ask(&self, source: &dyn Source, question: &Question<'_>) -> Verdict {
+        let most = source.timeout(&question.snapshot.settings);
+        match tokio::time::timeout(most, source.ask(question)).await {
+            Ok(verdict) => verdict,
+            Err(_) => Verdict::Unavailable(question.unavailable(source, format_args!("no answer within {most:?}"))),
+        }
+    }
+
+    /// Somebody no source knows: nobody where the listener lets nobody in under `[danger]`, and else turned away, after
+    /// the work that a wrong password would have been (K29).
+    async fn unclaimed(&self, question: &Question<'_>) -> Result<Authenticated, Refusal> {
+        let anonymous = question.rules.allow_anonymous && !question.rules.certificate_and_password;
+        match (question.connect.user_name, question.connect.password) {
+            // Where nobody judges names a user name is a mere word, and whoever says it stays nobody.
+            (Some(_), _) if anonymous && !self.judges_names() => Ok(Authenticated::anonymously()),
+            (None, None) if anonymous => Ok(Authenticated::anonymously()),
+            (None, None) => Err(question.refused(RefusalReason::NoCredentials, ReasonCode::NotAuthorized)),
+            (Some(user), Some(password)) => {
+                question.desk.tallies.unclaimed();
+                password::work_for_nobody(question, user, password).await?;
+                Err(question.wrong())
+            }
             // A password is meant as proof; one that proves nothing is worse than none.
-            (None, Some(_)) => refused(RefusalReason::BadCredentials, ReasonCode::BadUserNameOrPassword),
-            (None, None) if rules.allow_anonymous => Ok(Authenticated::anonymously()),
-            (None, None) => refused(RefusalReason::NoCredentials, ReasonCode::NotAuthorized),
+            (Some(_), None) | (None, Some(_)) => Err(question.wrong()),
         }
     }
 
-    /// A turn to compute a hash: at once, or after others; `None` when too many wait already.
-    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(turn) = Arc::clone(&self.at_once).try_acquire_owned() {
-            return Some(turn);
-        }
-        let _waiting = Waiting(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.waiting_max {
-            return None;
-        }
-        Arc::clone(&self.at_once).acquire_owned().await.ok()
-    }
-
-    async fn check_password(
-        &self,
-        snapshot: &Snapshot,
-        version: ProtocolVersion,
-        user: &str,
-        password: Option<&[u8]>,
-    ) -> Result<Authenticated, Refusal> {
-        let wrong = || Refusal::answered(RefusalReason::BadCredentials, version, ReasonCode::BadUserNameOrPassword);
-        let busy = || Refusal::answered(RefusalReason::Overloaded, version, ReasonCode::ServerBusy);
-        let (Some(file), Some(password)) = (&snapshot.passwords, password) else { return Err(wrong()) };
-        let turn = self.turn().await.ok_or_else(busy)?;
-        let file = Arc::clone(file);
-        let (user, password) = (user.to_owned(), Zeroizing::new(password.to_vec()));
-        // The turn travels with the work: a hash that outlives its connection still counts.
-        let check = tokio::task::spawn_blocking(move || {
-            let verdict = file.verify(&user, &password);
-            drop(turn);
-            verdict
-        });
-        check.await.map_err(|_| busy())?.ok_or_else(wrong)
+    fn judges_names(&self) -> bool {
+        self.sources.iter().any(|source| source.judges_names())
     }
 }
 
-/// The name in the client certificate, where such a name is an identity here; a user name beside it has to be the same.
-fn certificate_name(
-    rules: &ListenerRules,
-    certificates: Option<&[CertificateDer<'static>]>,
-    connect: &Connect<'_>,
-) -> Result<Option<Arc<str>>, Refusal> {
-    let leaf = certificates.and_then(|chain| chain.first());
-    let (Some(field), Some(leaf)) = (rules.certificate_identity, leaf) else { return Ok(None) };
-    let refused = |reason, code| Refusal::answered(reason, connect.version, code);
-    let name = tls::identity(leaf, field)
-        .ok_or_else(|| refused(RefusalReason::CertificateWithoutIdentity, ReasonCode::NotAuthorized))?;
-    if connect.user_name.is_some_and(|user| user != &*name) {
-        return Err(Refusal {
-            detail: Some(String::from("the user name is not the name in the client certificate")),
-            ..refused(RefusalReason::BadCredentials, ReasonCode::BadUserNameOrPassword)
-        });
-    }
-    Ok(Some(name))
+/// Whether somebody is who the certificate says, where it says anything.
+fn agrees(who: &Authenticated, certified: Option<&Certified>) -> bool {
+    certified.is_none_or(|Certified(name)| who.identity().user_name() == Some(&name.0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! Started by boot on a runtime of its own. Bytes of unauthenticated peers end here; what passes moves to the shard
 //! where its client id lives. One deadline covers the whole way and is never extended.
 
-mod authn;
+pub(crate) mod authn;
 mod connect;
 pub(crate) mod exchange;
 pub(crate) mod limits;
@@ -29,7 +29,7 @@ use motte_policy::scram::SEED_BYTES;
 use motte_policy::{AdmitPermit, Authenticated, ClientId, Identity, Method, Publishing, Refused};
 use tokio::time::Instant;
 
-use self::authn::{Hashes, scram};
+use self::authn::{Desk, Question, scram};
 use self::connect::FirstPacket;
 use self::exchange::Exchange;
 use self::limits::{Pass, Places};
@@ -49,8 +49,8 @@ pub(crate) struct Gate {
     pub(crate) places: Places,
     /// The count of CONNECT packets, and of CONNACK packets that say no.
     pub(crate) exchange: Exchange,
-    /// The bounded queue of password checks.
-    pub(crate) hashes: Hashes,
+    /// The bounded queue of password checks, and what sources of identities said.
+    pub(crate) desk: Desk,
     /// The boxes of the shards.
     pub(crate) mailboxes: Arc<[Mailbox]>,
     /// Where each client identifier lives.
@@ -74,7 +74,7 @@ pub(crate) struct Entrance {
 
 /// Why somebody stays outside, and what is said to them.
 #[derive(Debug)]
-struct Refusal {
+pub(crate) struct Refusal {
     reason: RefusalReason,
     /// The CONNACK, when the peer has shown a version to answer in.
     answer: Option<(ProtocolVersion, ReasonCode)>,
@@ -120,12 +120,12 @@ impl Gate {
         mailboxes: Arc<[Mailbox]>,
         reporter: Reporter,
     ) -> io::Result<Self> {
-        let hashes = Hashes::new(&snapshot.load().settings.gate);
+        let desk = Desk::new(&snapshot.load().settings.gate);
         let shards = u16::try_from(mailboxes.len()).expect("the settings count shards in 16 bits");
         let (places, exchange, placement) = (Places::default(), Exchange::default(), SoloNode::new(shards));
         let mut decoy_secret = [0; SEED_BYTES];
         getrandom::fill(&mut decoy_secret).map_err(|error| io::Error::other(error.to_string()))?;
-        Ok(Self { snapshot, places, exchange, hashes, mailboxes, placement, decoy_secret, reporter })
+        Ok(Self { snapshot, places, exchange, desk, mailboxes, placement, decoy_secret, reporter })
     }
 
     /// Leads one socket through the gate, within the deadline that began when it was accepted.
@@ -227,18 +227,30 @@ impl Gate {
         let characters_max = snapshot.settings.gate.client_id_31_characters_max;
         let (client_id, assigned) = connect::client_id(&connect, rules, characters_max)?;
         visitor.plain.extend_from_slice(&bytes[length..]);
-        let (who, last) = if connect.properties.authentication_method.is_some() {
-            let files = scram::Files { rules, passwords: snapshot.passwords.as_deref(), secret: &self.decoy_secret };
-            scram::prove(visitor, files, &connect, claim).await?
-        } else {
-            let certificates = visitor.certificates();
-            (self.hashes.authenticate(snapshot, rules, certificates, &connect).await?, Vec::new())
-        };
+        let (who, last) = self.identify(entrance, snapshot, &connect, (visitor, claim)).await?;
         let permit = judge(snapshot, rules, who, &connect, client_id)?;
-        let proof = proof_of(&permit, entrance.index, visitor);
+        let proof = proof_of(&permit, (entrance.index, rules), visitor);
         let early = std::mem::take(&mut visitor.plain);
         let admission = Admission::new(permit, &connect, assigned).behind(&rules.mount_point);
         Ok((admission.with_authentication_data(&last), proof, early))
+    }
+
+    /// Who it is, and the data of an exchange that CONNACK ends.
+    async fn identify(
+        &self,
+        entrance: &Entrance,
+        snapshot: &Snapshot,
+        connect: &Connect<'_>,
+        (visitor, claim): (&mut Visitor, &mut Claim),
+    ) -> Result<(Authenticated, Vec<u8>), Refusal> {
+        let rules = &snapshot.settings.listeners[entrance.index].rules;
+        let certificates: Option<Vec<_>> = visitor.certificates().map(<[_]>::to_vec);
+        let question = Question { snapshot, rules, certificates: certificates.as_deref(), connect, desk: &self.desk };
+        if connect.properties.authentication_method.is_some() {
+            return scram::prove(visitor, &question, &self.decoy_secret, claim).await;
+        }
+        let who = snapshot.chains[entrance.index].authenticate(&question).await?;
+        Ok((who, Vec::new()))
     }
 
     /// Sends an admitted connection to the shard where its client id lives.
@@ -276,13 +288,16 @@ fn judge(
 }
 
 /// What is kept of the proof, to ask for it again after a reload.
-fn proof_of(permit: &AdmitPermit, listener: usize, visitor: &Visitor) -> Proof {
+fn proof_of(permit: &AdmitPermit, (listener, rules): (usize, &ListenerRules), visitor: &Visitor) -> Proof {
+    let chain = || visitor.certificates().unwrap_or_default().into();
     match (permit.method(), &permit.subject().identity) {
         (Method::Certificate, Identity::User(name)) => {
-            let chain = visitor.certificates().unwrap_or_default().into();
-            Proof::Certificate { listener, chain, name: name.clone() }
+            Proof::Certificate { listener, chain: chain(), name: name.clone(), and_password: false }
         }
-        (Method::Password | Method::Scram, Identity::User(name)) => Proof::Password(name.clone()),
+        (Method::Password | Method::Scram, Identity::User(name)) if rules.certificate_and_password => {
+            Proof::Certificate { listener, chain: chain(), name: name.clone(), and_password: true }
+        }
+        (Method::Password | Method::Scram, Identity::User(name)) => Proof::Password { listener, name: name.clone() },
         (_, Identity::Anonymous) | (Method::Anonymous, _) => Proof::Nothing { listener },
     }
 }

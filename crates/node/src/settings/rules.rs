@@ -8,6 +8,8 @@ use motte_broker::MountPoint;
 use motte_mqtt::ProtocolVersion;
 use motte_pki::IdentityField;
 
+use super::identity::SourceName;
+
 /// The rules of one listener. The default is the secure one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerRules {
@@ -15,6 +17,10 @@ pub struct ListenerRules {
     pub protocol_versions: ProtocolVersions,
     /// Whether connections without credentials are let in as nobody. Only under `[danger]`.
     pub allow_anonymous: bool,
+    /// Who is asked whom a CONNECT comes from, in this order. One that is not configured is passed over.
+    pub sources: Vec<SourceName>,
+    /// Whether neither a certificate nor a password is proof enough alone: both are needed, of the same user.
+    pub certificate_and_password: bool,
     /// The field of a verified client certificate that is the identity; `None` when certificates are no identity.
     pub certificate_identity: Option<IdentityField>,
     /// PEM certificates of the CAs that sign client certificates here; `None` for those of `[tls]`.
@@ -38,6 +44,8 @@ impl Default for ListenerRules {
         Self {
             protocol_versions: ProtocolVersions::default(),
             allow_anonymous: false,
+            sources: SourceName::DEFAULT.to_vec(),
+            certificate_and_password: false,
             certificate_identity: Some(IdentityField::CommonName),
             client_ca: None,
             crls: None,
@@ -56,6 +64,18 @@ impl ListenerRules {
     pub(crate) fn crl_authorities(&self, shared_ca: Option<&PathBuf>) -> Vec<PathBuf> {
         let apart = self.client_ca.is_some() && self.crls.is_none();
         shared_ca.filter(|_| apart).cloned().into_iter().collect()
+    }
+
+    /// The field of a certificate that is an identity here, where certificates are asked for one.
+    #[must_use]
+    pub fn identity_field(&self) -> Option<IdentityField> {
+        self.certificate_identity.filter(|_| self.asks(&SourceName::Certificate))
+    }
+
+    /// Whether the source is among those that are asked.
+    #[must_use]
+    pub fn asks(&self, source: &SourceName) -> bool {
+        self.sources.contains(source)
     }
 }
 

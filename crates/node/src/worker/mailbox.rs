@@ -41,9 +41,14 @@ pub(crate) struct Arrival {
 /// How an identity was proved, as far as it takes to ask again.
 #[derive(Clone, Debug)]
 pub(crate) enum Proof {
-    /// By the password of this user, told or proved by SCRAM.
-    Password(UserName),
-    /// By a chain of certificates.
+    /// By the password of a user, told or proved by SCRAM.
+    Password {
+        /// The place in the settings of the listener whose rules hold.
+        listener: usize,
+        /// Whose.
+        name: UserName,
+    },
+    /// By a chain of certificates, with a password beside it where both are needed.
     Certificate {
         /// The place in the settings of the listener whose rules hold.
         listener: usize,
@@ -51,12 +56,24 @@ pub(crate) enum Proof {
         chain: Arc<[CertificateDer<'static>]>,
         /// Whom it named.
         name: UserName,
+        /// Whether the password of the same user was proved as well.
+        and_password: bool,
     },
     /// Not at all.
     Nothing {
         /// The place in the settings of the listener that allowed it.
         listener: usize,
     },
+}
+
+impl Proof {
+    /// The user whose password is part of it.
+    pub(crate) fn password_of(&self) -> Option<&UserName> {
+        match self {
+            Self::Password { name, .. } | Self::Certificate { name, and_password: true, .. } => Some(name),
+            Self::Certificate { .. } | Self::Nothing { .. } => None,
+        }
+    }
 }
 
 /// Something for a shard thread.

@@ -268,9 +268,9 @@ impl Worker {
     /// Ends the links whose proof of identity does not hold any more.
     fn ask_again(&mut self, revoked: &BTreeSet<UserName>) {
         let current = self.snapshot.load_full();
-        let links = self.outlets.links(|slot| match &slot.proof {
-            Proof::Password(name) => revoked.contains(name),
-            Proof::Certificate { .. } | Proof::Nothing { .. } => !current.still_accepts(&slot.proof, UnixTime::now()),
+        let links = self.outlets.links(|slot| {
+            let password_is_gone = slot.proof.password_of().is_some_and(|name| revoked.contains(name));
+            password_is_gone || !current.still_accepts(&slot.proof, UnixTime::now())
         });
         for link in links {
             self.guarded(Some(link), |shard, now, outlets| shard.disconnect(link, CloseCause::Revoked, now, outlets));

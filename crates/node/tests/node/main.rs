@@ -9,6 +9,7 @@ mod doors;
 mod durable;
 mod frames;
 mod gate;
+mod identity;
 mod lifecycle;
 mod matrix;
 mod pace;

@@ -6,62 +6,78 @@
 use std::sync::Arc;
 
 use motte_audit::RefusalReason;
-use motte_mqtt::{
-    Auth, Connect, Decoder, EncodeError, Encoder, Packet, ProtocolVersion, ReasonCode, Sender, UserProperties,
-};
-use motte_policy::scram::{Exchange, METHOD, Reply, SEED_BYTES};
-use motte_policy::{Authenticated, PasswordFile, ScramError};
+use motte_mqtt::{Auth, Decoder, EncodeError, Encoder, Packet, ProtocolVersion, ReasonCode, Sender, UserProperties};
+use motte_policy::scram::{Candidate, Exchange, METHOD, Proved, Reply, SEED_BYTES};
+use motte_policy::{Authenticated, ScramError};
 
-use super::certificate_name;
+use super::{Certified, Question, Verdict, certified};
 use crate::gate::visitor::Visitor;
 use crate::gate::{Claim, Refusal};
-use crate::settings::ListenerRules;
+use crate::settings::SourceName;
 
 /// Longest AUTH packet: a message of the method and its frame.
 const AUTH_BYTES_MAX: u32 = 8 * 1024;
 /// Only 5.0 has AUTH.
 const V5: ProtocolVersion = ProtocolVersion::V5;
 
-/// What a proof is checked against.
-#[derive(Clone, Copy)]
-pub(in crate::gate) struct Files<'a> {
-    /// The rules of the listener.
-    pub(in crate::gate) rules: &'a ListenerRules,
-    /// The password file; without one the method is not offered.
-    pub(in crate::gate) passwords: Option<&'a PasswordFile>,
-    /// What unknown users are asked by.
-    pub(in crate::gate) secret: &'a [u8; SEED_BYTES],
-}
+/// The name of this way in, beside those of sources.
+const SCRAM: &str = "scram";
 
-/// Runs the exchange that `connect` began: who it is, and the data that ends it in CONNACK. The user it proves has to
-/// be the one that CONNECT and the client certificate name, as far as they name one.
+/// Runs the exchange that CONNECT began: who it is, and the data that ends it in CONNACK. The user it proves has to be
+/// the one that CONNECT and the client certificate name, as far as they name one. Offered where the password file is
+/// asked.
 pub(in crate::gate) async fn prove(
     visitor: &mut Visitor,
-    files: Files<'_>,
-    connect: &Connect<'_>,
+    question: &Question<'_>,
+    secret: &[u8; SEED_BYTES],
     claim: &mut Claim,
 ) -> Result<(Authenticated, Vec<u8>), Refusal> {
-    let properties = &connect.properties;
-    let (Some(METHOD), Some(file)) = (properties.authentication_method, files.passwords) else {
+    let file = question.snapshot.passwords.as_ref().filter(|_| question.rules.asks(&SourceName::Password));
+    let (Some(METHOD), Some(file)) = (question.connect.properties.authentication_method, file) else {
         let (reason, code) = (RefusalReason::AuthenticationMethod, ReasonCode::BadAuthenticationMethod);
         return Err(Refusal::answered(reason, V5, code));
     };
-    let certified = certificate_name(files.rules, visitor.certificates(), connect)?;
-    let named = certified.as_deref().or(connect.user_name);
+    let certified = certified(question)?;
+    if question.rules.certificate_and_password && certified.is_none() {
+        return Err(question.refused(RefusalReason::NoCredentials, ReasonCode::NotAuthorized));
+    }
+    let named = certified.as_ref().map(|Certified(name)| &*name.0).or(question.connect.user_name);
+    let find = |user: &str, claim: &mut Claim| {
+        claim.user_name = Some(Arc::from(user));
+        let is_other = named.is_some_and(|named| named != user);
+        if is_other { Err(ScramError::OtherUser) } else { Ok(file.candidate(user, secret)) }
+    };
+    let mut last = Vec::new();
+    let verdict = question.desk.tallies.count(SCRAM, async {
+        match converse(visitor, question, claim, find).await {
+            Ok(proved) => {
+                last = proved.server_final().to_vec();
+                Verdict::Accepted(Authenticated::by_scram(proved))
+            }
+            Err(refusal) => Verdict::Refused(refusal),
+        }
+    });
+    match verdict.await {
+        Verdict::Accepted(who) => Ok((who, last)),
+        Verdict::Refused(refusal) | Verdict::Unavailable(refusal) => Err(refusal),
+        Verdict::NotMine => Err(question.wrong()),
+    }
+}
+
+/// The exchange itself.
+async fn converse(
+    visitor: &mut Visitor,
+    question: &Question<'_>,
+    claim: &mut Claim,
+    find: impl Fn(&str, &mut Claim) -> Result<Candidate, ScramError>,
+) -> Result<Proved, Refusal> {
+    let properties = &question.connect.properties;
     let encoder = Encoder::new(V5, properties.packet_size_max.map_or(u32::MAX, std::num::NonZeroU32::get));
     let mut exchange = Exchange::new(random()?);
     let mut data = properties.authentication_data.map(<[u8]>::to_vec);
     loop {
-        let reply = exchange.step(data.as_deref(), |user| {
-            claim.user_name = Some(Arc::from(user));
-            let is_other = named.is_some_and(|named| named != user);
-            if is_other { Err(ScramError::OtherUser) } else { Ok(file.candidate(user, files.secret)) }
-        });
-        match reply.map_err(refusal)? {
-            Reply::Proved(proved) => {
-                let last = proved.server_final().to_vec();
-                return Ok((Authenticated::by_scram(*proved), last));
-            }
+        match exchange.step(data.as_deref(), |user| find(user, claim)).map_err(refusal)? {
+            Reply::Proved(proved) => return Ok(*proved),
             Reply::Continue(question) => {
                 ask(visitor, &encoder, &question).await?;
                 data = next(visitor).await?;
