@@ -12,7 +12,7 @@ use crate::command::Command;
 use crate::workspace::Workspace;
 
 /// Programs the checks call, and the Debian package of each.
-const PROGRAMS: [(&str, &str); 15] = [
+const PROGRAMS: [(&str, &str); 16] = [
     ("c++", "g++"),
     ("cc", "gcc"),
     ("git", "git"),
@@ -23,6 +23,7 @@ const PROGRAMS: [(&str, &str); 15] = [
     ("mkfs.ext4", "e2fsprogs"),
     ("mount", "mount"),
     ("openssl", "openssl"),
+    ("pebble", "pebble"),
     ("strace", "strace"),
     ("unshare", "util-linux"),
     ("valgrind", "valgrind"),

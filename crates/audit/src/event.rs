@@ -30,6 +30,8 @@ pub enum RefusalReason {
     ProxyHeader,
     /// The TLS handshake failed.
     TlsHandshake,
+    /// A CA that asked for the answer to a challenge (ACME) and got it; it wants nothing else.
+    AcmeChallenge,
     /// Plain bytes where TLS was expected.
     Plaintext,
     /// The WebSocket upgrade was wrong.

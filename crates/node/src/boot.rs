@@ -9,7 +9,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use mio::{Poll, Waker};
@@ -19,6 +19,7 @@ use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::acme;
 use crate::clock::Clock;
 use crate::config::ConfigError;
 use crate::control::{Command, Control};
@@ -119,6 +120,7 @@ pub fn serve_with(settings: Settings, control: Control, ready: impl FnOnce(&Read
         log::take_over_panics();
     }
     renewal::finish_interrupted(&settings.tls)?;
+    acme::prepare(&settings.tls, SystemTime::now())?;
     let snapshot = Snapshot::build(settings).map_err(StartError::Files)?;
     announce_start(&snapshot.settings);
     let kept = durable::open(&snapshot.settings.durability, control.machine_clock.clone())?;
@@ -228,6 +230,7 @@ impl Node {
             let _ = node.stop();
             return Err(error);
         }
+        node.runtime.spawn(acme::keep(node.reloader.clone(), gate.challenges.clone()));
         if !settings.sys_interval.is_zero() {
             let figures = sys::Source { gate, clock, keeper: node.keeper.clone(), mode: settings.durability.mode };
             node.runtime.spawn(sys::report(figures, settings.sys_interval));

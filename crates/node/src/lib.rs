@@ -3,6 +3,7 @@
 //! Called by the command line (`serve`, `quickstart`) and by tests. Everything with a socket, a thread or a clock on
 //! the broker's side is in here.
 
+mod acme;
 mod alarms;
 mod boot;
 mod clock;

@@ -103,7 +103,8 @@ pub fn replace_certificate(settings: &TlsSettings, issued: &Issued) -> Result<()
 /// Finishes a renewal that a crash cut between its two renames: a waiting certificate without a waiting key says that
 /// the new key is in place already.
 pub(crate) fn finish_interrupted(settings: &TlsSettings) -> Result<(), RenewalError> {
-    if settings.renewal.is_some() && is_interrupted(&settings.certificate, &settings.key) {
+    let replaces = settings.renewal.is_some() || settings.acme.is_some();
+    if replaces && is_interrupted(&settings.certificate, &settings.key) {
         rename(&settings.certificate)?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 //!
 //! Made by `config`, read by boot, gate, workers and reload. Defaults are the secure ones.
 
+mod acme;
 mod address;
 mod durability;
 mod identity;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use motte_broker::{Hints, Limits};
 
+pub use acme::{AcmeChallenge, AcmeSettings, ExternalBinding};
 pub use address::{ListenAddress, Network, NetworkError};
 pub use durability::{COMMIT_INTERVAL, DurabilityMode, DurabilitySettings};
 pub use identity::{IdentitySettings, SourceName};
@@ -120,6 +122,8 @@ pub struct TlsSettings {
     pub tls12: bool,
     /// Renewal of the server certificate by the node itself.
     pub renewal: Option<RenewalSettings>,
+    /// Issue and renewal by a CA that speaks ACME; never beside `renewal`.
+    pub acme: Option<AcmeSettings>,
 }
 
 /// How the node renews its own certificate.

@@ -29,7 +29,7 @@ pub const CLIENT_DAYS_MAX: u16 = 398;
 const AUTHORITY_DAYS: u32 = 3653;
 /// Clocks of small devices lag; a certificate is valid from this long before it was made.
 const SKEW: Duration = Duration::from_secs(5 * 60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// X.520's upper bound for a common name, in characters.
 const COMMON_NAME_CHARS_MAX: usize = 64;
 
@@ -262,7 +262,7 @@ fn checked_names(request: &LeafRequest) -> Result<Vec<SanType>, IssueError> {
 }
 
 /// A `Dns` built by hand may hold anything, so it is parsed again.
-fn alternative_name(name: &HostName) -> Result<SanType, IssueError> {
+pub(crate) fn alternative_name(name: &HostName) -> Result<SanType, IssueError> {
     match name {
         HostName::Ip(address) => Ok(SanType::IpAddress(*address)),
         HostName::Dns(text) => match text.parse::<HostName>() {
@@ -275,7 +275,11 @@ fn alternative_name(name: &HostName) -> Result<SanType, IssueError> {
 }
 
 /// What every certificate made here has in common: one common name, a random serial number, whole seconds.
-fn params(common_name: &str, now: SystemTime, not_after: SystemTime) -> Result<CertificateParams, IssueError> {
+pub(crate) fn params(
+    common_name: &str,
+    now: SystemTime,
+    not_after: SystemTime,
+) -> Result<CertificateParams, IssueError> {
     let length = common_name.chars().count();
     if length == 0 || length > COMMON_NAME_CHARS_MAX || common_name.chars().any(is_unsafe_to_show) {
         return Err(IssueError::CommonName);
@@ -295,7 +299,7 @@ fn certificate_time(time: SystemTime) -> Result<OffsetDateTime, IssueError> {
     OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| IssueError::Clock)
 }
 
-fn new_key() -> Result<KeyPair, IssueError> {
+pub(crate) fn new_key() -> Result<KeyPair, IssueError> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(crypto)
 }
 
@@ -309,7 +313,7 @@ fn new_serial() -> Result<SerialNumber, IssueError> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is the shape that map_err asks for")]
-fn crypto(error: rcgen::Error) -> IssueError {
+pub(crate) fn crypto(error: rcgen::Error) -> IssueError {
     IssueError::Crypto(error.to_string())
 }
 

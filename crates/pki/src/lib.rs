@@ -3,6 +3,7 @@
 //! Called by `node` (listeners, renewal), `client` (outgoing TLS), `console` and the command line. Never opens a
 //! socket, never logs, never falls back to no verification by itself.
 
+pub mod acme;
 pub mod ca;
 pub mod facts;
 pub mod files;

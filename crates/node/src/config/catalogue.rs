@@ -172,6 +172,36 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
         ],
     },
     SectionEntry {
+        name: "acme",
+        doc: "The server certificate from a CA that speaks ACME (RFC 8555): got at the first start, renewed in the last\n\
+              third of its life, written where [tls] reads it. Default: none.",
+        keys: &[
+            key("directory_url", "\"https://ca.example.org/directory\"", "The CA's directory."),
+            key("accept_terms", "true", "That you accept the CA's terms of service; without it there is no account."),
+            key("names", "[\"broker.example.org\"]", "Names of the certificate, as clients reach the broker."),
+            key("contact", "[]", "Where the CA may write to: [\"mailto:ops@example.org\"]."),
+            key(
+                "challenge",
+                "\"tls-alpn-01\"",
+                "How the CA is shown that the names are ours: \"tls-alpn-01\" (it connects to port 443, which has to\n\
+                 lead to a TLS listener) or \"http-01\" (to port 80, which has to lead to http_address).",
+            ),
+            key("http_address", "\"0.0.0.0:80\"", "Where \"http-01\" is answered, and only while it is asked."),
+            key(
+                "ca",
+                "\"pki/acme-ca.pem\"",
+                "CAs that the directory's own certificate is checked by. Default: the system's.",
+            ),
+            key(
+                "account",
+                "\"pki/acme-account.json\"",
+                "The account and its key (mode 0600); made when it is missing.",
+            ),
+            key("external_key_id", "\"kid-1\"", "For CAs that bind accounts to a customer: the identifier of the key,"),
+            key("external_key", "\"file:acme-eab\"", "and the key itself: env:NAME, file:PATH or credential:NAME."),
+        ],
+    },
+    SectionEntry {
         name: "identity",
         doc: "How clients prove who they are. Nobody comes in without proof. Read again on SIGHUP.",
         keys: &[

@@ -27,7 +27,14 @@ const OPEN_TO_OTHERS: u32 = 0o027;
 
 /// Checks every file of the draft. `now` decides whether certificates are in force.
 pub(super) fn check(draft: &Draft, now: SystemTime, problems: &mut Problems) {
-    pair(draft.certificate.as_ref(), draft.key.as_ref(), draft.renewal.is_some(), now, problems);
+    if !is_to_be_issued(draft) {
+        let renewed = draft.renewal.is_some() || draft.acme.is_some();
+        pair(draft.certificate.as_ref(), draft.key.as_ref(), renewed, now, problems);
+    }
+    if let Some(ca) = draft.acme.as_ref().and_then(|acme| acme.ca.as_ref()) {
+        let line = draft.certificate.as_ref().map_or(0, |certificate| certificate.line);
+        authority_certificate(&Located { value: ca.clone(), line }, now, problems);
+    }
     for own in &draft.files.pairs {
         pair(Some(&own.certificate), Some(&own.key), false, now, problems);
         if own.by_name {
@@ -47,6 +54,12 @@ pub(super) fn check(draft: &Draft, now: SystemTime, problems: &mut Problems) {
     if let Some(file) = &draft.acl_file {
         rules(file, problems);
     }
+}
+
+/// Whether the first certificate is still to come from a CA that speaks ACME: neither file is there.
+fn is_to_be_issued(draft: &Draft) -> bool {
+    let mut files = draft.certificate.iter().chain(&draft.key);
+    draft.acme.is_some() && files.all(|file| !file.value.exists())
 }
 
 /// A certificate of the broker and its key, as far as they are named: each of them right, and of one pair.

@@ -3,6 +3,7 @@
 //! Called by `serve`, `serve --check`, `quickstart` and reload. All errors are reported at once, those of the files it
 //! names too; a file with any error gives no settings at all.
 
+mod acme;
 mod address;
 mod catalogue;
 mod certificates;

@@ -13,14 +13,15 @@ use super::catalogue::{BOUNDS, Bounds, known};
 use super::certificates::ByName;
 use super::reader::{Located, Problems, Section};
 use super::rules::{self, Defaults, OwnFiles};
-use super::{durability, hints, identity, listener, revocation};
+use super::{acme, durability, hints, identity, listener, revocation};
 use crate::settings::{
-    DurabilitySettings, IdentitySettings, ListenerRules, ListenerSettings, LogFormat, LogLevel, LogSettings,
-    RenewalSettings, SYS_INTERVAL, Settings, TlsSettings,
+    AcmeSettings, DurabilitySettings, IdentitySettings, ListenerRules, ListenerSettings, LogFormat, LogLevel,
+    LogSettings, RenewalSettings, SYS_INTERVAL, Settings, TlsSettings,
 };
 
 /// Sections that stand at the top.
-const TOP: [&str; 9] = ["node", "listener", "tls", "identity", "policy", "limits", "durability", "log", "danger"];
+const TOP: [&str; 10] =
+    ["node", "listener", "tls", "acme", "identity", "policy", "limits", "durability", "log", "danger"];
 const HINT_CERTIFICATE: &str = "name the PEM file; `motte quickstart` or `motte cert server NAME` makes one";
 
 /// Settings of which required parts may be missing; then there is a problem that says so.
@@ -37,6 +38,7 @@ pub(super) struct Draft {
     pub(super) files: OwnFiles,
     pub(super) tls12: bool,
     pub(super) renewal: Option<RenewalDraft>,
+    pub(super) acme: Option<AcmeSettings>,
     pub(super) password_file: Option<Located<PathBuf>>,
     pub(super) acl_file: Option<Located<PathBuf>>,
     pub(super) bounds: Bounds,
@@ -110,6 +112,7 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         accept_expired_crls: revocation::accept_expired(&tls, &danger, &mut dangers, problems),
         tls12: tls.word("min", &[("1.2", true), ("1.3", false)], problems).unwrap_or(true),
         renewal: renewal(&tls, problems),
+        acme: acme::parse(&root, problems),
         password_file: identity_section.path("password_file", problems),
         acl_file: required(
             &policy,
@@ -126,6 +129,10 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         files,
         dangers,
     };
+    if draft.acme.is_some() && draft.renewal.is_some() {
+        let what = "[acme] and [tls.renewal] both say who renews the certificate";
+        problems.at(tls.line, what, "remove one of them");
+    }
     identity::check(&draft, &defaults, &identity_section, problems);
     draft
 }
@@ -152,6 +159,7 @@ impl Draft {
                 accept_expired_crls: self.accept_expired_crls,
                 tls12: self.tls12,
                 renewal,
+                acme: self.acme,
             },
             identity: IdentitySettings { password_file: self.password_file.map(|path| path.value) },
             acl_file: self.acl_file.expect(present).value,

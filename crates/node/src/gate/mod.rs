@@ -34,6 +34,7 @@ use self::connect::FirstPacket;
 use self::exchange::Exchange;
 use self::limits::{Pass, Places};
 use self::visitor::Visitor;
+use crate::acme::Challenges;
 use crate::log::{Entry, Reporter};
 use crate::settings::{ListenerRules, Speech, Transport};
 use crate::snapshot::Snapshot;
@@ -57,6 +58,8 @@ pub(crate) struct Gate {
     placement: SoloNode,
     /// What makes the questions to unknown users look like those to known ones.
     decoy_secret: [u8; SEED_BYTES],
+    /// What answers a CA that asks whether a name is ours.
+    pub(crate) challenges: Challenges,
     /// The log.
     pub(crate) reporter: Reporter,
 }
@@ -125,7 +128,8 @@ impl Gate {
         let (places, exchange, placement) = (Places::default(), Exchange::default(), SoloNode::new(shards));
         let mut decoy_secret = [0; SEED_BYTES];
         getrandom::fill(&mut decoy_secret).map_err(|error| io::Error::other(error.to_string()))?;
-        Ok(Self { snapshot, places, exchange, desk, mailboxes, placement, decoy_secret, reporter })
+        let challenges = Challenges::default();
+        Ok(Self { snapshot, places, exchange, desk, mailboxes, placement, decoy_secret, challenges, reporter })
     }
 
     /// Leads one socket through the gate, within the deadline that began when it was accepted.
@@ -206,7 +210,7 @@ impl Gate {
         claim: &mut Claim,
     ) -> Result<(Admission, Proof, Vec<u8>), Refusal> {
         if let Some(configs) = &snapshot.tls[entrance.index] {
-            tls::accept(visitor, configs).await?;
+            tls::accept(visitor, configs, &self.challenges).await?;
         }
         let connect_bytes_max = snapshot.settings.gate.connect_bytes_max;
         match &entrance.transport.speech {

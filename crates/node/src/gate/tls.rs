@@ -12,6 +12,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::Refusal;
 use super::visitor::Visitor;
+use crate::acme::Challenges;
 use crate::config::ConfigError;
 use crate::settings::{ClientCertificates, ListenerSettings, TlsSettings};
 use crate::snapshot::problem;
@@ -20,8 +21,9 @@ use crate::wire::{Wire, WireError};
 /// Type of the record that opens every handshake (RFC 8446, section 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
 
-/// Does the handshake; afterwards the visitor's bytes are what TLS carries.
-pub(super) async fn accept(visitor: &mut Visitor, configs: &ServerTls) -> Result<(), Refusal> {
+/// Does the handshake; afterwards the visitor's bytes are what TLS carries. A CA that looks for the answer to a
+/// challenge gets that and nothing else.
+pub(super) async fn accept(visitor: &mut Visitor, configs: &ServerTls, challenges: &Challenges) -> Result<(), Refusal> {
     while visitor.network.is_empty() {
         visitor.read_unopened().await.map_err(|error| failed(&error.into()))?;
     }
@@ -29,7 +31,9 @@ pub(super) async fn accept(visitor: &mut Visitor, configs: &ServerTls) -> Result
         return Err(Refusal::silent(RefusalReason::Plaintext, None));
     }
     let accepted = hear_hello(visitor).await?;
-    let config = configs.config_for(&accepted.client_hello());
+    let challenge = challenges.config_for(&accepted.client_hello());
+    let is_challenge = challenge.is_some();
+    let config = challenge.unwrap_or_else(|| configs.config_for(&accepted.client_hello()));
     let connection = match accepted.into_connection(config) {
         Ok(connection) => connection,
         Err((error, mut alert)) => {
@@ -41,6 +45,9 @@ pub(super) async fn accept(visitor: &mut Visitor, configs: &ServerTls) -> Result
     visitor.wire = Wire::tls(connection);
     while visitor.wire.is_handshaking() {
         visitor.read_more().await.map_err(|error| failed(&error))?;
+    }
+    if is_challenge {
+        return Err(Refusal::silent(RefusalReason::AcmeChallenge, None));
     }
     if visitor.plain.is_empty() {
         // Where no session ticket is sent nothing else acknowledges the client's last flight, and a client that leaves

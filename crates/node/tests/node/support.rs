@@ -57,6 +57,7 @@ impl House {
                 accept_expired_crls: false,
                 tls12: true,
                 renewal: None,
+                acme: None,
             },
             identity: IdentitySettings { password_file: Some(path("passwords")) },
             acl_file: path("acl"),
