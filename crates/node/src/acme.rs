@@ -1,7 +1,7 @@
 //! The server certificate from a CA that speaks ACME (RFC 8555): first issue, renewal, and what the CA asks as proof.
 //!
-//! Started by boot as one task on the gate's runtime. A CA that refuses or is away changes nothing: the certificate that
-//! is there stays, the log says so, and it is tried again. Connections that stand are not touched.
+//! Started by boot as one task on the gate's runtime. A CA that refuses or is away changes nothing: the certificate
+//! that is there stays, the log says so, and it is tried again. Connections that stand are not touched.
 
 mod challenges;
 mod order;
