@@ -79,7 +79,7 @@ pub enum RefusalReason {
 }
 
 /// Why an admitted connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CloseCause {
     /// The client sent DISCONNECT.
@@ -96,8 +96,12 @@ pub enum CloseCause {
     Limit,
     /// The client read too slowly for too long.
     SlowReader,
-    /// The identity is no longer allowed.
+    /// What proved the identity does not hold any more: a certificate was revoked, a password or a rule changed.
     Revoked,
+    /// The user was removed or disabled by an operator.
+    Removed,
+    /// The time for which the identity was proved is over.
+    Expired,
     /// The client was to prove its identity again and did not.
     NotProved,
     /// The user or the client identifier was kept out by an operator.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use motte_audit::{CloseCause, RefusalReason};
 use motte_mqtt::ReasonCode;
-use motte_policy::{Identity, Policy, UserName};
+use motte_policy::{Identity, Policy, Subject, UserName};
 use slab::Slab;
 
 use crate::admission::Admission;
@@ -334,11 +334,11 @@ impl<J: Journal> Shard<J> {
 
     /// What these users proved who they are with holds no more: the wills of those without a connection are withheld.
     /// Connections are ended by [`Shard::disconnect`].
-    pub fn on_users_revoked(&mut self, revoked: &BTreeSet<UserName>, fx: &mut impl Effects) {
+    pub fn on_users_revoked(&mut self, revoked: impl Fn(&UserName) -> bool, fx: &mut impl Effects) {
         self.begin();
         let is_meant = |session: &Session| {
             let owner = &session.facts.subject.identity;
-            session.link.is_none() && matches!(owner, Identity::User(name) if revoked.contains(name))
+            session.link.is_none() && matches!(owner, Identity::User(name) if revoked(name))
         };
         let meant = self.sessions.iter().filter(|(_, session)| is_meant(session));
         let slots: Vec<usize> = meant.map(|(slot, _)| slot).collect();
@@ -347,13 +347,15 @@ impl<J: Journal> Shard<J> {
         }
     }
 
-    /// Ends a link on somebody's order (a user was removed): DISCONNECT with 0x87 or 0x98 for 5.0, or with 0x80 when it
-    /// is for a defect of ours.
+    /// Ends a link on somebody's order: DISCONNECT with 0x87 for 5.0 when the proof of identity does not hold any more,
+    /// 0xA0 when its time is over, 0x98 when an operator wants it so (a user was removed), or 0x80 when it is for a
+    /// defect of ours. A will is withheld in the first three cases.
     pub fn disconnect(&mut self, link: LinkId, cause: CloseCause, now: Millis, fx: &mut impl Effects) {
         self.begin();
         if let Some(&slot) = self.links.get(&link) {
             let reason = match cause {
                 CloseCause::Revoked => ReasonCode::NotAuthorized,
+                CloseCause::Expired => ReasonCode::MaximumConnectTime,
                 CloseCause::ShuttingDown => ReasonCode::ServerShuttingDown,
                 CloseCause::Protocol => ReasonCode::UnspecifiedError,
                 _ => ReasonCode::AdministrativeAction,
@@ -398,6 +400,12 @@ impl<J: Journal> Shard<J> {
     pub fn link_of(&self, client_id: &str) -> Option<LinkId> {
         let slot = self.clients.get(client_id)?;
         self.sessions[*slot].link.as_ref().map(|link| link.id)
+    }
+
+    /// Who is at the other end of a connection.
+    #[must_use]
+    pub fn subject_of(&self, link: LinkId) -> Option<&Subject> {
+        self.links.get(&link).map(|slot| &*self.sessions[*slot].facts.subject)
     }
 
     /// The slot of a session, if it still is the one that is meant.

@@ -23,6 +23,8 @@ pub struct NodeFigures {
     pub durability: &'static str,
     /// How the store is doing; `None` without one.
     pub store: Option<StoreFigures>,
+    /// How the settings and files are doing.
+    pub reloads: ReloadFigures,
     /// Seconds since the start.
     pub uptime_s: u64,
     /// Bytes of memory the process has now.
@@ -56,6 +58,17 @@ pub struct SourceFigures {
     pub unavailable: u64,
     /// Microseconds it took in all.
     pub time_us: u64,
+}
+
+/// What the node knows of the settings and files it works with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReloadFigures {
+    /// Whether what is in the files now was refused, so that older ones are in force.
+    pub alarm: bool,
+    /// Reloads since the start that took effect.
+    pub done: u64,
+    /// Reloads since the start that were refused.
+    pub refused: u64,
 }
 
 /// What the node knows of its store.
@@ -165,6 +178,8 @@ impl Board {
             ("clients/disconnected", disconnected),
             ("clients/inactive", disconnected),
             ("clients/expired", all.expired),
+            ("reload/done", self.node.reloads.done),
+            ("reload/refused", self.node.reloads.refused),
             ("connections/socket/count", self.node.sockets_open),
             ("messages/stored", stored),
             ("store/messages/count", stored),
@@ -181,6 +196,7 @@ impl Board {
             ("version", format!("motte version {}", self.node.version)),
             ("uptime", format!("{} seconds", self.node.uptime_s)),
             ("durability/mode", self.node.durability.to_owned()),
+            ("reload/state", String::from(if self.node.reloads.alarm { "refused" } else { "ok" })),
         ] {
             values.push((format!("{ROOT}/{name}"), value));
         }

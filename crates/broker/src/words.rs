@@ -34,6 +34,7 @@ pub(crate) fn of_end(reason: ReasonCode) -> Option<&'static str> {
     Some(match reason {
         ReasonCode::NotAuthorized => "what proved the identity of this client does not hold any more",
         ReasonCode::ServerShuttingDown => "the server stops",
+        ReasonCode::MaximumConnectTime => "the time for which this client proved who it is is over; connect again",
         ReasonCode::KeepAliveTimeout => "no packet came for one and a half times the keep alive",
         ReasonCode::SessionTakenOver => "another connection uses this client identifier",
         ReasonCode::AdministrativeAction => "ended by an operator",

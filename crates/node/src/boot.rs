@@ -220,7 +220,8 @@ impl Node {
             sessions,
         });
         let (shared, mailboxes, snapshot) = (Arc::clone(&shared), Arc::clone(&mailboxes), Arc::clone(&snapshot));
-        let reloader = Reloader { snapshot, shared, mailboxes, clock };
+        let record = Arc::default();
+        let reloader = Reloader { snapshot, shared, mailboxes, clock, record };
         let mut node = Self { runtime, shards: Vec::new(), gate: Arc::clone(&gate), reloader, keeper };
         let started = node
             .start_shards(seats, control)
@@ -232,7 +233,8 @@ impl Node {
         }
         node.runtime.spawn(acme::keep(node.reloader.clone(), gate.challenges.clone()));
         if !settings.sys_interval.is_zero() {
-            let figures = sys::Source { gate, clock, keeper: node.keeper.clone(), mode: settings.durability.mode };
+            let (keeper, record) = (node.keeper.clone(), Arc::clone(&node.reloader.record));
+            let figures = sys::Source { gate, clock, keeper, mode: settings.durability.mode, record };
             node.runtime.spawn(sys::report(figures, settings.sys_interval));
         }
         Ok(node)

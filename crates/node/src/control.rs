@@ -8,7 +8,10 @@ use std::sync::mpsc as outcome;
 use motte_store::Clock as MachineClock;
 use tokio::sync::mpsc;
 
-use crate::reload::ReloadError;
+use crate::reload::{ReloadError, Reloaded};
+
+/// Who waits for the outcome of a reload, if somebody does.
+pub(crate) type Waiting = Option<outcome::Sender<Result<Reloaded, ReloadError>>>;
 
 /// What can be asked of a running node.
 #[derive(Debug)]
@@ -16,7 +19,7 @@ pub(crate) enum Command {
     /// Stop orderly.
     Stop,
     /// Reload; the outcome goes to the sender when somebody waits for it.
-    Reload(Option<outcome::Sender<Result<(), ReloadError>>>),
+    Reload(Waiting),
     /// A shard thread ended although nobody asked it to.
     ShardEnded(usize),
     /// The keeper of the store ended although nobody asked it to.
@@ -71,11 +74,12 @@ impl Handle {
         let _ = self.commands.send(Command::Stop);
     }
 
-    /// Reloads and waits for the outcome. Must not be called from a thread of the node.
+    /// Reloads and waits for the outcome, and until everybody who has to leave has left. Must not be called from a
+    /// thread of the node.
     ///
     /// # Errors
     /// The new set of files is bad and the old one stays in force, or the node is gone.
-    pub fn reload(&self) -> Result<(), ReloadError> {
+    pub fn reload(&self) -> Result<Reloaded, ReloadError> {
         let (sender, outcome) = outcome::channel();
         self.commands.send(Command::Reload(Some(sender))).map_err(|_| ReloadError::Stopped)?;
         outcome.recv().map_err(|_| ReloadError::Stopped)?

@@ -5,6 +5,7 @@
 mod acme;
 mod address;
 mod durability;
+mod files;
 mod identity;
 mod rules;
 mod transport;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub shards: NonZeroU16,
     /// How often the `$SYS` tree is brought up to date; zero: never, and there is none.
     pub sys_interval: Duration,
+    /// Whether the files are read again as soon as one of them changes.
+    pub watch: bool,
     /// Where clients come in; at least one.
     pub listeners: Vec<ListenerSettings>,
     /// Certificates of the node.

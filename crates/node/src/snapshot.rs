@@ -15,6 +15,7 @@ use crate::config::ConfigError;
 use crate::gate::authn::Chain;
 use crate::gate::tls;
 use crate::settings::{ListenerRules, Settings, SourceName};
+use crate::sources::{Contents, Stamps};
 use crate::worker::mailbox::Proof;
 
 /// Everything in force.
@@ -30,6 +31,10 @@ pub(crate) struct Snapshot {
     pub(crate) passwords: Option<Arc<PasswordFile>>,
     /// The access rules.
     pub(crate) policy: Arc<Policy>,
+    /// What is in the files it was read from.
+    pub(crate) contents: Contents,
+    /// How those looked before they were read.
+    pub(crate) stamps: Stamps,
 }
 
 impl Snapshot {
@@ -38,6 +43,8 @@ impl Snapshot {
     /// # Errors
     /// All that is wrong with any of them.
     pub(crate) fn build(settings: Settings) -> Result<Self, Vec<ConfigError>> {
+        let stamps = Stamps::of(&settings.files());
+        let contents = Contents::of(&settings.files());
         let mut errors = Vec::new();
         let mut tls = Vec::new();
         for listener in &settings.listeners {
@@ -52,7 +59,7 @@ impl Snapshot {
         match policy {
             Some(policy) if errors.is_empty() => {
                 let chains = settings.listeners.iter().map(|listener| Chain::of(listener, &settings)).collect();
-                Ok(Self { settings, tls, chains, passwords, policy })
+                Ok(Self { settings, tls, chains, passwords, policy, contents, stamps })
             }
             _ => Err(errors),
         }
@@ -67,7 +74,9 @@ impl Snapshot {
         let tls = settings.listeners.iter().map(|listener| tls::server_tls(&settings.tls, listener));
         let tls = tls.collect::<Result<_, _>>()?;
         let (chains, passwords) = (self.chains.clone(), self.passwords.clone());
-        Ok(Self { settings, tls, chains, passwords, policy: Arc::clone(&self.policy) })
+        // What was read here and is not in force yet is the next reload's.
+        let (contents, stamps) = (self.contents.clone(), self.stamps.clone());
+        Ok(Self { settings, tls, chains, passwords, policy: Arc::clone(&self.policy), contents, stamps })
     }
 
     /// Whether what was proved against `earlier` holds here as well: the same password entry, a chain that is still
@@ -98,6 +107,12 @@ impl Snapshot {
         let Some(file) = &self.passwords else { return BTreeSet::new() };
         let users = file.users().map(|(name, _)| name).chain(file.scram_users().map(|(name, _)| name));
         users.filter(|name| !next.keeps(self, name)).cloned().collect()
+    }
+
+    /// Whether the access rules are the same as in `earlier`.
+    pub(crate) fn has_the_rules_of(&self, earlier: &Self) -> bool {
+        let files = (self.settings.policy_files(), earlier.settings.policy_files());
+        files.0 == files.1 && files.0.iter().all(|file| self.contents.agree_on(&earlier.contents, file))
     }
 
     /// Whether the password file has a line of any kind for this user.

@@ -1,4 +1,4 @@
-//! The control loop: signals, levers, renewal.
+//! The control loop: signals, levers, changed files, renewal.
 //!
 //! Run by boot on the gate's runtime until the node is to stop. Work on files happens on the blocking pool.
 
@@ -9,9 +9,11 @@ use tokio::time::MissedTickBehavior;
 
 use crate::alarms;
 use crate::boot::StartError;
-use crate::control::{Command, Control};
-use crate::reload::{ReloadError, Reloader};
+use crate::control::{Command, Control, Waiting};
+use crate::reload::{ReloadError, Reloaded, Reloader, Tried};
 use crate::renewal;
+use crate::review::Review;
+use crate::watch::Watch;
 
 /// How often the node looks at the age of its certificate.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(3600);
@@ -31,12 +33,14 @@ pub(crate) async fn run(
 ) -> Result<(), StartError> {
     let mut signals = if control.signals { Some(Signals::listen()?) } else { None };
     on_listening();
+    let mut watch = reloader.watch();
     let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         let command = tokio::select! {
             Some(command) = control.commands.recv() => command,
             command = Signals::next(&mut signals) => command,
+            () = change(&mut watch) => Command::Reload(None),
             _ = renewal.tick() => {
                 renew(reloader).await;
                 continue;
@@ -53,23 +57,53 @@ pub(crate) async fn run(
                 return Err(StartError::KeeperEnded);
             }
             Command::Reload(waiting) => {
-                let outcome = reload(reloader).await;
+                let Some(Tried { outcome, stamps }) = reload(reloader).await else { continue };
+                if let Some(watch) = &mut watch {
+                    watch.were_read(stamps, outcome.is_err());
+                }
                 // The certificate that was put in force may be an old one.
                 if outcome.is_ok() {
                     renewal.reset_immediately();
                 }
-                if let Some(waiting) = waiting {
-                    // Whoever asked may have stopped waiting.
-                    let _ = waiting.send(outcome);
-                }
+                finish(outcome, waiting);
             }
         }
     }
 }
 
-async fn reload(reloader: &Reloader) -> Result<(), ReloadError> {
+/// Waits until a file has changed; for ever where nobody watches.
+async fn change(watch: &mut Option<Watch>) {
+    match watch {
+        Some(watch) => watch.change().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads everything again on a thread that may wait for files; `None` when a defect ended that.
+async fn reload(reloader: &Reloader) -> Option<Tried> {
     let reloader = reloader.clone();
-    tokio::task::spawn_blocking(move || reloader.reload()).await.unwrap_or(Err(ReloadError::Stopped))
+    let work = tokio::task::spawn_blocking(move || reloader.reload()).await;
+    work.inspect_err(|_| tracing::error!("a defect ended a reload; the old settings and files stay in force")).ok()
+}
+
+/// Sees to those who have to leave, beside the loop, and tells whoever waits for it.
+fn finish(outcome: Result<(Reloaded, Review), ReloadError>, waiting: Waiting) {
+    tokio::task::spawn_blocking(move || {
+        let outcome = outcome.map(|(reloaded, review)| {
+            let ended = review.run();
+            if !ended.is_empty() {
+                tracing::info!(
+                    sessions = ended.len(),
+                    "connections ended whose proof of identity does not hold any more"
+                );
+            }
+            Reloaded { ended, ..reloaded }
+        });
+        if let Some(waiting) = waiting {
+            // Whoever asked may have stopped waiting.
+            let _ = waiting.send(outcome);
+        }
+    });
 }
 
 async fn renew(reloader: &Reloader) {

@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 use crate::clock::Clock;
 use crate::durable::KeeperHandle;
 use crate::gate::Gate;
+use crate::reload::Record;
 use crate::settings::DurabilityMode;
 use crate::worker::mailbox::Mail;
 
@@ -25,6 +26,7 @@ pub(crate) struct Source {
     pub(crate) clock: Clock,
     pub(crate) keeper: KeeperHandle,
     pub(crate) mode: DurabilityMode,
+    pub(crate) record: Arc<Record>,
 }
 
 /// Sends the figures at once and then every `interval`, for ever.
@@ -39,13 +41,14 @@ pub(crate) async fn report(source: Source, interval: Duration) {
 }
 
 fn figures(source: &Source, (memory_bytes, memory_bytes_max): (u64, u64)) -> NodeFigures {
-    let Source { gate, clock, keeper, mode } = source;
+    let Source { gate, clock, keeper, mode, .. } = source;
     let (sockets, sockets_open) = gate.places.sockets();
     let (identity, unclaimed) = gate.desk.tallies.figures();
     NodeFigures {
         version: env!("CARGO_PKG_VERSION"),
         durability: mode.word(),
         store: keeper.figures().map(store_figures),
+        reloads: source.record.figures(),
         uptime_s: clock.uptime().as_secs(),
         memory_bytes,
         memory_bytes_max,

@@ -70,7 +70,7 @@ impl<J: Journal> Shard<J> {
         fx.event(session.event(EventKind::Closed { cause, detail }));
         if !ending.will_due {
             self.clear_will(slot);
-        } else if cause == CloseCause::Revoked {
+        } else if matches!(cause, CloseCause::Revoked | CloseCause::Removed | CloseCause::Expired) {
             self.withhold_will(slot, fx);
         }
         self.leave_behind(slot, now, fx);

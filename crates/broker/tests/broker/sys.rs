@@ -2,7 +2,7 @@
 
 use motte_audit::{Denial, EventKind};
 use motte_broker::mqtt::{Packet, Publish, RetainHandling, SubscriptionOptions};
-use motte_broker::{Limits, NodeFigures, SourceFigures, Traffic};
+use motte_broker::{Limits, NodeFigures, ReloadFigures, SourceFigures, Traffic};
 
 use crate::kit::*;
 
@@ -18,6 +18,7 @@ fn figures() -> NodeFigures {
         version: "1.2.3",
         durability: "memory",
         store: None,
+        reloads: ReloadFigures { alarm: true, done: 7, refused: 3 },
         uptime_s: 60,
         memory_bytes: 1_000,
         memory_bytes_max: 2_000,
@@ -87,6 +88,9 @@ fn the_tree_is_the_sum_of_all_shards_under_the_names_of_mosquitto() {
         ("identity/password/unavailable", "2"),
         ("identity/password/time_us", "1000"),
         ("identity/unclaimed", "6"),
+        ("reload/state", "refused"),
+        ("reload/done", "7"),
+        ("reload/refused", "3"),
         ("clients/total", "3"),
         ("clients/connected", "2"),
         ("clients/active", "2"),

@@ -62,6 +62,12 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
                 "Seconds between two updates of the figures under $SYS/broker, which only rules that name $SYS/…\n\
                  let anybody read; up to 86400. 0: no figures.",
             ),
+            key(
+                "watch",
+                "true",
+                "Whether this file and those it names are read again as soon as one of them changes. All of them are\n\
+                 right, or the old ones stay in force. Without: on SIGHUP and `motte reload`.",
+            ),
         ],
     },
     SectionEntry {

@@ -29,6 +29,7 @@ const HINT_CERTIFICATE: &str = "name the PEM file; `motte quickstart` or `motte 
 pub(super) struct Draft {
     pub(super) shards: NonZeroU16,
     pub(super) sys_interval: Duration,
+    pub(super) watch: bool,
     pub(super) listeners: Vec<ListenerSettings>,
     pub(super) certificate: Option<Located<PathBuf>>,
     pub(super) key: Option<Located<PathBuf>>,
@@ -106,6 +107,7 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
     let draft = Draft {
         shards: shards(&node, problems),
         sys_interval: node.number("sys_interval_s", 0..=86_400, problems).map_or(SYS_INTERVAL, Duration::from_secs),
+        watch: node.flag("watch", problems).unwrap_or(true),
         certificate: required(&tls, "certificate", HINT_CERTIFICATE, problems),
         key: required(&tls, "key", "name the PEM file with the key of the certificate", problems),
         crls: revocation::lists(&tls, problems).unwrap_or_default(),
@@ -150,6 +152,7 @@ impl Draft {
             source,
             shards: self.shards,
             sys_interval: self.sys_interval,
+            watch: self.watch,
             listeners: self.listeners,
             tls: TlsSettings {
                 certificate: self.certificate.expect(present).value,

@@ -19,6 +19,7 @@ pub(crate) use websocket::status as upgrade_status;
 use std::io;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use motte_audit::{Event, EventKind, RefusalReason};
@@ -27,6 +28,7 @@ use motte_cluster::{Home, SoloNode};
 use motte_mqtt::{Connect, ProtocolVersion, ReasonCode};
 use motte_policy::scram::SEED_BYTES;
 use motte_policy::{AdmitPermit, Authenticated, ClientId, Identity, Method, Publishing, Refused};
+use rustls_pki_types::UnixTime;
 use tokio::time::Instant;
 
 use self::authn::{Desk, Question, scram};
@@ -96,6 +98,17 @@ impl Refusal {
     }
 }
 
+/// Somebody who may come in.
+#[derive(Debug)]
+struct Admitted {
+    admission: Admission,
+    proof: Proof,
+    /// The time of day at which the proof ends.
+    until: Option<Duration>,
+    /// Bytes behind the CONNECT.
+    early: Vec<u8>,
+}
+
 /// Whom a refusal is about, as far as they said so.
 #[derive(Debug)]
 struct Claim {
@@ -159,13 +172,13 @@ impl Gate {
             Err(refusal) => Err(refusal),
         };
         let refusal = match admitted {
-            Ok((admission, proof, early)) => {
+            Ok(Admitted { admission, proof, until, early }) => {
                 claim.judged = true;
                 let (peer, place) = (visitor.peer, pass.connection);
                 return match visitor.leave() {
                     Ok((socket, wire)) => {
-                        let snapshot = Arc::clone(snapshot);
-                        let arrival = Arrival { socket, wire, early, admission, proof, snapshot, peer, place };
+                        let (snapshot, proof) = (self.judged_by(snapshot, &proof), Arc::new(proof));
+                        let arrival = Arrival { socket, wire, early, admission, proof, until, snapshot, peer, place };
                         self.send_home(arrival);
                     }
                     Err(error) => {
@@ -208,7 +221,7 @@ impl Gate {
         snapshot: &Arc<Snapshot>,
         visitor: &mut Visitor,
         claim: &mut Claim,
-    ) -> Result<(Admission, Proof, Vec<u8>), Refusal> {
+    ) -> Result<Admitted, Refusal> {
         if let Some(configs) = &snapshot.tls[entrance.index] {
             tls::accept(visitor, configs, &self.challenges).await?;
         }
@@ -234,9 +247,11 @@ impl Gate {
         let (who, last) = self.identify(entrance, snapshot, &connect, (visitor, claim)).await?;
         let permit = judge(snapshot, rules, who, &connect, client_id)?;
         let proof = proof_of(&permit, (entrance.index, rules), visitor);
+        let of_certificate = visitor.certificates().and_then(tls::end_of);
+        let until = permit.until().map(Duration::from_secs).into_iter().chain(of_certificate).min();
         let early = std::mem::take(&mut visitor.plain);
         let admission = Admission::new(permit, &connect, assigned).behind(&rules.mount_point);
-        Ok((admission.with_authentication_data(&last), proof, early))
+        Ok(Admitted { admission: admission.with_authentication_data(&last), proof, until, early })
     }
 
     /// Who it is, and the data of an exchange that CONNACK ends.
@@ -255,6 +270,14 @@ impl Gate {
         }
         let who = snapshot.chains[entrance.index].authenticate(&question).await?;
         Ok((who, Vec::new()))
+    }
+
+    /// The snapshot that upholds a proof which was made against `earlier`: the one in force if it does, so that the
+    /// shard has no chain to verify; else the earlier one, and the shard turns the client away.
+    fn judged_by(&self, earlier: &Arc<Snapshot>, proof: &Proof) -> Arc<Snapshot> {
+        let current = self.snapshot.load_full();
+        let is_upheld = Arc::ptr_eq(&current, earlier) || current.upholds(earlier, proof, UnixTime::now());
+        if is_upheld { current } else { Arc::clone(earlier) }
     }
 
     /// Sends an admitted connection to the shard where its client id lives.

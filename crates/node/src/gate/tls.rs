@@ -3,6 +3,7 @@
 //! Called by the gate and by the snapshot. Speaks nothing but TLS on a TLS listener, whatever the peer sends first.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use motte_audit::RefusalReason;
 use motte_pki::{IdentityField, ServerTls, ServerTlsParams, TlsFileError, TlsVersion};
@@ -79,6 +80,14 @@ async fn hear_hello(visitor: &mut Visitor) -> Result<Accepted, Refusal> {
 
 fn failed(error: &WireError) -> Refusal {
     Refusal::silent(RefusalReason::TlsHandshake, explain(error))
+}
+
+/// The time of day at which a chain of client certificates, leaf first, is good for nothing any more.
+pub(super) fn end_of(chain: &[CertificateDer<'static>]) -> Option<Duration> {
+    let facts = motte_pki::CertificateFacts::from_der(chain.first()?).ok()?;
+    let last = facts.not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    // Its last second belongs to its life (RFC 5280, section 4.1.2.5).
+    Some(last + Duration::from_secs(1))
 }
 
 /// The TLS configuration of a listener; `None` for one without TLS.

@@ -100,6 +100,7 @@ impl Links {
                     self.read_mail(mailbox);
                 }
                 self.worker.on_time();
+                self.worker.see_out();
             }
             self.ring_alarms();
             self.serve();
@@ -113,6 +114,7 @@ impl Links {
     /// How long to sleep: not at all while there is something to do, for ever when nothing is due.
     fn sleep(&mut self, mailbox: &Mailbox) -> Option<Duration> {
         let is_busy = !self.queue.is_empty() || self.worker.outlets.has_stirred() || self.hearing.is_some();
+        let is_busy = is_busy || self.stopping.is_none() && self.worker.departures.has_some();
         if is_busy || self.stopping.is_none() && !mailbox.may_sleep() {
             return Some(Duration::ZERO);
         }
@@ -165,9 +167,9 @@ impl Links {
 
     /// Admits a connection.
     fn move_in(&mut self, arrival: Arrival) {
-        let Arrival { socket, wire, early, admission, proof, snapshot, peer, place } = arrival;
+        let Arrival { socket, wire, early, admission, proof, until, snapshot, peer, place } = arrival;
         let still_holds = self.worker.upholds(&snapshot, &proof);
-        let id = self.worker.outlets.open(proof);
+        let id = self.worker.outlets.open(proof, until);
         let index = index_of(id);
         // The poll refuses a socket only when the system is out of resources: the client sees its connection close.
         let Ok(socket) = LinkSocket::arrive(socket, self.poll.registry(), Token(index)) else {

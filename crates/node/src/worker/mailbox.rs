@@ -3,16 +3,20 @@
 //! Posted to by the gate, by other shards, by the keeper and by the control task; emptied by the shard in one go. The
 //! lock is held for a push or that, and for nothing else. Whoever posts wakes the shard only when it sleeps.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use mio::Waker;
+use motte_audit::CloseCause;
 use motte_broker::{Admission, Fetched, Letter, NodeFigures};
 use motte_policy::UserName;
 use rustls_pki_types::CertificateDer;
 
 use crate::gate::limits::ConnectionPlace;
+use crate::review::{Departures, Roll};
 use crate::snapshot::Snapshot;
 use crate::socket::{MovedSocket, Peer};
 use crate::wire::Wire;
@@ -29,7 +33,9 @@ pub(crate) struct Arrival {
     /// The right to be here.
     pub(crate) admission: Admission,
     /// How the identity was proved.
-    pub(crate) proof: Proof,
+    pub(crate) proof: Arc<Proof>,
+    /// The time of day at which that ends; `None`: when somebody takes it back.
+    pub(crate) until: Option<Duration>,
     /// What the identity was proved against.
     pub(crate) snapshot: Arc<Snapshot>,
     /// Where the client comes from.
@@ -85,9 +91,16 @@ pub(crate) enum Mail {
     Letters(Parcel),
     /// The shared policy was replaced.
     PolicyChanged,
-    /// The snapshot was replaced: proofs are asked for again. Names the users whose line in the password file is gone
-    /// or changed.
-    Reloaded(Arc<BTreeSet<UserName>>),
+    /// The snapshot was replaced: who is connected, and by what proof? Names the users of whose passwords nothing holds
+    /// any more.
+    CallRoll {
+        /// The users, each with the reason.
+        revoked: Arc<BTreeMap<UserName, CloseCause>>,
+        /// Where the answer goes.
+        roll: Sender<Roll>,
+    },
+    /// Connections are to be ended, some in each round.
+    Depart(Departures),
     /// The `$SYS` tree is to be brought up to date; for the first shard only.
     SysDue(Box<NodeFigures>),
     /// Messages that the shard asked its journal for.

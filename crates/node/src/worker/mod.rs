@@ -3,6 +3,7 @@
 //! Started by boot; fed through its mailbox by the gate, other shards and the control task. Never blocks: no file, no
 //! password hash, no lock but mailboxes and the broker's shared map.
 
+mod departures;
 mod goodbye;
 mod link;
 mod link_socket;
@@ -11,7 +12,6 @@ pub(crate) mod mailbox;
 mod outbox;
 mod pressure;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use mio::Poll;
 use motte_audit::CloseCause;
 use motte_broker::restore::RestoredSession;
 use motte_broker::{Effects as _, Hints, Limits, LinkId, Millis, Shard, ShardId, Shared};
-use motte_policy::UserName;
 use motte_store::ShardJournal;
 use rustls_pki_types::UnixTime;
 use tokio::sync::oneshot::Receiver;
 
+use self::departures::Departing;
 pub(crate) use self::goodbye::{say_goodbye, write_out};
 use self::links::Links;
 pub(crate) use self::links::MAILBOX;
@@ -35,6 +35,7 @@ use self::mailbox::{Mail, Mailbox, Parcel, Proof};
 use self::outbox::Outlets;
 use crate::clock::Clock;
 use crate::log::Reporter;
+use crate::review::Roll;
 use crate::settings::LinkLimits;
 use crate::snapshot::Snapshot;
 
@@ -77,6 +78,8 @@ pub(crate) struct Seat {
 /// The state of a shard thread beside its connections.
 #[derive(Debug)]
 struct Worker {
+    /// Its place among the mailboxes.
+    place: usize,
     shard: Shard<ShardJournal>,
     outlets: Outlets,
     clock: Clock,
@@ -86,6 +89,8 @@ struct Worker {
     links: LinkLimits,
     /// The time, as it was read last.
     now: Millis,
+    /// Who is to leave.
+    departures: Departing,
     /// Bytes read from sockets in this round.
     bytes_read: usize,
     /// Bytes from a socket, lent to one link for one turn.
@@ -148,12 +153,14 @@ impl Worker {
         let mut shard = Shard::new(seat.id, seat.shared, seat.limits, seat.journal);
         shard.set_hints(seat.hints);
         Self {
+            place: usize::from(seat.id.0),
             shard,
             outlets: Outlets::new(seat.mailboxes, letter_bytes_max, seat.reporter),
             now: seat.clock.now(),
             clock: seat.clock,
             snapshot: seat.snapshot,
             outbox_bytes_max,
+            departures: Departing::default(),
             bytes_read: 0,
             links: seat.links,
             message_bytes_max: packet_bytes_max.saturating_add(READ_BUDGET_BYTES),
@@ -202,7 +209,16 @@ impl Worker {
                 mailbox.on_read(bytes);
             }
             Mail::PolicyChanged => self.guarded(None, |shard, now, outlets| shard.on_policy_changed(now, outlets)),
-            Mail::Reloaded(revoked) => self.ask_again(&revoked),
+            Mail::CallRoll { revoked, roll } => {
+                let shard = self.place;
+                // Whoever asked has given up when nobody takes it.
+                let _ = roll.send(Roll { shard, links: self.outlets.roll() });
+                drop(roll);
+                self.guarded(None, |shard, _, outlets| {
+                    shard.on_users_revoked(|user| revoked.contains_key(user), outlets)
+                });
+            }
+            Mail::Depart(departures) => self.departures.take(departures),
             Mail::SysDue(figures) => self.guarded(None, |shard, now, outlets| shard.on_sys_due(*figures, now, outlets)),
             Mail::Fetched(fetched) => self.guarded(None, |shard, now, outlets| shard.on_fetched(fetched, now, outlets)),
             Mail::JournalFailed => self.guarded(None, |shard, _, outlets| shard.on_journal_failed(outlets)),
@@ -248,7 +264,8 @@ impl Worker {
     /// When there is something to do though nothing happens.
     fn due(&self) -> Option<Millis> {
         // Nobody says when another shard or the journal has caught up.
-        if self.outlets.pressure.is_on() { Some(self.now.plus_ms(1)) } else { self.shard.next_timer() }
+        let next = if self.outlets.pressure.is_on() { Some(self.now.plus_ms(1)) } else { self.shard.next_timer() };
+        next.into_iter().chain(self.next_end()).min()
     }
 
     /// The links that may be read again, once the journal and the other shards caught up.
@@ -263,18 +280,5 @@ impl Worker {
     fn upholds(&self, snapshot: &Arc<Snapshot>, proof: &Proof) -> bool {
         let current = self.snapshot.load_full();
         Arc::ptr_eq(&current, snapshot) || current.upholds(snapshot, proof, UnixTime::now())
-    }
-
-    /// Ends the links whose proof of identity does not hold any more.
-    fn ask_again(&mut self, revoked: &BTreeSet<UserName>) {
-        let current = self.snapshot.load_full();
-        let links = self.outlets.links(|slot| {
-            let password_is_gone = slot.proof.password_of().is_some_and(|name| revoked.contains(name));
-            password_is_gone || !current.still_accepts(&slot.proof, UnixTime::now())
-        });
-        for link in links {
-            self.guarded(Some(link), |shard, now, outlets| shard.disconnect(link, CloseCause::Revoked, now, outlets));
-        }
-        self.guarded(None, |shard, _, outlets| shard.on_users_revoked(revoked, outlets));
     }
 }

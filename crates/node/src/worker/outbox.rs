@@ -3,7 +3,9 @@
 //! The shard writes into them during a turn. Which links have something to write is remembered, each once, and letters
 //! are gathered into one parcel for each shard, until the worker has them written and posted. Writes no socket itself.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use motte_audit::{Event, EventKind};
 use motte_broker::{Effects, Letter, LinkId, Millis, ShardId};
@@ -27,7 +29,9 @@ pub(crate) struct Slot {
     /// Until when the shard wants nothing read; taken by the link.
     pub(crate) paused_until: Option<Millis>,
     /// How the identity was proved.
-    pub(crate) proof: Proof,
+    pub(crate) proof: Arc<Proof>,
+    /// The time of day at which that ends.
+    until: Option<Duration>,
     /// What its client last made work for.
     pub(crate) feeds: Feeds,
     /// Whether it is not read because that is behind.
@@ -38,6 +42,8 @@ pub(crate) struct Slot {
 #[derive(Debug)]
 pub(crate) struct Outlets {
     slots: Slab<Slot>,
+    /// The times of day at which the proofs of links end.
+    lifetimes: BTreeSet<(Duration, LinkId)>,
     generation: u32,
     stirred: Vec<LinkId>,
     /// What the next outboxes with something in them are made of.
@@ -97,6 +103,7 @@ impl Outlets {
         let parcels = mailboxes.iter().map(|_| Parcel::default()).collect();
         Self {
             slots: Slab::new(),
+            lifetimes: BTreeSet::new(),
             generation: 0,
             stirred: Vec::new(),
             spare: Spare::default(),
@@ -110,7 +117,7 @@ impl Outlets {
     }
 
     /// Makes room for a link and names it: a number that was never used before, whose lower half finds the slot.
-    pub(crate) fn open(&mut self, proof: Proof) -> LinkId {
+    pub(crate) fn open(&mut self, proof: Arc<Proof>, until: Option<Duration>) -> LinkId {
         self.generation = self.generation.wrapping_add(1);
         let entry = self.slots.vacant_entry();
         let index = u64::try_from(entry.key()).expect("an index in memory fits 64 bits");
@@ -122,9 +129,11 @@ impl Outlets {
             closing: false,
             paused_until: None,
             proof,
+            until,
             feeds: Feeds::default(),
             held: false,
         });
+        self.lifetimes.extend(until.map(|until| (until, link)));
         link
     }
 
@@ -135,9 +144,32 @@ impl Outlets {
 
     /// Forgets a link that is over.
     pub(crate) fn remove(&mut self, link: LinkId) {
-        if self.slot(link).is_some() {
-            self.slots.remove(index_of(link));
+        if self.slot(link).is_some()
+            && let Some(until) = self.slots.remove(index_of(link)).until
+        {
+            self.lifetimes.remove(&(until, link));
         }
+    }
+
+    /// The time of day at which the next proof ends.
+    pub(crate) fn next_end(&self) -> Option<Duration> {
+        self.lifetimes.first().map(|(until, _)| *until)
+    }
+
+    /// Takes out the links whose proofs have ended by that time of day.
+    pub(crate) fn take_ended(&mut self, now: Duration) -> Vec<LinkId> {
+        let later = self.lifetimes.split_off(&(now + Duration::from_nanos(1), LinkId(0)));
+        let ended = std::mem::replace(&mut self.lifetimes, later);
+        ended.into_iter().map(|(_, link)| link).collect()
+    }
+
+    /// Everybody who is connected, with what proved who they are.
+    pub(crate) fn roll(&self) -> Vec<(LinkId, Arc<Proof>)> {
+        self.slots
+            .iter()
+            .filter(|(_, slot)| !slot.closing)
+            .map(|(_, slot)| (slot.link, Arc::clone(&slot.proof)))
+            .collect()
     }
 
     /// Takes back the buffer of an outbox that has been written, so that an idle connection holds none.
@@ -289,9 +321,9 @@ mod tests {
     #[test]
     fn a_link_id_is_never_used_again_and_an_old_one_finds_nothing() {
         let mut outlets = outlets();
-        let first = outlets.open(Proof::Nothing { listener: 0 });
+        let first = outlets.open(Arc::new(Proof::Nothing { listener: 0 }), None);
         outlets.remove(first);
-        let second = outlets.open(Proof::Nothing { listener: 0 });
+        let second = outlets.open(Arc::new(Proof::Nothing { listener: 0 }), None);
         assert_ne!(first, second);
         assert!(outlets.outbox(first).is_none() && outlets.outbox(second).is_some());
         assert_eq!(outlets.links(|_| true), [second]);
@@ -300,7 +332,7 @@ mod tests {
     #[test]
     fn a_closed_link_takes_no_more_bytes_and_keeps_those_it_has() {
         let mut outlets = outlets();
-        let link = outlets.open(Proof::Nothing { listener: 0 });
+        let link = outlets.open(Arc::new(Proof::Nothing { listener: 0 }), None);
         outlets.outbox(link).unwrap().extend_from_slice(b"last");
         outlets.close(link);
         assert!(outlets.outbox(link).is_none());
@@ -311,7 +343,7 @@ mod tests {
     #[test]
     fn a_link_that_was_only_looked_at_has_nothing_to_write() {
         let mut outlets = outlets();
-        let links = [(); 2].map(|()| outlets.open(Proof::Nothing { listener: 0 }));
+        let links = [(); 2].map(|()| outlets.open(Arc::new(Proof::Nothing { listener: 0 }), None));
         for link in links {
             assert!(outlets.outbox(link).unwrap().is_empty());
         }
@@ -328,7 +360,7 @@ mod tests {
         let mut outlets = outlets();
         let mailboxes = Arc::clone(&outlets.mailboxes);
         outlets.pressure.on_posted(1, mailboxes[1].post_parcel(Parcel { letters: Vec::new(), bytes: BYTES_MAX + 1 }));
-        let link = outlets.open(Proof::Nothing { listener: 0 });
+        let link = outlets.open(Arc::new(Proof::Nothing { listener: 0 }), None);
         outlets.slot(link).unwrap().held = true;
         assert!(outlets.relieve(0).is_empty() && outlets.pressure.is_on());
         let mut mail = VecDeque::new();

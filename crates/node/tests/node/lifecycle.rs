@@ -90,6 +90,7 @@ fn sighup_reloads_and_sigterm_stops() {
     };
     let mut client = house.open(node.address(), None, b"mqtt");
     assert_eq!(client.connect(&connect_as_alice("signalled")), 0);
+    house.write("acl", "user alice\ntopic read #\n");
     signal("-HUP");
     logged(|line| line["message"].as_str().is_some_and(|text| text.starts_with("reloaded")));
     signal("-TERM");

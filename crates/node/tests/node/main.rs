@@ -12,6 +12,7 @@ mod frames;
 mod gate;
 mod identity;
 mod lifecycle;
+mod live;
 mod matrix;
 mod pace;
 mod packets;

@@ -48,6 +48,8 @@ impl House {
             source: PathBuf::new(),
             shards: NonZeroU16::new(2).unwrap(),
             sys_interval: Duration::ZERO,
+            // What a test changes it puts in force itself; one that is about the watch says so.
+            watch: false,
             listeners: vec![listener("main", Transport::tls())],
             tls: TlsSettings {
                 certificate: path("server.pem"),

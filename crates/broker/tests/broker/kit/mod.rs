@@ -503,7 +503,7 @@ impl World {
         self.shared.remove_users(users.iter().cloned(), self.now);
         for (shard, sink) in self.shards.iter_mut().zip(&mut self.sinks) {
             shard.on_policy_changed(self.now, sink);
-            shard.on_users_revoked(&users, sink);
+            shard.on_users_revoked(|user| users.contains(user), sink);
         }
         self.settle();
     }
