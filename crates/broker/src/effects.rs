@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use motte_audit::Event;
+use motte_mqtt::ReasonCode;
 
+use crate::control::ControlRequest;
 use crate::counters::Counters;
 use crate::handle::{PassedOn, Passing};
 use crate::message::Message;
@@ -26,6 +28,12 @@ pub trait Effects {
     /// Ends a link after its outbox has been written. The shard has forgotten the link already; no further call for it
     /// comes or is expected.
     fn close(&mut self, link: LinkId);
+
+    /// Hands over what a client asks of the broker, which is answered by [`crate::Shard::on_control_answer`].
+    ///
+    /// # Errors
+    /// It is not taken: nobody answers such requests (0x87), or too many wait (0x97).
+    fn control(&mut self, link: LinkId, request: ControlRequest) -> Result<(), ReasonCode>;
 
     /// Reports what happened.
     fn event(&mut self, event: Event);

@@ -6,6 +6,7 @@
 mod ack;
 mod auth;
 mod connect;
+mod control;
 mod disconnect;
 mod forward;
 mod group;
@@ -253,7 +254,7 @@ impl<J: Journal> Shard<J> {
             return Ok(());
         }
         self.unacknowledged.insert(slot);
-        if link.wait(PendingAck { position, answer }) > usize::from(u16::MAX) {
+        if link.wait(PendingAck { position, answer, request: None }) > usize::from(u16::MAX) {
             return Err(Stop::limit(
                 ReasonCode::ReceiveMaximumExceeded,
                 "too many packets wait for their acknowledgement",

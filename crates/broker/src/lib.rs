@@ -6,6 +6,7 @@
 pub mod admission;
 mod alias;
 mod bans;
+mod control;
 pub mod counters;
 pub mod effects;
 mod handle;
@@ -34,6 +35,7 @@ mod words;
 
 pub use admission::Admission;
 pub use bans::Banned;
+pub use control::{ControlAnswer, ControlRequest, ControlTicket};
 pub use counters::{Counters, Traffic};
 pub use effects::{Effects, Letter};
 pub use hints::Hints;

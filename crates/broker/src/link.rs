@@ -3,7 +3,7 @@
 //! Held by a session while it is online, used by `handle`. Forgotten as a whole when the connection ends, so nothing in
 //! here survives one (MQTT-3.3.2-7).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use motte_policy::Reauthentication;
 
 use crate::admission::Admission;
 use crate::alias::{InboundAliases, Naming, OutboundAliases};
+use crate::control::ControlTicket;
 use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::journal::Position;
@@ -30,6 +31,8 @@ use crate::words;
 pub(crate) struct PendingAck {
     pub(crate) position: Position,
     pub(crate) answer: Answer,
+    /// The request to the broker that has to be answered before.
+    pub(crate) request: Option<ControlTicket>,
 }
 
 /// What answers a packet of the client.
@@ -73,6 +76,9 @@ pub(crate) struct Link {
     pending: VecDeque<PendingAck>,
     /// QoS 1 publishes among `pending`: they count against our Receive Maximum.
     pub(crate) pending_publishes: usize,
+    /// What it asked of the broker and was not answered.
+    pub(crate) requests: BTreeSet<ControlTicket>,
+    requests_made: u64,
     /// What the client has set.
     pub(crate) aliases: InboundAliases,
     /// What we use towards the client.
@@ -101,6 +107,8 @@ impl Link {
             opening: None,
             pending: VecDeque::new(),
             pending_publishes: 0,
+            requests: BTreeSet::new(),
+            requests_made: 0,
             aliases: InboundAliases::new(if is_v5 { limits.topic_alias_maximum } else { 0 }),
             names: OutboundAliases::new(admission.topic_alias_maximum.min(limits.topic_alias_outbound_max)),
         }
@@ -123,9 +131,28 @@ impl Link {
         self.pending.len()
     }
 
+    /// A name for another request.
+    pub(crate) fn next_ticket(&mut self) -> ControlTicket {
+        self.requests_made += 1;
+        ControlTicket(self.requests_made)
+    }
+
+    /// The identifier that is held from the PUBREC of a request on, where it has one.
+    pub(crate) fn received_by(&self, ticket: ControlTicket) -> Option<PacketId> {
+        let ack = self.pending.iter().find(|ack| ack.request == Some(ticket))?;
+        if let Answer::Ack(AckKind::PubRec, id, _) = ack.answer { Some(id) } else { None }
+    }
+
+    /// A request is answered: its acknowledgement waits for the record at `position` and for nothing else.
+    pub(crate) fn on_answered(&mut self, ticket: ControlTicket, position: Position) {
+        if let Some(ack) = self.pending.iter_mut().find(|ack| ack.request == Some(ticket)) {
+            (ack.request, ack.position) = (None, position);
+        }
+    }
+
     /// The next acknowledgement in order, if its record is durable.
     pub(crate) fn take_durable(&mut self, durable: Position) -> Option<PendingAck> {
-        let ack = self.pending.pop_front_if(|ack| ack.position <= durable)?;
+        let ack = self.pending.pop_front_if(|ack| ack.request.is_none() && ack.position <= durable)?;
         self.pending_publishes -= usize::from(matches!(ack.answer, Answer::Ack(AckKind::PubAck, ..)));
         Some(ack)
     }

@@ -428,7 +428,7 @@ impl<J: Journal> Shard<J> {
         }
     }
 
-    fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.journal.begin();
         // A call that a defect broke off may have left them switched on for a message that is gone.
         self.core.copies.end();

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use motte_audit::{CloseCause, Event};
 use motte_broker::mqtt::{
     Connect, ConnectProperties, Delivery, Encoder, ForwardedProperties, Packet, PacketId, ProtocolVersion, Publish,
-    Qos, Subscribe, SubscribeFilters, SubscriptionIds, SubscriptionOptions, UserProperties,
+    Qos, ReasonCode, Subscribe, SubscribeFilters, SubscriptionIds, SubscriptionOptions, UserProperties,
 };
 use motte_broker::restore::Fetch;
 use motte_broker::{
-    Admission, Effects, Journal, Letter, Limits, LinkId, Millis, Position, Record, Shard, ShardId, Shared,
+    Admission, ControlRequest, Effects, Journal, Letter, Limits, LinkId, Millis, Position, Record, Shard, ShardId,
+    Shared,
 };
 use motte_policy::{Authenticated, ClientId, Policy, UserName};
 
@@ -56,6 +57,10 @@ impl Effects for Sink {
 
     fn close(&mut self, link: LinkId) {
         self.0.remove(&link);
+    }
+
+    fn control(&mut self, _link: LinkId, _request: ControlRequest) -> Result<(), ReasonCode> {
+        Err(ReasonCode::NotAuthorized)
     }
 
     fn event(&mut self, _event: Event) {}

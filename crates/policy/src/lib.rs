@@ -4,6 +4,7 @@
 //! files are read and salts drawn by the caller; parsing and verifying happen here.
 
 pub mod acl;
+pub mod control;
 pub mod dynamic;
 pub mod facts;
 pub mod grants;

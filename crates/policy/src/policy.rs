@@ -14,6 +14,7 @@ pub use explain::{Explanation, Question, Reason};
 pub use subscribe::{Narrowed, PARTS_MAX};
 
 use crate::acl::{Acl, AclError};
+use crate::control::Endpoint;
 use crate::identity::Subject;
 use crate::ranked::{Decided, Judging, Questions, RuleSet};
 use crate::topic::{Reserved, is_topic_name, reserved};
@@ -111,14 +112,16 @@ pub(crate) struct Asked<'a> {
 
 impl Asked<'_> {
     /// Whether its rules can open a topic for what is asked: nobody's can for publishing what the broker tells of
-    /// itself, and commands to the broker are opened by the files and interfaces that speak of them.
+    /// itself, and commands to the broker are opened by the files and interfaces that speak of them, where it takes any.
     fn opens(&self, topic: &str, asked: Questions) -> bool {
         if asked.0 & Questions::PUBLISH.0 == 0 {
             return true;
         }
         match reserved(topic) {
             Reserved::No => true,
-            Reserved::Control => matches!(self.source, Source::PolicyFile | Source::Dynamic),
+            Reserved::Control => {
+                Endpoint::of(topic).is_some() && matches!(self.source, Source::PolicyFile | Source::Dynamic)
+            }
             Reserved::System => false,
         }
     }

@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use motte_broker::audit::Event;
+use motte_broker::mqtt::ReasonCode;
 use motte_broker::policy::Policy;
-use motte_broker::{Effects, Letter, LinkId, Millis, Shard, ShardId, Shared};
+use motte_broker::{ControlRequest, Effects, Letter, LinkId, Millis, Shard, ShardId, Shared};
 
 use crate::client::Client;
 use crate::fault::Fault;
@@ -45,6 +46,10 @@ impl Effects for Sink {
 
     fn close(&mut self, link: LinkId) {
         self.closed.insert(link);
+    }
+
+    fn control(&mut self, _link: LinkId, _request: ControlRequest) -> Result<(), ReasonCode> {
+        Err(ReasonCode::NotAuthorized)
     }
 
     fn event(&mut self, event: Event) {

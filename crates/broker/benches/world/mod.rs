@@ -7,11 +7,12 @@ use std::sync::Arc;
 use motte_audit::Event;
 use motte_broker::mqtt::{
     Connect, ConnectProperties, Delivery, Encoder, ForwardedProperties, Packet, PacketId, ProtocolVersion, Publish,
-    Qos, Subscribe, SubscribeFilters, SubscriptionIds, SubscriptionOptions, UserProperties,
+    Qos, ReasonCode, Subscribe, SubscribeFilters, SubscriptionIds, SubscriptionOptions, UserProperties,
 };
 use motte_broker::restore::Fetch;
 use motte_broker::{
-    Admission, Effects, Journal, Letter, Limits, LinkId, Millis, Position, Record, Shard, ShardId, Shared,
+    Admission, ControlRequest, Effects, Journal, Letter, Limits, LinkId, Millis, Position, Record, Shard, ShardId,
+    Shared,
 };
 use motte_policy::{Authenticated, ClientId, Policy, UserName};
 
@@ -52,6 +53,10 @@ impl Effects for Outboxes {
 
     fn close(&mut self, link: LinkId) {
         panic!("{link:?} was closed");
+    }
+
+    fn control(&mut self, _link: LinkId, _request: ControlRequest) -> Result<(), ReasonCode> {
+        Err(ReasonCode::NotAuthorized)
     }
 
     fn event(&mut self, _event: Event) {}

@@ -11,8 +11,8 @@ use motte_audit::{Denial, EventKind};
 use motte_mqtt::{
     AckKind, Delivery, ForwardedProperties, PacketId, ProtocolVersion, Publish, Qos, ReasonCode, TopicName,
 };
-
 use motte_policy::PublishRight;
+use motte_policy::control::Endpoint;
 
 use super::Stop;
 use crate::effects::{Effects, Letter, LetterContent};
@@ -53,7 +53,10 @@ impl<J: Journal> Shard<J> {
         }
         let is_right = cached.right.allows(publish.delivery.qos().as_u8(), publish.retain);
         let Some(route) = cached.route.as_ref().filter(|_| is_right) else {
-            return self.deny(slot, publish.delivery, &cached.topic, fx);
+            return match cached.control.filter(|_| is_right) {
+                Some(endpoint) => self.ask_control(slot, publish, endpoint, fx),
+                None => self.deny(slot, publish.delivery, &cached.topic, fx),
+            };
         };
         if !says_its_format(publish.properties, publish.payload) {
             return self.refuse_payload(slot, publish.delivery, fx);
@@ -133,12 +136,13 @@ impl<J: Journal> Shard<J> {
                 let policy = &self.core.policy;
                 let is_seen = mount_point.seen(text).is_some();
                 let right = if is_seen { policy.publish(subject, text) } else { PublishRight::default() };
-                let route = right.is_some().then(|| {
+                let control = Endpoint::of(text).filter(|_| right.is_some());
+                let route = (right.is_some() && control.is_none()).then(|| {
                     let may_receive = |who: &Facts| who.may_receive(policy, text);
                     routes.resolve(text, Some(&subject.client_id), may_receive)
                 });
                 let topic = topic.clone().unwrap_or_else(|| text.into());
-                let cached = Rc::new(Cached { topic, epoch: self.core.epoch, generations, right, route });
+                let cached = Rc::new(Cached { topic, epoch: self.core.epoch, generations, right, route, control });
                 link.cache.put(Rc::clone(&cached));
                 cached
             }
@@ -179,7 +183,7 @@ impl<J: Journal> Shard<J> {
 
     /// Refuses a PUBLISH as a whole, because there is no room to keep it or somebody it has to be kept for is full: 5.0
     /// is told, 3.x is not answered, so that neither takes it for accepted.
-    fn refuse_full(&mut self, slot: usize, delivery: Delivery, fx: &mut impl Effects) -> Result<(), Stop> {
+    pub(super) fn refuse_full(&mut self, slot: usize, delivery: Delivery, fx: &mut impl Effects) -> Result<(), Stop> {
         self.core.counters.refused += 1;
         match self.version(slot) {
             ProtocolVersion::V5 => self.answer_publish(slot, delivery, (ReasonCode::QuotaExceeded, None), fx),
@@ -187,7 +191,7 @@ impl<J: Journal> Shard<J> {
         }
     }
 
-    fn answer_publish(
+    pub(super) fn answer_publish(
         &mut self,
         slot: usize,
         delivery: Delivery,
@@ -207,7 +211,7 @@ impl<J: Journal> Shard<J> {
     }
 
     /// Holds the identifier until PUBREL. A 5.0 client that is told of a failure sends none (MQTT-4.3.3-9).
-    fn remember_received(&mut self, slot: usize, id: PacketId, reason: ReasonCode) -> Option<Position> {
+    pub(super) fn remember_received(&mut self, slot: usize, id: PacketId, reason: ReasonCode) -> Option<Position> {
         let session = &mut self.sessions[slot];
         let told = session.link.as_ref().map_or(reason, |link| link.told(reason));
         if told.is_error() {

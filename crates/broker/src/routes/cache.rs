@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use motte_policy::PublishRight;
+use motte_policy::control::Endpoint;
 
 use super::{Generations, Route, Routes};
 use crate::shard::fnv1a;
@@ -24,8 +25,10 @@ pub(crate) struct Cached {
     pub(crate) generations: Generations,
     /// In which ways the publisher may publish to it.
     pub(crate) right: PublishRight,
-    /// `None`: in none.
+    /// `None`: in none, or what is published is a request.
     pub(crate) route: Option<Route>,
+    /// What a message to the topic asks of the broker, where the publisher may.
+    pub(crate) control: Option<Endpoint>,
 }
 
 /// A direct-mapped table.

@@ -120,6 +120,7 @@ fn a_cache_holds_only_while_epoch_and_generations_stand() {
             generations,
             right: PublishRight::default(),
             route: None,
+            control: None,
         }));
         assert!(cache.find(&topic, 1, &routes).is_some());
         assert!(cache.find(&topic, 2, &routes).is_none());

@@ -8,6 +8,7 @@
 mod alias;
 mod bans;
 mod connect;
+mod control;
 mod crash;
 mod endings;
 mod errors;

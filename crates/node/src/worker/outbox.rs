@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use motte_audit::{Event, EventKind};
-use motte_broker::{Effects, Letter, LinkId, Millis, ShardId};
+use motte_broker::{ControlRequest, Effects, Letter, LinkId, Millis, ShardId};
+use motte_mqtt::ReasonCode;
 use slab::Slab;
 
 use super::mailbox::{Mailbox, Parcel, Proof};
@@ -279,6 +280,10 @@ impl Effects for Outlets {
         if let Some((slot, _)) = self.stir(link) {
             slot.closing = true;
         }
+    }
+
+    fn control(&mut self, _link: LinkId, _request: ControlRequest) -> Result<(), ReasonCode> {
+        Err(ReasonCode::NotAuthorized)
     }
 
     fn event(&mut self, event: Event) {

@@ -20,8 +20,8 @@ use motte_broker::mqtt::{
     SubscriptionIds, SubscriptionOptions, Unsubscribe, UnsubscribeFilters, UserProperties, Will,
 };
 use motte_broker::{
-    Admission, Counters, Effects, JournalState, Letter, Limits, LinkId, Message, Millis, MountPoint, Position, Shard,
-    ShardId, Shared,
+    Admission, ControlAnswer, ControlRequest, Counters, Effects, JournalState, Letter, Limits, LinkId, Message, Millis,
+    MountPoint, Position, Shard, ShardId, Shared,
 };
 use motte_policy::{Authenticated, ClientId, Policy, UserName};
 
@@ -35,6 +35,9 @@ pub struct Sink {
     events: Vec<Event>,
     letters: Vec<(ShardId, Letter)>,
     pub paused: BTreeMap<LinkId, Millis>,
+    pub requests: Vec<(LinkId, ControlRequest)>,
+    /// What is said instead of taking a request.
+    pub takes_none: Option<ReasonCode>,
 }
 
 impl Effects for Sink {
@@ -48,6 +51,14 @@ impl Effects for Sink {
 
     fn close(&mut self, link: LinkId) {
         assert!(self.closed.insert(link), "a link is closed once");
+    }
+
+    fn control(&mut self, link: LinkId, request: ControlRequest) -> Result<(), ReasonCode> {
+        if let Some(reason) = self.takes_none {
+            return Err(reason);
+        }
+        self.requests.push((link, request));
+        Ok(())
     }
 
     fn event(&mut self, event: Event) {
@@ -480,6 +491,21 @@ impl World {
             self.settle();
         }
         self.now = until;
+    }
+
+    /// The requests a client made of the broker since the last call, which wait for an answer.
+    pub fn requests(&mut self, client: Client) -> Vec<ControlRequest> {
+        let requests = std::mem::take(&mut self.sinks[client.shard].requests);
+        requests.into_iter().filter(|(link, _)| *link == client.link).map(|(_, request)| request).collect()
+    }
+
+    /// Answers a request.
+    pub fn answer(&mut self, client: Client, request: &ControlRequest, payload: &str) {
+        self.begin();
+        let answer =
+            ControlAnswer { endpoint: request.endpoint, ticket: request.ticket, payload: payload.as_bytes().to_vec() };
+        self.shards[client.shard].on_control_answer(client.link, answer, self.now, &mut self.sinks[client.shard]);
+        self.settle();
     }
 
     /// Puts another ACL in force.
