@@ -16,6 +16,7 @@ const PROGRAMS: [(&str, &str); 16] = [
     ("c++", "g++"),
     ("cc", "gcc"),
     ("git", "git"),
+    ("mosquitto_ctrl", "mosquitto"),
     ("mosquitto_passwd", "mosquitto"),
     ("mosquitto_pub", "mosquitto-clients"),
     ("mosquitto_rr", "mosquitto-clients"),

@@ -5,6 +5,7 @@
 mod bench;
 mod cert;
 mod connect;
+mod dynsec;
 mod man;
 mod passwd;
 mod publish;
@@ -60,6 +61,8 @@ enum Command {
     Cert(cert::Args),
     /// Manage the users of a password file
     Passwd(passwd::Args),
+    /// Make and show the file of dynamic security: clients, groups and roles that change while the broker runs
+    Dynsec(dynsec::Args),
     /// Look after the durable store: check, repair, export, import
     Store(store::Args),
     /// Write the completions of a shell to standard output
@@ -92,6 +95,7 @@ fn run(command: Command, ui: &mut Ui) -> Result<u8, Failure> {
         Command::Bench(args) => bench::run(&args, ui),
         Command::Cert(args) => cert::run(&args, ui),
         Command::Passwd(args) => passwd::run(&args, ui),
+        Command::Dynsec(args) => dynsec::run(&args, ui),
         Command::Store(args) => store::run(&args, ui),
         Command::Completions(args) => man::completions(&args, &mut Cli::command(), ui),
         Command::Man(args) => man::run(&args, Cli::command(), ui),

@@ -58,6 +58,13 @@ enum Action {
 struct User {
     /// User name
     user: String,
+    #[command(flatten)]
+    secret: NewSecret,
+}
+
+/// Where a password comes from.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NewSecret {
     /// Take the password from the first line of a file; - for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     password_file: Option<PathBuf>,
@@ -99,7 +106,7 @@ fn put(path: &Path, new: &NewPassword, replace: bool, ui: &mut Ui) -> Result<u8,
         (false, true) => return Err(unknown(path, &args.user)),
         _ => {}
     }
-    let given = given_password(args)?;
+    let given = args.secret.given()?;
     let generated = if given.is_none() { Some(generate()?) } else { None };
     let password = given.as_deref().map(Vec::as_slice).or(generated.as_ref().map(|text| text.as_bytes()));
     let password = password.expect("a password that was not given was made");
@@ -132,7 +139,7 @@ fn remove(path: &Path, user: &str) -> Result<u8, Failure> {
 
 fn check(path: &Path, args: &User) -> Result<u8, Failure> {
     let file = load(path)?;
-    let password = match given_password(args)? {
+    let password = match args.secret.given()? {
         Some(password) => password,
         None if io::stdin().is_terminal() => ask("Password: ")?,
         None => {
@@ -206,25 +213,30 @@ fn unknown(path: &Path, user: &str) -> Failure {
     Failure::new(format!("{} is not in {}", Escaped(user), path.display()), hint)
 }
 
-/// The password from where the user said, if anywhere.
-fn given_password(args: &User) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
-    let password = if let Some(path) = &args.password_file {
-        first_line(path)?
-    } else if args.prompt {
-        let password = ask("Password: ")?;
-        if matches!(ask("Again: ")?, again if again != password) {
-            return Err(Failure::new("the two passwords differ", "try again"));
+impl NewSecret {
+    /// The password from where the user said, if anywhere.
+    pub(crate) fn given(&self) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+        let password = if let Some(path) = &self.password_file {
+            first_line(path)?
+        } else if self.prompt {
+            let password = ask("Password: ")?;
+            if matches!(ask("Again: ")?, again if again != password) {
+                return Err(Failure::new("the two passwords differ", "try again"));
+            }
+            password
+        } else if let Some(password) = std::env::var_os("MOTTE_PASSWORD") {
+            Zeroizing::new(password.into_encoded_bytes())
+        } else {
+            return Ok(None);
+        };
+        if password.is_empty() || password.len() > PASSWORD_BYTES_MAX {
+            return Err(Failure::new(
+                "a password has 1 to 65535 bytes",
+                "give another password, or none to have one made",
+            ));
         }
-        password
-    } else if let Some(password) = std::env::var_os("MOTTE_PASSWORD") {
-        Zeroizing::new(password.into_encoded_bytes())
-    } else {
-        return Ok(None);
-    };
-    if password.is_empty() || password.len() > PASSWORD_BYTES_MAX {
-        return Err(Failure::new("a password has 1 to 65535 bytes", "give another password, or none to have one made"));
+        Ok(Some(password))
     }
-    Ok(Some(password))
 }
 
 fn ask(prompt: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {

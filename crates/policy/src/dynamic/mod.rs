@@ -17,7 +17,7 @@ mod write;
 
 pub use commands::{Done, Outcome, Salts};
 pub use identity::{Barred, Check};
-pub use model::DynamicSecurity;
+pub use model::{ClientOverview, DynamicSecurity};
 pub use read::DynamicError;
 
 impl DynamicSecurity {

@@ -218,6 +218,23 @@ impl Role {
     }
 }
 
+/// A client as a table shows it; holds no hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientOverview {
+    /// Its name.
+    pub user: String,
+    /// Whether it must stay outside.
+    pub is_disabled: bool,
+    /// The client identifier it is bound to.
+    pub client_id: Option<String>,
+    /// How its password is hashed; `None` when it has none.
+    pub scheme: Option<&'static str>,
+    /// Its own roles, the first asked first.
+    pub roles: Vec<String>,
+    /// Its groups, the first asked first.
+    pub groups: Vec<String>,
+}
+
 /// Everything of one file of dynamic security.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DynamicSecurity {
@@ -242,6 +259,21 @@ impl DynamicSecurity {
     #[must_use]
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.clients.len(), self.groups.len(), self.roles.len())
+    }
+
+    /// All clients for a table, in the order of their names.
+    #[must_use]
+    pub fn overview(&self) -> Vec<ClientOverview> {
+        let names = |ranked: &Ranked| ranked.iter().map(|(name, _)| name.to_string()).collect();
+        let client = |(user, client): (&Arc<str>, &Client)| ClientOverview {
+            user: user.to_string(),
+            is_disabled: client.is_disabled,
+            client_id: client.client_id.clone(),
+            scheme: client.password.as_ref().map(Password::scheme),
+            roles: names(&client.roles),
+            groups: names(&self.groups_of(user)),
+        };
+        self.clients.iter().map(client).collect()
     }
 
     /// The names of all clients, in order.

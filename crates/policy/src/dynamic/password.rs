@@ -58,6 +58,11 @@ impl Password {
         Some((password.to_owned(), salt.to_owned(), iterations.parse().ok()?))
     }
 
+    /// How it is hashed.
+    pub(super) fn scheme(&self) -> &'static str {
+        self.hash.scheme()
+    }
+
     /// Whether it is this one, compared in constant time.
     pub(super) fn matches(&self, password: &[u8]) -> Choice {
         self.hash.matches(password)
