@@ -12,7 +12,7 @@ use crate::command::Command;
 use crate::workspace::Workspace;
 
 /// Programs the checks call, and the Debian package of each.
-const PROGRAMS: [(&str, &str); 16] = [
+const PROGRAMS: [(&str, &str); 17] = [
     ("c++", "g++"),
     ("cc", "gcc"),
     ("git", "git"),

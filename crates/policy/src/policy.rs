@@ -112,7 +112,8 @@ pub(crate) struct Asked<'a> {
 
 impl Asked<'_> {
     /// Whether its rules can open a topic for what is asked: nobody's can for publishing what the broker tells of
-    /// itself, and commands to the broker are opened by the files and interfaces that speak of them, where it takes any.
+    /// itself, and commands to the broker are opened, where it takes any, by the files and interfaces that speak of
+    /// them.
     fn opens(&self, topic: &str, asked: Questions) -> bool {
         if asked.0 & Questions::PUBLISH.0 == 0 {
             return true;

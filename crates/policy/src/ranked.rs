@@ -16,7 +16,8 @@
 //! The rules about topics are [`Actions::PUBLISH`], [`Actions::SUBSCRIBE`] and [`Actions::RECEIVE`]: a message is given
 //! to a subscriber whose rules allow the latter two for its topic, so that a subscription holds for the part of its
 //! filter that is allowed. The other four are about filters as they are asked for, as dynamic security has them: the
-//! literal ones match a filter byte for byte, the pattern ones when theirs holds all of it.
+//! literal ones match a filter byte for byte, the pattern ones when theirs holds all of it. A list can refuse to have
+//! anything subscribed to with wildcards, before its rules are asked ([`List::refusing_wildcards`]).
 
 mod condition;
 mod cover;
@@ -30,7 +31,7 @@ pub use list::{List, ListError, Substitution};
 pub use set::{RuleSet, RuleSetBuilder};
 
 pub(crate) use cover::{Coverage, Parts};
-pub(crate) use list::{Decided, Judging};
+pub(crate) use list::{Decided, Judging, variable};
 pub(crate) use trie::canonical;
 
 use std::sync::Arc;

@@ -146,13 +146,23 @@ impl<J: Journal> Shard<J> {
                 Ok(written) => mount_point.mounted_filter(text, written.filter.as_str()),
                 Err(_) => Cow::Borrowed(text),
             };
-            let (code, at) = self.unsubscribe(slot, &full, now, fx);
+            let (code, at) = match self.may_unsubscribe(slot, &full) {
+                true => self.unsubscribe(slot, &full, now, fx),
+                false => (ReasonCode::NotAuthorized, None),
+            };
             codes.push(code.as_u8());
             position = at.or(position);
         }
         self.answer(slot, Answer::UnsubAck(unsubscribe.id, codes), position, fx)?;
         self.pump(slot, now, fx);
         Ok(())
+    }
+
+    /// Whether policy lets a client give up a subscription; 3.x cannot be told when it does not.
+    fn may_unsubscribe(&self, slot: usize, text: &str) -> bool {
+        let subject = &self.sessions[slot].facts.subject;
+        let filter = SubscriptionFilter::parse(text, usize::MAX);
+        filter.ok().is_none_or(|filter| self.core.policy.may_unsubscribe(subject, filter.filter.as_str()))
     }
 
     /// Removes one subscription; what is on its way goes on (MQTT-3.10.4-3), but what waits for a group goes to another

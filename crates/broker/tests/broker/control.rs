@@ -1,7 +1,9 @@
 //! What is published to control topics: asked of whoever answers, acknowledged with the answer, routed to nobody (K19).
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use motte_broker::Limits;
 use motte_broker::mqtt::{Publish, ReasonCode};
+use motte_policy::DynamicSecurity;
 use motte_policy::control::Endpoint;
 
 use crate::kit::*;
@@ -9,16 +11,19 @@ use crate::kit::*;
 const TOPIC: &str = "$CONTROL/dynamic-security/v1";
 const RESPONSE: &str = "$CONTROL/dynamic-security/v1/response";
 
-/// Two administrators and one who may do everything but that.
-const ACL: &str = "pattern readwrite #\n\
-    user admin\ntopic write $CONTROL/#\ntopic read $CONTROL/#\n\
-    user other\ntopic readwrite $CONTROL/#\n";
-
+/// Two administrators, who may do everything with every topic; the client `client` may do everything but that.
 fn world() -> World {
-    World::with(2, ACL, &Default::default())
+    let mut world = World::with(2, OPEN, &Limits::default());
+    let mut model = DynamicSecurity::initial("admin", "secret", [0; 16]);
+    let request = r#"{"commands": [
+        {"command": "addClientRole", "username": "admin", "rolename": "client"},
+        {"command": "createClient", "username": "other", "roles": [{"rolename": "super-admin"}]}]}"#;
+    assert!(model.execute(request.as_bytes(), &mut || [0; 16]).has_changed());
+    world.add_rules(model.rules());
+    world
 }
 
-fn request<'a>(payload: &'a str) -> Publish<'a> {
+fn request(payload: &str) -> Publish<'_> {
     message(TOPIC, payload)
 }
 
@@ -125,4 +130,25 @@ fn the_answer_for_a_connection_that_is_gone_is_given_to_nobody() {
     let again = world.connect(&lasting("admin"));
     world.answer(admin, &asked[0], "told");
     world.expect(again, &[]);
+}
+
+#[test]
+fn whoever_may_not_unsubscribe_is_told_and_stays_subscribed() {
+    let mut world = world();
+    let mut model = DynamicSecurity::initial("admin", "secret", [0; 16]);
+    let request = r##"{"commands": [
+        {"command": "createRole", "rolename": "r", "acls": [
+            {"acltype": "subscribePattern", "topic": "#", "allow": true},
+            {"acltype": "unsubscribeLiteral", "topic": "a/#"}]},
+        {"command": "createClient", "username": "meter", "roles": [{"rolename": "r"}]}]}"##;
+    assert!(model.execute(request.as_bytes(), &mut || [0; 16]).has_changed());
+    world.add_rules(model.rules());
+    let (meter, client) = (world.connect(&v5("meter")), world.connect(&v5("client")));
+    world.subscribe(meter, &[("a/#", 0), ("b", 0)]);
+    world.unsubscribe(meter, &["a/#", "b"]);
+    assert!(world.take(meter)[0].starts_with("unsuback 2 87 00"));
+    world.publish(client, message("a/x", "still"));
+    world.publish(client, message("b", "not"));
+    let shown = world.take(meter);
+    assert!(shown.len() == 1 && shown[0].contains("still"), "{shown:?}");
 }

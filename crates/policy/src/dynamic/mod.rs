@@ -5,6 +5,7 @@
 //! in force; and by `motte dynsec init`. Pure: salts are drawn by the caller, and nothing here knows of a file.
 
 mod commands;
+mod compile;
 mod identity;
 mod initial;
 mod model;
@@ -20,6 +21,8 @@ pub use identity::{Barred, Check};
 pub use model::{ClientOverview, DynamicSecurity};
 pub use read::DynamicError;
 
+use crate::ranked::RuleSet;
+
 impl DynamicSecurity {
     /// Reads a file in the form of Mosquitto 2.0 or 2.1.
     ///
@@ -27,6 +30,12 @@ impl DynamicSecurity {
     /// All that is wrong with it; nothing of a file with an error is used.
     pub fn parse(text: &str) -> Result<Self, Vec<DynamicError>> {
         read::model(text)
+    }
+
+    /// The rules of its roles, to be asked about its clients.
+    #[must_use]
+    pub fn rules(&self) -> RuleSet {
+        compile::rules(self)
     }
 
     /// The text of the file, in the form of 2.1. A password that came in the form of 2.0 and was not changed stays in

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::password::Password;
+use crate::ranked::{Substitution, variable};
 use crate::topic::is_filter;
 
 /// Priorities are cut to this, up and down, as Mosquitto does.
@@ -303,7 +304,8 @@ pub(super) fn is_name(name: &str) -> bool {
     name.len() <= NAME_BYTES_MAX && !name.contains(char::is_control)
 }
 
-/// Whether a rule can be about this.
+/// Whether a rule can be about this: a filter in which a level that is a variable is nothing but that.
 pub(super) fn is_acl_topic(topic: &str) -> bool {
-    is_filter(topic) && !topic.contains(char::is_control)
+    let is_level = |level| variable(level, Substitution::Mosquitto).is_ok();
+    is_filter(topic) && !topic.contains(char::is_control) && topic.split('/').all(is_level)
 }

@@ -50,13 +50,13 @@ fn whom_dynamic_security_knows_it_alone_allows() {
     let acl = Policy::parse("pattern readwrite own/%u\npattern deny never").unwrap();
     let mut dynamic = RuleSetBuilder::default();
     let asks = Actions::SUBSCRIBE_PATTERN;
-    let rules =
-        vec![rule(Effect::Allow, ALL, "#"), rule(Effect::Allow, asks, "d/#"), rule(Effect::Allow, ALL, "$CONTROL/x")];
+    let control = rule(Effect::Allow, ALL, "$CONTROL/broker/v1");
+    let rules = vec![rule(Effect::Allow, ALL, "#"), rule(Effect::Allow, asks, "d/#"), control];
     dynamic.user("known", 0, &list(rules));
     dynamic.known_user("idle");
     let policy = acl.with_dynamic(Some(Arc::new(dynamic.build())));
     assert!(policy.allows(&user("known"), Action::Publish, "anything"));
-    assert!(policy.allows(&user("known"), Action::Publish, "$CONTROL/x"));
+    assert!(policy.allows(&user("known"), Action::Publish, "$CONTROL/broker/v1"));
     assert!(!policy.allows(&user("known"), Action::Publish, "never"), "the file denies");
     assert!(!policy.allows(&user("idle"), Action::Publish, "own/idle"), "the file may not allow");
     assert!(policy.allows(&user("other"), Action::Publish, "own/other"));

@@ -49,6 +49,7 @@ pub struct List {
     answers: Box<[Questions]>,
     trie: Trie,
     literals: BTreeMap<Box<str>, Vec<RuleId>>,
+    refuses_wildcards: bool,
 }
 
 /// Which rule decided some of the questions.
@@ -127,7 +128,13 @@ impl List {
             }
         }
         let trie = trie.freeze(variables);
-        Ok(Self { name: name.into(), rules: rules.into(), answers, trie, literals })
+        Ok(Self { name: name.into(), rules: rules.into(), answers, trie, literals, refuses_wildcards: false })
+    }
+
+    /// The same list, which denies every subscription with a wildcard.
+    #[must_use]
+    pub fn refusing_wildcards(self) -> Self {
+        Self { refuses_wildcards: true, ..self }
     }
 
     /// Its name.
@@ -178,14 +185,17 @@ impl List {
         Questions(asked.0 & !left)
     }
 
-    /// The first rule with one of the actions that matches a filter as it is asked for: word for word, or by holding
-    /// all of it.
+    /// What the first rule with one of the actions says that matches a filter as it is asked for: word for word, or by
+    /// holding all of it.
     pub(super) fn decide_filter(
         &self,
         judging: Judging<'_>,
         filter: &str,
         (literal, pattern): (Actions, Actions),
-    ) -> Option<&Rule> {
+    ) -> Option<Effect> {
+        if self.refuses_wildcards && pattern == Actions::SUBSCRIBE_PATTERN && filter.contains(['+', '#']) {
+            return Some(Effect::Deny);
+        }
         let levels: SmallVec<[&str; 8]> = canonical(filter).split('/').collect();
         let mut found: SmallVec<[(RuleId, Actions); 16]> = SmallVec::new();
         let alike = self.literals.get(filter).into_iter().flatten();
@@ -193,7 +203,10 @@ impl List {
         self.trie.covering(judging.who, &levels, u16::MAX, |rules| found.extend(rules.iter().map(|id| (*id, pattern))));
         found.sort_unstable_by_key(|(id, _)| *id);
         let rules = found.into_iter().map(|(id, actions)| (&self.rules[id as usize], actions));
-        rules.filter(|(rule, actions)| rule.actions.has(*actions) && rule.holds(judging)).map(|(rule, _)| rule).next()
+        rules
+            .filter(|(rule, actions)| rule.actions.has(*actions) && rule.holds(judging))
+            .map(|(rule, _)| rule.effect)
+            .next()
     }
 
     /// The first rule that holds all of a filter and answers the question, with its place.

@@ -220,7 +220,6 @@ impl RuleSet {
         actions: (Actions, Actions),
     ) -> Option<Effect> {
         let lists = self.asked_about(judging.who);
-        let rule = lists.into_iter().find_map(|list| list.decide_filter(judging, filter, actions));
-        rule.map(|rule| rule.effect)
+        lists.into_iter().find_map(|list| list.decide_filter(judging, filter, actions))
     }
 }

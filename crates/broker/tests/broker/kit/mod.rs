@@ -23,6 +23,7 @@ use motte_broker::{
     Admission, ControlAnswer, ControlRequest, Counters, Effects, JournalState, Letter, Limits, LinkId, Message, Millis,
     MountPoint, Position, Shard, ShardId, Shared,
 };
+use motte_policy::ranked::RuleSet;
 use motte_policy::{Authenticated, ClientId, Policy, UserName};
 
 pub use journal::{Kept, Meanwhile, TestJournal};
@@ -505,6 +506,16 @@ impl World {
         let answer =
             ControlAnswer { endpoint: request.endpoint, ticket: request.ticket, payload: payload.as_bytes().to_vec() };
         self.shards[client.shard].on_control_answer(client.link, answer, self.now, &mut self.sinks[client.shard]);
+        self.settle();
+    }
+
+    /// Puts rules of dynamic security in force beside the ACL.
+    pub fn add_rules(&mut self, rules: RuleSet) {
+        self.policy = Arc::new(Policy::clone(&self.policy).with_dynamic(Some(Arc::new(rules))));
+        self.shared.replace_policy(Arc::clone(&self.policy));
+        for (shard, sink) in self.shards.iter_mut().zip(&mut self.sinks) {
+            shard.on_policy_changed(self.now, sink);
+        }
         self.settle();
     }
 
