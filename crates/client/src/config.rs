@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use motte_mqtt::ProtocolVersion;
-use motte_pki::{ClientTlsParams, Roots, TlsVersion};
+use motte_pki::{ClientTlsParams, KeyPassword, Roots, TlsVersion};
 use zeroize::Zeroizing;
 
 use crate::authentication::Authentication;
@@ -174,6 +174,8 @@ pub struct MqttConfig {
     pub tls_min: TlsVersion,
     /// The client's own certificate, for brokers that ask for one.
     pub client_certificate: Option<ClientCertificate>,
+    /// The password of its key, if that is protected by one.
+    pub key_password: Option<KeyPassword>,
     /// User name.
     pub user_name: Option<String>,
     /// Password.
@@ -214,6 +216,7 @@ impl Default for MqttConfig {
             server_trust: ServerTrust::CertificateFile,
             tls_min: TlsVersion::V12,
             client_certificate: None,
+            key_password: None,
             user_name: None,
             password: None,
             authentication: Authentication::Password,
@@ -246,6 +249,7 @@ impl MqttConfig {
                 ServerTrust::CertificateFile => Roots::File(self.tls_cert_path.clone()),
             },
             client_certificate: own.map(|own| (own.certificate.clone(), own.key.clone())),
+            key_password: self.key_password.clone(),
             alpn: match self.transport {
                 Transport::WebSocketTls { .. } => vec![b"http/1.1".to_vec()],
                 _ => vec![b"mqtt".to_vec()],

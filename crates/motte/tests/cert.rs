@@ -41,11 +41,13 @@ fn list_tells_what_for_whom_and_days_left() {
     assert_eq!(list.code, 0);
     assert!(!list.out.contains('\u{1b}'), "no colour in a pipe: {}", list.out);
     let words: Vec<Vec<&str>> = list.out.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(words[0], ["FILE", "WHAT", "FOR", "ENDS", "DAYS", "LEFT"]);
+    assert_eq!(words[0], ["FILE", "WHAT", "FOR", "ENDS", "DAYS", "LEFT", "STATE"]);
     assert_eq!(words[1][..5], ["ca.pem", "ca", "Motte", "private", "CA"]);
     assert_eq!((words[2][0], words[2][1], words[2][2]), ("sensor-1.pem", "client", "sensor-1"));
     assert_eq!(words[3][..4], ["server.pem", "server", "broker.example.org,", "192.0.2.7"]);
-    assert_eq!((words[1].last(), words[2].last(), words[3].last()), (Some(&"3652"), Some(&"8"), Some(&"89")));
+    let tail = |line: &[&str]| line[line.len() - 2..].join(" ");
+    assert_eq!((tail(&words[1]), tail(&words[3])), ("3652 good".into(), "89 good".into()));
+    assert!(list.out.lines().nth(2).unwrap().ends_with(" 8          good"), "{}", list.out);
     assert!(list.err.contains("warning: pki/sensor-1.pem ends in 8 days"), "{}", list.err);
     assert!(!list.err.contains("server.pem"), "{}", list.err);
 }

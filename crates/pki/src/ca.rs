@@ -2,31 +2,41 @@
 //! Called by quickstart, `motte cert` and the renewal in `node`. Never writes a file and never reads a clock.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
+    CertificateParams, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber, SubjectPublicKeyInfo,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
+use crate::chain::Chain;
 use crate::facts::{self, CertificateFacts, CertificateRole};
+use crate::keys::{self, KeyPassword};
 use crate::name::HostName;
-use crate::text::is_unsafe_to_show;
+use crate::pem;
+use crate::trouble::Trouble;
 
 mod crl;
+mod error;
+mod profile;
+mod request;
+mod tree;
 
 pub use crl::{CRL_DAYS_MAX, Crl, NoReason, Reason, Revoked};
+pub use error::IssueError;
+pub use profile::Profile;
+pub(crate) use profile::host_name as alternative_name;
+pub use request::{AuthorityRequest, Request};
+pub use tree::{AUTHORITY_DAYS, INTERMEDIATE_DAYS};
 
 /// Most days a server certificate is issued for; the broker renews it in the last third.
 pub const SERVER_DAYS_MAX: u16 = 90;
 /// Most days a client certificate is issued for.
 pub const CLIENT_DAYS_MAX: u16 = 398;
-/// Days a CA made here lasts: ten years with their leap days.
-const AUTHORITY_DAYS: u32 = 3653;
 /// Clocks of small devices lag; a certificate is valid from this long before it was made.
 const SKEW: Duration = Duration::from_secs(5 * 60);
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -79,87 +89,12 @@ impl fmt::Debug for Issued {
     }
 }
 
-/// Why a CA could not be made or loaded, or would not issue.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IssueError {
-    /// The file does not hold one readable certificate.
-    #[error("the CA certificate cannot be read: {0}")]
-    AuthorityCertificate(String),
-    /// The certificate is no CA, so nothing it signed would be accepted.
-    #[error("the certificate is not a CA certificate")]
-    NotAuthority,
-    /// The key cannot be read, or is of a kind that is not supported.
-    #[error("the CA key cannot be read: {0}")]
-    AuthorityKey(String),
-    /// The key is that of another certificate.
-    #[error("the CA key does not belong to the CA certificate")]
-    KeyDoesNotMatch,
-    /// The CA's own certificate has ended, or has not begun.
-    #[error("the CA certificate is not valid at this time")]
-    AuthorityNotValid,
-    /// The CA's subject has a form that issuing cannot repeat exactly, so the chain would not verify.
-    #[error("the CA's subject name has a form that cannot be repeated in a certificate")]
-    AuthorityName,
-    /// Empty, longer than 64 characters, or with control characters.
-    #[error("the common name must have 1 to 64 characters and no control characters")]
-    CommonName,
-    /// A server certificate without names is accepted by no client.
-    #[error("a server certificate needs at least one host name or address")]
-    NoNames,
-    /// A name that is not well-formed.
-    #[error("{0:?} is not a host name")]
-    Name(String),
-    /// Zero days, or more than the role is given.
-    #[error("a {role} certificate lasts 1 to {most} days")]
-    Days {
-        /// The role asked for.
-        role: Role,
-        /// The most it is given.
-        most: u16,
-    },
-    /// Zero days until the next revocation list, or too many.
-    #[error("a revocation list lasts 1 to {CRL_DAYS_MAX} days")]
-    ListDays,
-    /// The CA's key usage leaves out `cRLSign`.
-    #[error("the CA certificate does not allow it to sign revocation lists")]
-    NoLists,
-    /// No number in hex, or a longer one than there are.
-    #[error("{0:?} is not a serial number")]
-    Serial(String),
-    /// The clock shows a time that certificates cannot express.
-    #[error("the clock is set to a time that a certificate cannot hold")]
-    Clock,
-    /// The system gave no randomness, or the cryptography failed.
-    #[error("the certificate could not be made: {0}")]
-    Crypto(String),
-}
-
-impl IssueError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::AuthorityCertificate(_) | Self::NotAuthority => "give the CA certificate that `motte cert ca` wrote",
-            Self::AuthorityKey(_) => "give the CA's own key in PEM form, without a passphrase",
-            Self::KeyDoesNotMatch => "give the key that was made together with this CA certificate",
-            Self::AuthorityNotValid => "check the clock; if the CA has ended, make a new one with `motte cert ca`",
-            Self::AuthorityName => "make a CA with `motte cert ca`, or a subject in which no field occurs twice",
-            Self::CommonName => "choose a short name such as `sensor-17`",
-            Self::NoNames => "name the host as clients will reach it, such as broker.example.org or 192.0.2.7",
-            Self::Name(_) => "use a name such as broker.example.org, or an IP address",
-            Self::Days { .. } => "ask for fewer days; certificates are renewed before they end",
-            Self::ListDays => "choose a time in which you will surely make the next one, such as 30 days",
-            Self::NoLists => "make a CA with the key usage cRLSign, as `motte cert ca` does",
-            Self::Serial(_) => "give it in hex, as `motte cert list --json` shows it",
-            Self::Clock => "set the system's clock",
-            Self::Crypto(_) => "try again; if it happens again, report it",
-        }
-    }
-}
-
 /// A CA's certificate and key.
 pub struct Authority {
     certificate_pem: String,
     certificate: CertificateDer<'static>,
+    /// What follows a leaf: the CA, and those above an intermediate one as far as they are known.
+    chain: Vec<CertificateDer<'static>>,
     issuer: Issuer<'static, KeyPair>,
     not_before: SystemTime,
     not_after: SystemTime,
@@ -172,42 +107,83 @@ impl fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// Makes a CA of its own: P-256, ten years, for signing certificates and CRLs only, path length 0.
-    pub fn create(common_name: &str, now: SystemTime) -> Result<Self, IssueError> {
-        let key = new_key()?;
-        let mut params = params(common_name, now, now + DAY * AUTHORITY_DAYS)?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let certificate = params.self_signed(&key).map_err(crypto)?;
-        Self::from_parts(certificate.pem(), certificate.into(), key)
-    }
-
-    /// Loads a CA from PEM text. The certificate must be a CA's and the key must be its own.
-    pub fn from_pem(certificate_pem: &str, key_pem: &str) -> Result<Self, IssueError> {
-        let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
-            .map_err(|_| IssueError::AuthorityCertificate("no certificate in PEM form in it".into()))?;
+    /// Loads a CA from PEM text. Of several certificates it is the one the key belongs to, which has to be a CA's;
+    /// the others may be CAs above it, or CAs that are trusted beside it.
+    pub fn from_pem(certificates_pem: &str, key_pem: &str) -> Result<Self, IssueError> {
         let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
             .map_err(|_| IssueError::AuthorityKey("no private key in PEM form in it".into()))?;
-        let key = KeyPair::try_from(&key)
-            .map_err(|_| IssueError::AuthorityKey("its kind is not supported, or it is damaged".into()))?;
-        Self::from_parts(certificate_pem.to_owned(), certificate.into_owned(), key)
+        Self::from_key(certificates_pem, &key)
     }
 
-    fn from_parts(
-        certificate_pem: String,
-        certificate: CertificateDer<'static>,
-        key: KeyPair,
-    ) -> Result<Self, IssueError> {
+    /// The same with a key in any form.
+    pub fn from_key(certificates_pem: &str, key: &PrivateKeyDer<'_>) -> Result<Self, IssueError> {
+        let unreadable = |what: &str| IssueError::AuthorityCertificate(what.into());
+        let all = CertificateDer::pem_slice_iter(certificates_pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let all = all.map_err(|_| unreadable("it is damaged"))?;
+        if all.is_empty() {
+            return Err(unreadable("no certificate in PEM form in it"));
+        }
+        let key = KeyPair::try_from(key)
+            .map_err(|_| IssueError::AuthorityKey("its kind is not supported, or it is damaged".into()))?;
+        Self::from_parts(&all, key)
+    }
+
+    /// Loads a CA from its files, with what stands beside them during a rotation.
+    pub fn load(certificate: &Path, key: &Path, password: Option<&KeyPassword>) -> Result<Self, Trouble> {
+        let pem = Chain::read(certificate).map_err(|error| error.trouble())?.pem();
+        let key = keys::read_key(key, password).map_err(|error| error.trouble())?;
+        let told = |error: IssueError| Trouble::new(error.to_string(), error.hint());
+        let authority = Self::from_key(&pem, &key).map_err(told)?;
+        match std::fs::read_to_string(Self::voucher_path(certificate)) {
+            Ok(voucher) => authority.vouched_by(&voucher).map_err(told),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(authority),
+            Err(error) => {
+                let path = Self::voucher_path(certificate);
+                Err(Trouble::new(format!("cannot read {}: {error}", path.display()), "make it readable, or restore it"))
+            }
+        }
+    }
+
+    fn from_parts(all: &[CertificateDer<'static>], key: KeyPair) -> Result<Self, IssueError> {
         let unreadable = |error: String| IssueError::AuthorityCertificate(error);
-        let facts = CertificateFacts::from_der(&certificate).map_err(|error| unreadable(error.to_string()))?;
-        if facts.role != CertificateRole::Authority {
-            return Err(IssueError::NotAuthority);
+        let mut found = None;
+        for der in all {
+            let facts = CertificateFacts::from_der(der).map_err(|error| unreadable(error.to_string()))?;
+            if facts.role != CertificateRole::Authority {
+                return Err(IssueError::NotAuthority);
+            }
+            if found.is_none() && facts::public_key_der(der) == Some(key.subject_public_key_info()) {
+                found = Some((der.clone(), facts));
+            }
         }
-        if facts::public_key_der(&certificate) != Some(key.subject_public_key_info()) {
-            return Err(IssueError::KeyDoesNotMatch);
-        }
+        let (certificate, facts) = found.ok_or(IssueError::KeyDoesNotMatch)?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|error| unreadable(error.to_string()))?;
-        Ok(Self { certificate_pem, certificate, issuer, not_before: facts.not_before, not_after: facts.not_after })
+        let chain = pem::chain_above(&certificate, all);
+        let certificate_pem = pem::encode("CERTIFICATE", &certificate);
+        Ok(Self {
+            certificate_pem,
+            certificate,
+            chain,
+            issuer,
+            not_before: facts.not_before,
+            not_after: facts.not_after,
+        })
+    }
+
+    /// The same CA for those who know only the one that vouches for it: what it signs is shown with that voucher. One
+    /// for another key is that of a CA to come, and says nothing of this one.
+    fn vouched_by(mut self, voucher_pem: &str) -> Result<Self, IssueError> {
+        let voucher = CertificateDer::from_pem_slice(voucher_pem.as_bytes())
+            .map_err(|_| IssueError::AuthorityCertificate("the one by the CA before it is damaged".into()))?;
+        if facts::public_key_der(&voucher) == facts::public_key_der(&self.certificate) {
+            self.chain = vec![voucher];
+        }
+        Ok(self)
+    }
+
+    /// Where the certificate lies by which the CA before it vouches for a CA.
+    pub fn voucher_path(certificate: &Path) -> PathBuf {
+        certificate.with_extension("cross.pem")
     }
 
     /// The CA's certificate, PEM.
@@ -215,78 +191,83 @@ impl Authority {
         &self.certificate_pem
     }
 
+    /// The CA's certificate and those above it, PEM.
+    pub fn chain_pem(&self) -> String {
+        self.chain.iter().map(|der| pem::encode("CERTIFICATE", der)).collect()
+    }
+
     /// The CA's key, PEM. Write it with [`crate::files::write_private`] only.
     pub fn key_pem(&self) -> Zeroizing<String> {
         Zeroizing::new(self.issuer.key().serialize_pem())
     }
 
+    /// Whether this CA signed the certificate.
+    pub fn has_signed(&self, certificate: &[u8]) -> bool {
+        facts::is_signed_by(certificate, &self.certificate)
+    }
+
+    /// What the CA's certificate says.
+    pub fn facts(&self) -> CertificateFacts {
+        CertificateFacts::from_der(&self.certificate).expect("it was read when the CA was loaded")
+    }
+
     /// Issues a certificate with a key of its own (P-256), for one role only.
     pub fn issue(&self, request: &LeafRequest, now: SystemTime) -> Result<Issued, IssueError> {
-        let names = checked_names(request)?;
-        if now < self.not_before || now >= self.not_after {
-            return Err(IssueError::AuthorityNotValid);
-        }
-        let not_after = (now + DAY * u32::from(request.days)).min(self.not_after);
-        let mut params = params(&request.common_name, now.max(self.not_before + SKEW), not_after)?;
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![match request.role {
-            Role::Server => ExtendedKeyUsagePurpose::ServerAuth,
-            Role::Client => ExtendedKeyUsagePurpose::ClientAuth,
-        }];
-        params.subject_alt_names = names;
-        params.use_authority_key_identifier_extension = true;
+        self.issue_as(&Profile::new(request)?, now)
+    }
+
+    /// The same for what a profile says.
+    pub fn issue_as(&self, profile: &Profile, now: SystemTime) -> Result<Issued, IssueError> {
         let key = new_key()?;
-        let leaf = params.signed_by(&key, &self.issuer).map_err(crypto)?;
+        let chain_pem = self.certify(profile, &key, now)?;
+        Ok(Issued { chain_pem, key_pem: Zeroizing::new(key.serialize_pem()) })
+    }
+
+    /// Answers a request: the chain, PEM.
+    pub fn sign(&self, request: &Request, now: SystemTime) -> Result<String, IssueError> {
+        self.certify(&request.profile, &request.key, now)
+    }
+
+    /// Issues what a profile says for the key of another certificate: the chain, PEM.
+    pub fn issue_for_key_of(&self, profile: &Profile, other: &[u8], now: SystemTime) -> Result<String, IssueError> {
+        let key = facts::public_key_der(other).unwrap_or_default();
+        let key = SubjectPublicKeyInfo::from_der(&key).map_err(|error| IssueError::WeakKey(error.to_string()))?;
+        self.certify(profile, &key, now)
+    }
+
+    fn certify(&self, profile: &Profile, key: &impl PublicKeyData, now: SystemTime) -> Result<String, IssueError> {
+        profile.check()?;
+        self.check_validity(now)?;
+        let not_after = (now + DAY * u32::from(profile.days)).min(self.not_after);
+        let mut params = dated(now.max(self.not_before + SKEW), not_after)?;
+        profile.fill(&mut params);
+        params.use_authority_key_identifier_extension = true;
+        let leaf = params.signed_by(key, &self.issuer).map_err(crypto)?;
         if !facts::is_issued_by(leaf.der(), &self.certificate) {
             return Err(IssueError::AuthorityName);
         }
-        let mut chain_pem = leaf.pem();
-        chain_pem.push_str(self.certificate_pem.trim_start());
-        Ok(Issued { chain_pem, key_pem: Zeroizing::new(key.serialize_pem()) })
+        Ok(pem::encode("CERTIFICATE", leaf.der()) + &self.chain_pem())
+    }
+
+    fn check_validity(&self, now: SystemTime) -> Result<(), IssueError> {
+        if now < self.not_before || now >= self.not_after { Err(IssueError::AuthorityNotValid) } else { Ok(()) }
     }
 }
 
-fn checked_names(request: &LeafRequest) -> Result<Vec<SanType>, IssueError> {
-    let most = match request.role {
-        Role::Server => SERVER_DAYS_MAX,
-        Role::Client => CLIENT_DAYS_MAX,
-    };
-    if request.days == 0 || request.days > most {
-        return Err(IssueError::Days { role: request.role, most });
-    }
-    if request.role == Role::Server && request.names.is_empty() {
-        return Err(IssueError::NoNames);
-    }
-    request.names.iter().map(alternative_name).collect()
-}
-
-/// A `Dns` built by hand may hold anything, so it is parsed again.
-pub(crate) fn alternative_name(name: &HostName) -> Result<SanType, IssueError> {
-    match name {
-        HostName::Ip(address) => Ok(SanType::IpAddress(*address)),
-        HostName::Dns(text) => match text.parse::<HostName>() {
-            Ok(HostName::Dns(checked)) => {
-                checked.try_into().map(SanType::DnsName).map_err(|_| IssueError::Name(text.clone()))
-            }
-            Ok(HostName::Ip(_)) | Err(_) => Err(IssueError::Name(text.clone())),
-        },
-    }
-}
-
-/// What every certificate made here has in common: one common name, a random serial number, whole seconds.
+/// The beginning of a certificate with one common name.
 pub(crate) fn params(
     common_name: &str,
     now: SystemTime,
     not_after: SystemTime,
 ) -> Result<CertificateParams, IssueError> {
-    let length = common_name.chars().count();
-    if length == 0 || length > COMMON_NAME_CHARS_MAX || common_name.chars().any(is_unsafe_to_show) {
-        return Err(IssueError::CommonName);
-    }
+    let mut params = dated(now, not_after)?;
+    params.distinguished_name = profile::named(common_name)?;
+    Ok(params)
+}
+
+/// What every certificate made here has in common: a random serial number, whole seconds.
+fn dated(now: SystemTime, not_after: SystemTime) -> Result<CertificateParams, IssueError> {
     let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, common_name);
     params.not_before = certificate_time(now.checked_sub(SKEW).ok_or(IssueError::Clock)?)?;
     params.not_after = certificate_time(not_after)?;
     params.serial_number = Some(new_serial()?);

@@ -15,6 +15,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::{SubjectPublicKeyInfo, X509Name, X509Version};
 
+use crate::signature::Signed;
 use crate::text::printable;
 
 mod distinguished;
@@ -178,19 +179,47 @@ pub(crate) fn is_issued_by(leaf: &[u8], authority: &[u8]) -> bool {
     }
 }
 
+/// True when the authority's name and key are those that the certificate names and is signed with.
+pub(crate) fn is_signed_by(certificate: &[u8], authority: &[u8]) -> bool {
+    let (Ok(signed), Ok(by)) = (parse(certificate), parse(authority)) else { return false };
+    let signature = Signed {
+        message: signed.tbs_certificate.as_ref(),
+        algorithm: &signed.signature_algorithm,
+        signature: &signed.signature_value.data,
+    };
+    signed.issuer().as_raw() == by.subject().as_raw() && signature.is_by(by.public_key().raw)
+}
+
+/// How many levels of CAs may be below a CA, if that is bounded.
+pub(crate) fn path_length(der: &[u8]) -> Option<u32> {
+    parse(der).ok()?.basic_constraints().ok()??.value.path_len_constraint
+}
+
+/// Whether a public key is strong enough to be certified; an error says what it is.
+pub(crate) fn check_strength(key: &SubjectPublicKeyInfo<'_>) -> Result<(), String> {
+    const RSA_BITS_MIN: usize = 2048;
+    let kind = key_kind(key);
+    let strong = match key.parsed() {
+        Ok(PublicKey::RSA(rsa)) => rsa.key_size() >= RSA_BITS_MIN,
+        Ok(PublicKey::EC(_)) => matches!(kind.as_str(), "ECDSA P-256" | "ECDSA P-384" | "ECDSA P-521"),
+        _ => kind == "Ed25519",
+    };
+    if strong { Ok(()) } else { Err(kind) }
+}
+
 /// True for a certificate that may be trusted as a root: it says that it is a CA, or its version cannot say.
 pub(crate) fn may_be_root(der: &[u8]) -> bool {
     parse(der).is_ok_and(|certificate| certificate.version() != X509Version::V3 || certificate.is_ca())
 }
 
-fn parse(der: &[u8]) -> Result<X509Certificate<'_>, FactsError> {
+pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, FactsError> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),
         Ok(_) | Err(_) => Err(FactsError::Malformed),
     }
 }
 
-fn common_name(subject: &X509Name<'_>) -> Option<String> {
+pub(crate) fn common_name(subject: &X509Name<'_>) -> Option<String> {
     let mut names = subject.iter_common_name();
     let (only, None) = (names.next()?, names.next()) else { return None };
     let value = only.attr_value();
@@ -213,7 +242,7 @@ fn alternative_names(certificate: &X509Certificate<'_>) -> Vec<String> {
     extension.value.general_names.iter().filter_map(name).collect()
 }
 
-fn address(bytes: &[u8]) -> Option<IpAddr> {
+pub(crate) fn address(bytes: &[u8]) -> Option<IpAddr> {
     if let Ok(four) = <[u8; 4]>::try_from(bytes) {
         return Some(IpAddr::from(four));
     }

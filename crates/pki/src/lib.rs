@@ -5,11 +5,16 @@
 
 pub mod acme;
 pub mod ca;
+mod chain;
 pub mod facts;
 pub mod files;
+pub mod import;
+pub mod index;
 pub mod jwt;
+pub mod keys;
 mod name;
 mod pem;
+pub mod pkcs12;
 pub mod renewal;
 pub mod revocation;
 pub mod session;
@@ -19,12 +24,16 @@ pub mod tls;
 pub mod trouble;
 
 pub use ca::{
-    Authority, CLIENT_DAYS_MAX, CRL_DAYS_MAX, Crl, IssueError, Issued, LeafRequest, NoReason, Reason, Revoked, Role,
-    SERVER_DAYS_MAX,
+    AUTHORITY_DAYS, Authority, AuthorityRequest, CLIENT_DAYS_MAX, CRL_DAYS_MAX, Crl, INTERMEDIATE_DAYS, IssueError,
+    Issued, LeafRequest, NoReason, Profile, Reason, Request, Revoked, Role, SERVER_DAYS_MAX,
 };
+pub use chain::Chain;
 pub use facts::{CertificateFacts, CertificateRole, FactsError, IdentityField, identity};
 pub use files::{create_private_dir, read_private, write_private, write_public};
+pub use import::{Assembled, ImportError, Material};
+pub use index::{Entry, Index, IndexError};
 pub use jwt::{JwtAlgorithm, JwtError, JwtExpectations, JwtKeys, JwtKeysError, KeyMark, VerifiedJwt, verify_jwt};
+pub use keys::{KeyError, KeyPassword, is_protected, key_pem, parse_key, read_key};
 pub use name::{HostName, HostNameError};
 pub use renewal::renewal_due;
 pub use revocation::{CrlFacts, crl_facts, revoked_serials};

@@ -13,6 +13,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
+use crate::keys::{self, KeyPassword};
 use crate::pem;
 use crate::trouble::TlsFileError;
 
@@ -57,6 +58,8 @@ pub struct ServerTlsParams {
     pub more: Vec<(PathBuf, PathBuf)>,
     /// Whether clients that ask for a name in none of the certificates, or for no name, are refused.
     pub names_strict: bool,
+    /// The password of keys that are protected by one.
+    pub key_password: Option<KeyPassword>,
     /// PEM: the CAs whose client certificates count. Needed unless `client_certificates` is `None`.
     pub client_ca: Option<PathBuf>,
     /// Whether clients show certificates.
@@ -91,6 +94,8 @@ pub struct ClientTlsParams {
     pub roots: Roots,
     /// PEM files of the client's own certificate (with those between it and the root) and its key.
     pub client_certificate: Option<(PathBuf, PathBuf)>,
+    /// The password of that key, if it is protected by one.
+    pub key_password: Option<KeyPassword>,
     /// Application protocols, best first; empty to not use ALPN.
     pub alpn: Vec<Vec<u8>>,
     /// The lowest version.
@@ -179,9 +184,10 @@ fn config_with(
     provider: &Arc<CryptoProvider>,
     trust: Option<&ClientTrust>,
 ) -> Result<Arc<ServerConfig>, TlsFileError> {
-    let mut own = vec![certified_key(&params.certificate, &params.key, provider)?];
+    let password = params.key_password.as_ref();
+    let mut own = vec![certified_key((&params.certificate, &params.key), password, provider)?];
     for (certificate, key) in &params.more {
-        own.push(certified_key(certificate, key, provider)?);
+        own.push(certified_key((certificate, key), password, provider)?);
     }
     let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(versions(params.tls_min))
@@ -226,7 +232,7 @@ pub fn client_config(params: &ClientTlsParams) -> Result<Arc<ClientConfig>, TlsF
         .with_custom_certificate_verifier(verifier);
     let mut config = match &params.client_certificate {
         Some((certificate, key)) => {
-            let own = certified_key(certificate, key, &provider)?;
+            let own = certified_key((certificate, key), params.key_password.as_ref(), &provider)?;
             builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
         }
         None => builder.with_no_client_auth(),
@@ -252,11 +258,15 @@ pub fn client_trust(params: &ServerTlsParams) -> Result<Option<ClientTrust>, Tls
     trust::client_trust(params, &crypto_provider())
 }
 
-fn certified_key(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsFileError> {
+fn certified_key(
+    (certificate, key): (&Path, &Path),
+    password: Option<&KeyPassword>,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsFileError> {
     let chain = pem::certificates(certificate)?;
     let private = provider
         .key_provider
-        .load_private_key(pem::key(key)?)
+        .load_private_key(keys::read_key(key, password)?)
         .map_err(|_| TlsFileError::UnsupportedKey { path: key.to_owned() })?;
     let own = CertifiedKey::new(chain, private);
     own.keys_match()

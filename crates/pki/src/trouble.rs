@@ -91,10 +91,24 @@ pub enum TlsFileError {
         key: PathBuf,
     },
     /// The key has a passphrase.
-    #[error("the key {} is protected by a passphrase", path.display())]
+    #[error("the key {} is protected by a password", path.display())]
     KeyEncrypted {
         /// The file.
         path: PathBuf,
+    },
+    /// The password of a key is another one.
+    #[error("the password of the key {} is wrong", path.display())]
+    KeyPassword {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A key is protected in a way that is not read.
+    #[error("the key {} is protected by {how}, which is not read", path.display())]
+    KeyCipher {
+        /// The file.
+        path: PathBuf,
+        /// In which way.
+        how: String,
     },
     /// A PEM file without a certificate.
     #[error("{} holds no certificate", path.display())]
@@ -191,6 +205,8 @@ impl TlsFileError {
             | Self::Exposed { path, .. }
             | Self::KeyDoesNotMatch { key: path, .. }
             | Self::KeyEncrypted { path }
+            | Self::KeyPassword { path }
+            | Self::KeyCipher { path, .. }
             | Self::NoCertificate { path }
             | Self::NoCrl { path }
             | Self::NoKey { path }
@@ -230,8 +246,12 @@ impl TlsFileError {
             Self::KeyDoesNotMatch { .. } => {
                 "name the key that was made together with this certificate, and the leaf first in the chain".into()
             }
-            Self::KeyEncrypted { path } => format!(
-                "write a copy without passphrase: `openssl pkey -in {} -out key.pem && chmod 600 key.pem`",
+            Self::KeyEncrypted { .. } => {
+                "give its password: key_password in the configuration, --key-password-file on the command line".into()
+            }
+            Self::KeyPassword { .. } => "give the password that the key was written with".into(),
+            Self::KeyCipher { path, .. } => format!(
+                "protect it anew, with AES: `openssl pkey -in {} -aes256 -out key.pem && chmod 600 key.pem`",
                 path.display()
             ),
             Self::NoCertificate { .. } => {

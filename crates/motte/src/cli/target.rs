@@ -15,6 +15,7 @@ use motte_client::{
 };
 use zeroize::Zeroizing;
 
+use super::cert::secrets::Secrets;
 use crate::ui::{Failure, USAGE, note, warning};
 
 /// Holds the password when no option names one.
@@ -53,6 +54,9 @@ pub(crate) struct IdentityArgs {
     /// Key of the client certificate, PEM, readable by its owner only
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
+    /// File (mode 0600) with the password of the key; without it, a protected key is asked for at the terminal
+    #[arg(long, value_name = "FILE", requires = "key")]
+    key_password_file: Option<PathBuf>,
     /// Client identifier; a random one when absent
     #[arg(short, long, value_name = "ID")]
     id: Option<String>,
@@ -165,6 +169,10 @@ impl IdentityArgs {
                 Some(ClientCertificate { certificate: certificate.clone(), key: key.clone() })
             }
             _ => None,
+        };
+        config.key_password = match &self.key {
+            Some(key) => Secrets::new(self.key_password_file.clone(), None).of_key(key)?,
+            None => None,
         };
         config.client_id = self.id.clone().unwrap_or_default();
         config.protocol_version = self.protocol_version;

@@ -118,6 +118,7 @@ fn params(settings: &TlsSettings, listener: &ListenerSettings) -> ServerTlsParam
         key: key.clone(),
         more: rules.certificates.iter().map(|more| (more.certificate.clone(), more.key.clone())).collect(),
         names_strict: rules.sni_strict,
+        key_password: None,
         client_ca: client_ca.cloned(),
         client_certificates: match listener.client_certificates {
             ClientCertificates::None => motte_pki::ClientCertificates::None,

@@ -31,20 +31,17 @@ pub enum Reason {
     Superseded,
     /// The holder is no more.
     CessationOfOperation,
-    /// A right was taken away.
-    PrivilegeWithdrawn,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 6] = [
         Self::Unspecified,
         Self::KeyCompromise,
         Self::CaCompromise,
         Self::AffiliationChanged,
         Self::Superseded,
         Self::CessationOfOperation,
-        Self::PrivilegeWithdrawn,
     ];
 
     /// The word for it.
@@ -56,7 +53,6 @@ impl Reason {
             Self::AffiliationChanged => "affiliationChanged",
             Self::Superseded => "superseded",
             Self::CessationOfOperation => "cessationOfOperation",
-            Self::PrivilegeWithdrawn => "privilegeWithdrawn",
         }
     }
 
@@ -69,7 +65,6 @@ impl Reason {
             Self::AffiliationChanged => Some(RevocationReason::AffiliationChanged),
             Self::Superseded => Some(RevocationReason::Superseded),
             Self::CessationOfOperation => Some(RevocationReason::CessationOfOperation),
-            Self::PrivilegeWithdrawn => Some(RevocationReason::PrivilegeWithdrawn),
         }
     }
 }
@@ -84,7 +79,7 @@ impl fmt::Display for Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the reason is one of unspecified, keyCompromise, CACompromise, affiliationChanged, superseded, \
-     cessationOfOperation, privilegeWithdrawn"
+     cessationOfOperation"
 )]
 pub struct NoReason;
 

@@ -5,43 +5,120 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use motte_pki::CertificateFacts;
+use motte_pki::{CertificateFacts, Reason};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::ui::{Failure, SUCCESS, Ui, table, warning};
+use super::folder::{Folder, OLD};
+use super::rotate;
+use crate::ui::{Failure, SUCCESS, Ui, note, table, warning};
 
 /// A certificate that ends sooner than this is warned of.
 const WARN_DAYS: i64 = 30;
 
+/// What is to be said of a certificate beside its dates.
+struct Listed {
+    path: PathBuf,
+    facts: CertificateFacts,
+    revoked: Option<(SystemTime, Reason)>,
+}
+
+impl Listed {
+    fn state(&self, now: SystemTime) -> String {
+        let is_old = self.path.file_name().is_some_and(|name| name == "ca-old.pem");
+        match &self.revoked {
+            Some((_, reason)) => format!("revoked: {reason}"),
+            None if self.facts.not_after < now => String::from("ended"),
+            None if self.facts.not_before > now => String::from("not yet valid"),
+            None if is_old => String::from("rotating out"),
+            None if motte_pki::renewal_due(&self.facts, now) => String::from("due for renewal"),
+            None => String::from("good"),
+        }
+    }
+}
+
 /// Lists the certificates of a directory.
-pub(super) fn list(dir: &Path, json: bool, now: SystemTime, ui: &mut Ui) -> Result<u8, Failure> {
+pub(super) fn list(folder: &Folder<'_>, json: bool, now: SystemTime, ui: &mut Ui) -> Result<u8, Failure> {
+    let indexes = folder.stems().iter().map(|stem| folder.index(stem)).collect::<Result<Vec<_>, _>>()?;
     let mut all = Vec::new();
-    for path in pem_files(dir)? {
+    for path in pem_files(folder.dir)? {
         match read(&path) {
-            Ok(chain) => all.extend(chain.into_iter().next().map(|leaf| (path, leaf))),
+            Ok(chain) => all.extend(chain.into_iter().next().map(|facts| {
+                let mut entries = indexes.iter().filter_map(|index| index.find(&facts.serial_hex));
+                Listed { path, revoked: entries.find_map(|entry| entry.revoked), facts }
+            })),
             Err(what) => warning(format_args!("{}: {what}", path.display())),
         }
     }
     if json {
-        let entries = all.iter().map(|(path, facts)| entry(path, facts, now)).collect();
-        ui.line(Value::Array(entries))?;
+        ui.line(Value::Array(all.iter().map(|listed| list_entry(listed, now)).collect()))?;
         return Ok(SUCCESS);
     }
-    let rows: Vec<_> = all.iter().map(|(path, facts)| row(path, facts, now)).collect();
-    for (number, line) in table(&["FILE", "WHAT", "FOR", "ENDS", "DAYS LEFT"], &rows).into_iter().enumerate() {
-        let left = number.checked_sub(1).map_or(i64::MAX, |at| all[at].1.days_left(now));
+    let rows: Vec<_> = all.iter().map(|listed| row(listed, now)).collect();
+    for (number, line) in table(&["FILE", "WHAT", "FOR", "ENDS", "DAYS LEFT", "STATE"], &rows).into_iter().enumerate() {
+        let listed = number.checked_sub(1).map(|at| &all[at]);
+        let left = listed.map_or(i64::MAX, |listed| listed.facts.days_left(now));
         ui.line(match left {
+            _ if listed.is_some_and(|listed| listed.revoked.is_some()) => ui.red(&line),
             i64::MIN..0 => ui.red(&line),
             0..WARN_DAYS => ui.yellow(&line),
             _ => line,
         })?;
     }
-    for (path, facts) in &all {
-        warn_of_end(path, facts, now);
+    for listed in all.iter().filter(|listed| listed.revoked.is_none()) {
+        warn_of_end(&listed.path, &listed.facts, now);
     }
+    tell_of_rotation(folder, now)?;
+    warn_of_list(folder, now);
     Ok(SUCCESS)
+}
+
+fn tell_of_rotation(folder: &Folder<'_>, now: SystemTime) -> Result<(), Failure> {
+    if !folder.stems().contains(&OLD) {
+        return Ok(());
+    }
+    match rotate::last_of_old(folder, now)? {
+        Some((subject, ends)) => {
+            let ends = moment(ends);
+            note(format_args!("the CA is being rotated: the old one is needed until {subject} ends at {ends}"));
+        }
+        None => note("the CA is being rotated: nothing needs the old one any longer (`motte cert rotate-ca --finish`)"),
+    }
+    Ok(())
+}
+
+/// A list that ends takes everybody of its CA along.
+fn warn_of_list(folder: &Folder<'_>, now: SystemTime) {
+    const WARN_SECONDS: u64 = 7 * 24 * 60 * 60;
+    let path = folder.list_path();
+    if !path.exists() {
+        return;
+    }
+    let hint = "make the next with `motte cert crl`";
+    match motte_pki::crl_facts(&path) {
+        Err(error) => warning(format_args!("{error}; {hint}")),
+        Ok(lists) => {
+            let ends = lists.iter().map(|list| list.next_update).min();
+            match ends.map(|ends| ends.duration_since(now)) {
+                Some(Err(_)) => warning(format_args!("{} has ended; {hint}", path.display())),
+                Some(Ok(left)) if left.as_secs() < WARN_SECONDS => {
+                    warning(format_args!("{} ends in {} hours; {hint}", path.display(), left.as_secs() / 3600));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn list_entry(listed: &Listed, now: SystemTime) -> Value {
+    let mut value = entry(&listed.path, &listed.facts, now);
+    value["state"] = json!(listed.state(now).split(':').next());
+    if let Some((at, reason)) = &listed.revoked {
+        value["revoked_at"] = json!(moment(*at));
+        value["reason"] = json!(reason.to_string());
+    }
+    value
 }
 
 /// Shows every certificate of a file.
@@ -83,11 +160,12 @@ fn lines(facts: &CertificateFacts, now: SystemTime) -> [(&'static str, String); 
     ]
 }
 
-fn row(path: &Path, facts: &CertificateFacts, now: SystemTime) -> Vec<String> {
+fn row(listed: &Listed, now: SystemTime) -> Vec<String> {
+    let Listed { path, facts, .. } = listed;
     let ends = moment(facts.not_after);
     let ends = ends.split_once('T').map_or(ends.as_str(), |(day, _)| day);
     let days = facts.days_left(now).to_string();
-    vec![file_name(path), facts.role.to_string(), holder(facts), ends.to_owned(), days]
+    vec![file_name(path), facts.role.to_string(), holder(facts), ends.to_owned(), days, listed.state(now)]
 }
 
 /// For whom a certificate is: its names, or else its common name.
@@ -147,7 +225,12 @@ fn pem_files(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     };
     let entries = std::fs::read_dir(dir).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let paths = entries.into_iter().map(|entry| entry.path());
-    let mut files: Vec<_> = paths.filter(|path| path.extension().is_some_and(|end| end == "pem")).collect();
+    let is_certificate = |path: &PathBuf| {
+        let name = file_name(path);
+        // Lists and vouchers of CAs are no certificates of anybody.
+        name.ends_with(".pem") && name != "crl.pem" && !name.ends_with(".cross.pem")
+    };
+    let mut files: Vec<_> = paths.filter(is_certificate).collect();
     files.sort_by_key(|path| (file_name(path) != "ca.pem", path.clone()));
     Ok(files)
 }
