@@ -11,8 +11,7 @@ use crate::control::ControlRequest;
 use crate::counters::Counters;
 use crate::handle::{PassedOn, Passing};
 use crate::message::Message;
-use crate::restore::StoredRef;
-use crate::routes::{SessionKey, Target};
+use crate::routes::Target;
 use crate::shard::{LinkId, Millis, ShardId};
 
 /// The sink.
@@ -59,7 +58,7 @@ impl Letter {
             LetterContent::Passed(passed) => return LETTER_BYTES + passed.weight_bytes(),
             LetterContent::Deliver { message, .. } => Some(&**message),
             LetterContent::PassOn(passed) => Some(passed.message()),
-            LetterContent::Inherit { .. } | LetterContent::Ask { .. } | LetterContent::Report { .. } => None,
+            LetterContent::Ask { .. } | LetterContent::Report { .. } => None,
         };
         LETTER_BYTES + message.map_or(0, Message::weight_bytes)
     }
@@ -73,8 +72,6 @@ pub(crate) enum LetterContent {
     Passed(Passing),
     /// A message of a group for the member that takes it over.
     PassOn(PassedOn),
-    /// A message of a group that only the journal holds, recorded for a member of the receiving shard already.
-    Inherit { key: SessionKey, stored: StoredRef },
     /// The shard `asking` wants to know the counts of the receiving one.
     Ask { asking: ShardId },
     /// The answer.

@@ -342,7 +342,7 @@ impl<J: Journal> Shard<J> {
             return;
         }
         session.on_fetched(messages, &mut self.core.turn(&mut self.journal, now), fx);
-        if !session.left_groups.is_empty() {
+        if session.may_have_left_groups() {
             self.pass_left_on(slot, now, fx);
         }
         self.pump(slot, now, fx);

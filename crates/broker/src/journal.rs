@@ -118,7 +118,16 @@ pub enum Record<'a> {
         /// When.
         at: Millis,
     },
-    /// A session ended; nothing of it is owed any longer.
+    /// A session ended and leaves messages of groups that other members are to be given. It goes on as an estate: what
+    /// it was owed is owed under that name from now on, until [`Record::SessionClosed`] of it. A crash ends it once
+    /// more.
+    SessionEnded {
+        /// The session.
+        client_id: &'a str,
+        /// The name of what it leaves: no client ever has it, and no other estate has had it.
+        estate: &'a str,
+    },
+    /// A session or an estate ended; nothing of it is owed any longer.
     SessionClosed {
         /// The session.
         client_id: &'a str,

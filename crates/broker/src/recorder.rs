@@ -26,6 +26,11 @@ impl<J: Journal> Recorder<J> {
         self.state = self.journal.state();
     }
 
+    /// The position of the last record, be it of an earlier run.
+    pub(crate) fn end(&self) -> Position {
+        self.journal.durable().max(self.last.unwrap_or_default())
+    }
+
     /// The position of the last record of this run: what is durable up to here is everything this shard has told.
     pub(crate) fn last(&self) -> Option<Position> {
         self.last

@@ -11,7 +11,6 @@ mod members;
 mod room;
 mod trie;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -64,6 +63,17 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// Those of somebody else who is as this session was.
+    pub(crate) fn renamed(&self, client_id: ClientId) -> Self {
+        Self {
+            subject: Arc::new(Subject { client_id, ..Subject::clone(&self.subject) }),
+            mount_point: self.mount_point.clone(),
+            room: Room::default(),
+            durable: AtomicBool::new(true),
+            full: AtomicBool::new(false),
+        }
+    }
+
     /// Whether a message of the full name `topic` may be given to this session: policy lets it, and the client can be
     /// told the name without what is before its mount point.
     pub(crate) fn may_receive(&self, policy: &Policy, topic: &str) -> bool {
@@ -244,14 +254,6 @@ impl Routes {
         let trie = self.stripe_of_filter(text).trie.read();
         let group = filter.share.and_then(|name| trie.find(text)?.groups.get(name.as_str()));
         group.is_some_and(|group| group.has_member(is_it))
-    }
-
-    /// The members of the group of a filter.
-    pub(crate) fn members(&self, filter: &SubscriptionFilter<'_>) -> BTreeSet<SessionRef> {
-        let text = filter.filter.as_str();
-        let trie = self.stripe_of_filter(text).trie.read();
-        let group = filter.share.and_then(|name| trie.find(text)?.groups.get(name.as_str()));
-        group.map(|group| group.members().collect()).unwrap_or_default()
     }
 
     /// The generations that decide about `topic`.

@@ -77,6 +77,8 @@ pub(crate) struct Session {
     handover: Option<usize>,
     /// Filters of groups it has left and whose messages may be among the references that wait.
     pub(crate) left_groups: BTreeSet<Box<str>>,
+    /// Whether there may be others: what it had left before the node was started is not written down.
+    is_unsure_of_groups: bool,
     replays: VecDeque<Replay>,
     missed: Missed,
 }
@@ -114,6 +116,7 @@ impl Session {
             is_fetching: false,
             handover: None,
             left_groups: BTreeSet::new(),
+            is_unsure_of_groups: false,
             replays: VecDeque::new(),
             missed: Missed::default(),
         }

@@ -82,7 +82,7 @@ pub struct Shard<J> {
     pub(crate) sessions: Slab<Session>,
     /// Slot of each client id. Ordered: the keys are chosen by peers.
     pub(crate) clients: BTreeMap<Arc<str>, usize>,
-    /// What sessions that ended leave to their groups.
+    /// What sessions that ended leave to their groups, by the keys of the sessions.
     pub(crate) estates: BTreeMap<SessionKey, Estate>,
     /// Slot of each link's session.
     pub(crate) links: BTreeMap<LinkId, usize>,
@@ -232,7 +232,6 @@ impl<J: Journal> Shard<J> {
             LetterContent::Deliver { message, targets, epoch } => self.deliver(&message, &targets, epoch, now, fx),
             LetterContent::Passed(passed) => self.take_passed(&passed, now, fx),
             LetterContent::PassOn(passed) => self.give(passed, now, fx),
-            LetterContent::Inherit { key, stored } => self.inherit(key, stored, now, fx),
             LetterContent::Ask { asking } => self.report_counters(asking, fx),
             LetterContent::Report { from, counters } => self.on_report(from, &counters, now, fx),
         }

@@ -8,7 +8,7 @@ mod publish;
 mod session;
 mod written;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use motte_broker::mqtt::{ProtocolVersion, Qos, SubscriptionOptions};
 use motte_broker::{Limits, LinkId, Millis};
@@ -80,9 +80,6 @@ pub(crate) struct Ledger {
     pub(crate) limits: Limits,
     /// Last retained message of each topic.
     retained: BTreeMap<&'static str, MessageNo>,
-    /// Clients whose sessions ended and are in the journal until what they leave to their groups is given away. At a
-    /// start they end once more.
-    pub(crate) estates: BTreeSet<usize>,
     /// What was written to sessions under which identifier, and where in the log it was acknowledged.
     written: BTreeMap<(SessionNo, MessageNo, Option<u16>), Option<usize>>,
     pub(crate) now: Millis,
@@ -101,7 +98,6 @@ impl Ledger {
             rights,
             limits,
             retained: BTreeMap::new(),
-            estates: BTreeSet::new(),
             written: BTreeMap::new(),
             now: Millis(0),
         }

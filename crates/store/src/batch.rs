@@ -46,6 +46,7 @@ const WILL_SET: u8 = 17;
 const WILL_CLEARED: u8 = 18;
 const REMOVED: u8 = 19;
 const BANNED: u8 = 20;
+const ENDED: u8 = 21;
 
 /// A record as the engine reads it. `Name` stands for a session of the shard that wrote it.
 #[derive(Debug)]
@@ -105,6 +106,11 @@ pub(crate) enum Op<'a> {
     Left {
         name: u32,
         at: Millis,
+    },
+    /// A session goes on as an estate.
+    Ended {
+        name: u32,
+        estate: u32,
     },
     Closed {
         name: u32,
@@ -205,6 +211,10 @@ fn put_session_record(out: &mut Vec<u8>, record: &Record<'_>, names: &mut Names<
         Record::SessionLeft { client_id, at } => {
             put_named(out, LEFT, names(client_id));
             out.extend_from_slice(&at.0.to_le_bytes());
+        }
+        Record::SessionEnded { client_id, estate } => {
+            put_named(out, ENDED, names(client_id));
+            out.extend_from_slice(&names(estate).to_le_bytes());
         }
         Record::SessionClosed { client_id } => put_named(out, CLOSED, names(client_id)),
         Record::Subscribed { client_id, filter, options, id } => {
@@ -310,6 +320,7 @@ fn read_named<'a>(op: u8, reader: &mut Reader<'a>) -> Result<Op<'a>, Malformed> 
             Op::Opened { name, user, expiry_s: reader.u32()?, mount_point: reader.text()? }
         }
         LEFT => Op::Left { name, at: Millis(reader.u64()?) },
+        ENDED => Op::Ended { name, estate: reader.u32()? },
         CLOSED => Op::Closed { name },
         SUBSCRIBED => Op::Subscribed { name, filter: reader.text()?, body: reader.blob()? },
         UNSUBSCRIBED => Op::Unsubscribed { name, filter: reader.text()? },

@@ -41,7 +41,6 @@ impl<J: Journal> Shard<J> {
                 // In the place of one that has just ended: its owner has room for it, whoever was quicker elsewhere.
                 self.core.shared.owners.enter(&admission.subject.identity, usize::MAX);
             }
-            self.close_estate_of(&admission.subject.client_id.0, now, fx);
             self.open(admission.subject.clone(), admission.mount_point.clone())
         });
         self.attach(slot, link, &admission, now);

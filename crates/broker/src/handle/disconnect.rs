@@ -8,6 +8,7 @@ use motte_mqtt::{Disconnect, ProtocolVersion, ReasonCode, SubscriptionFilter};
 use super::{Ending, Stop};
 use crate::effects::Effects;
 use crate::journal::{Journal, Record};
+use crate::session::handover::is_estate;
 use crate::shard::{Millis, Shard};
 use crate::timer::TimerKind;
 use crate::words;
@@ -167,9 +168,13 @@ impl<J: Journal> Shard<J> {
 
     /// The session's time is over.
     pub(crate) fn on_session_expired(&mut self, slot: usize, now: Millis, fx: &mut impl Effects) {
-        if self.sessions[slot].link.is_none() {
-            fx.event(self.sessions[slot].event(EventKind::SessionExpired));
-            self.core.counters.expired += 1;
+        let session = &self.sessions[slot];
+        if session.link.is_none() {
+            // What a session left had its end told.
+            if !is_estate(session.client_id()) {
+                fx.event(session.event(EventKind::SessionExpired));
+                self.core.counters.expired += 1;
+            }
             self.end_session(slot, now, fx);
         }
     }

@@ -57,6 +57,9 @@ impl<J: Journal> Shard<J> {
         let slot = self.slot(key);
         if slot.is_none() && self.journal.state() == JournalState::Ready {
             // It ended before the journal was told that it is owed the message: there is nothing that could be moved.
+            if let Some(estate) = self.estates.get(&key).map(|estate| Arc::clone(&estate.facts)) {
+                self.settle_owed(&owed, &estate);
+            }
             self.settle_owed(&owed, &facts);
             owed.is_kept = false;
         }

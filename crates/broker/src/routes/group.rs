@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use motte_mqtt::{Qos, SubscriptionFilter, TopicFilter, TopicName};
+use motte_mqtt::{Qos, SubscriptionFilter};
 
 use super::room::Readiness;
 use super::{Facts, SessionRef, Subscription, Target};
@@ -41,13 +41,6 @@ impl Share {
     /// The group as it is subscribed to.
     pub(crate) fn text(&self) -> String {
         format!("$share/{}/{}", self.name, self.filter)
-    }
-
-    /// Whether it is a group for this topic.
-    pub(crate) fn matches(&self, topic: &str) -> bool {
-        let filter = TopicFilter::parse(&self.filter, usize::MAX);
-        let topic = TopicName::parse(topic, usize::MAX);
-        filter.is_ok_and(|filter| topic.is_ok_and(|topic| filter.matches(topic)))
     }
 
     /// Whether `filter` is a subscription to this group.
@@ -128,11 +121,6 @@ impl Group {
     /// Whether a member can take messages as it is asked here; of what size and QoS they are is not looked at.
     pub(super) fn has_member(&self, is_it: impl Fn(SessionRef, Readiness) -> bool) -> bool {
         self.members.iter().any(|(session, one)| is_it(*session, one.facts.room.readiness(Qos::AtLeastOnce, 0)))
-    }
-
-    /// The members.
-    pub(super) fn members(&self) -> impl Iterator<Item = SessionRef> {
-        self.members.keys().copied()
     }
 
     fn target(&self, session: SessionRef, subscription: &Subscription) -> Target {

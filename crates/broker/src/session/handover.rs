@@ -5,15 +5,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use motte_policy::ClientId;
+
 use super::Session;
 use super::deliver::Turn;
 use super::queue::{Queue, batch};
-use crate::effects::Effects;
-use crate::journal::Journal;
-use crate::limits::Limits;
+use crate::journal::{Journal, Position};
 use crate::message::Origin;
 use crate::restore::{Fetch, StoredRef};
 use crate::routes::{Facts, SessionKey, Share};
+use crate::shard::ShardId;
 
 impl Session {
     /// Without a connection, begins to look through what waits for groups.
@@ -29,6 +30,11 @@ impl Session {
         if self.queue.has_shared() {
             self.left_groups.insert(text.into());
         }
+    }
+
+    /// Whether messages of groups that it has left may be among what it has read back.
+    pub(crate) fn may_have_left_groups(&self) -> bool {
+        self.is_unsure_of_groups || !self.left_groups.is_empty()
     }
 
     /// Asks for what is to be looked at next, or ends when there is nothing.
@@ -79,16 +85,9 @@ impl Session {
         groups.cloned().collect()
     }
 
-    /// Takes over a message of a group that only the journal holds.
-    pub(crate) fn inherit(&mut self, stored: &StoredRef, turn: &mut Turn<'_>, fx: &mut impl Effects) {
-        turn.counters.wait(stored.weight_bytes.into());
-        self.queue.push_stored(stored, turn.limits);
-        self.tell_fullness(turn, fx);
-        self.tell_room(turn, fx);
-    }
-
-    /// The session ends: what it leaves to its groups and only the journal keeps, if there is anything.
-    pub(crate) fn take_estate(&mut self, turn: &mut Turn<'_>) -> Option<Estate> {
+    /// The session ends: what it leaves to its groups and only the journal keeps, if there is anything, under a name of
+    /// its own.
+    pub(crate) fn take_estate(&mut self, name: impl FnOnce() -> String, turn: &mut Turn<'_>) -> Option<Estate> {
         let sent = self.take_stored_of_groups();
         if sent.is_empty() && !self.queue.has_shared() {
             return None;
@@ -100,35 +99,58 @@ impl Session {
             turn.counters.dropped += 1;
         });
         let groups = self.groups().into_iter().chain(std::mem::take(&mut self.left_groups));
-        let (facts, is_fetching) = (Arc::clone(&self.facts), self.is_fetching);
-        Some(Estate { facts, groups: groups.collect(), is_fetching, sent, queue })
+        let (name, is_outdated, knows_groups) = (name().into(), self.is_fetching, !self.is_unsure_of_groups);
+        let facts = Arc::new(self.facts.renamed(ClientId(name)));
+        Some(Estate { facts, groups: groups.collect(), knows_groups, is_outdated, sent, queue })
     }
 }
 
-/// What a session that ended leaves to its groups.
+/// What begins the name of an estate. No text of a packet holds this character (MQTT-1.5.4-2), so that no client ever
+/// comes by such a name.
+const ESTATE: char = '\0';
+
+/// The name of an estate that is written down behind this record of a shard.
+pub(crate) fn estate_name(shard: ShardId, behind: Position) -> String {
+    format!("{ESTATE}{}/{}", shard.0, behind.0)
+}
+
+/// Whether this is the name of an estate.
+pub(crate) fn is_estate(client_id: &str) -> bool {
+    client_id.starts_with(ESTATE)
+}
+
+/// What a session that ended leaves to its groups, by a name of its own: whoever comes by that of the session has
+/// nothing to do with it.
 #[derive(Debug)]
 pub(crate) struct Estate {
+    /// Those of the session, under the name of the estate.
     pub(crate) facts: Arc<Facts>,
     /// The filters of its groups as they were subscribed to.
     pub(crate) groups: Vec<Box<str>>,
-    /// Whether messages were asked back and have not come.
-    pub(crate) is_fetching: bool,
+    /// Whether there are no others: those that the session had left before a crash are not known.
+    pub(crate) knows_groups: bool,
+    /// Whether the session itself had asked for messages, which come by its name and are asked for again.
+    pub(crate) is_outdated: bool,
     /// Sent and not acknowledged, each with whether it counts as waiting.
     sent: VecDeque<(StoredRef, bool)>,
     queue: Queue,
 }
 
 impl Estate {
+    /// The name it stands under in the journal.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.facts.subject.client_id.0
+    }
+
     /// Asks for what is next; tells whether there is anything.
-    pub(crate) fn fetch(&mut self, session: SessionKey, journal: &mut impl Journal) -> bool {
+    pub(crate) fn fetch(&self, session: SessionKey, journal: &mut impl Journal) -> bool {
         let sent = batch(self.sent.iter().map(|(stored, _)| *stored));
         let origins = if sent.is_empty() { self.queue.next_shared(usize::MAX) } else { sent };
-        self.is_fetching = !origins.is_empty();
-        if self.is_fetching {
-            let client_id = Arc::clone(&self.facts.subject.client_id.0);
-            journal.fetch(Fetch { session, client_id, origins });
+        if origins.is_empty() {
+            return false;
         }
-        self.is_fetching
+        journal.fetch(Fetch { session, client_id: Arc::clone(self.name()), origins });
+        true
     }
 
     /// Takes out a message that was read back, if it still is the next one; tells whether it counts as waiting.
@@ -137,16 +159,6 @@ impl Estate {
             return Some(sent);
         }
         self.queue.take_shared(origin).map(|(stored, _)| (stored, true))
-    }
-
-    /// Takes out what is next, with whether it counts as waiting.
-    pub(crate) fn pop(&mut self) -> Option<(StoredRef, bool)> {
-        self.sent.pop_front().or_else(|| self.queue.pop_stored().map(|stored| (stored, true)))
-    }
-
-    /// Takes in what was moved to the session before anybody knew that it had ended.
-    pub(crate) fn inherit(&mut self, stored: &StoredRef, limits: &Limits) {
-        self.queue.push_stored(stored, limits);
     }
 
     /// The weights of what counts as waiting.

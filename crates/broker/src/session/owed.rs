@@ -50,15 +50,12 @@ impl Owed {
         }
     }
 
-    /// A message that was read back, not judged yet. One of a group may have been moved unread, and is then recorded
-    /// with what its member would take at most; `None` when it turns out that it was for a group of other topics.
-    pub(crate) fn read_back(found: FoundMessage) -> Option<Self> {
+    /// A message that was read back, not judged yet.
+    pub(crate) fn read_back(found: FoundMessage) -> Self {
         let FoundMessage { message, qos, retain, ids, share } = found;
         let share = share.map(|(name, filter)| Arc::new(Share::new(name, filter)));
         let ids = SmallVec::from_slice(&ids);
-        let (qos, retain) = (qos.min(message.qos), retain && (share.is_none() || message.retain));
-        let owed = Self { message, qos, retain, is_kept: true, is_replay: false, ids, share, epoch: None };
-        owed.share.as_ref().is_none_or(|share| share.matches(&owed.message.topic)).then_some(owed)
+        Self { message, qos, retain, is_kept: true, is_replay: false, ids, share, epoch: None }
     }
 
     /// Bytes that count against byte limits.

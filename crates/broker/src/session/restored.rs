@@ -28,6 +28,7 @@ impl Session {
             self.in_flight.push_back(InFlight::restored(flight));
         }
         for stored in queue {
+            self.is_unsure_of_groups |= stored.is_shared;
             turn.counters.routed += 1;
             turn.counters.wait(stored.weight_bytes.into());
             self.queue.push_stored(&stored, turn.limits);

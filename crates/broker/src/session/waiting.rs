@@ -154,6 +154,7 @@ impl Session {
         }
         if !self.queue.is_stored() {
             self.left_groups.clear();
+            self.is_unsure_of_groups = false;
         }
         let unsent = self.unsent_stored();
         let origins = if unsent.is_empty() { self.queue.wanted() } else { unsent };
@@ -168,7 +169,7 @@ impl Session {
     pub(crate) fn on_fetched(&mut self, messages: Vec<FetchedMessage>, turn: &mut Turn<'_>, fx: &mut impl Effects) {
         self.is_fetching = false;
         for FetchedMessage { origin, found } in messages {
-            let owed = found.and_then(Owed::read_back);
+            let owed = found.map(Owed::read_back);
             if self.is_unsent(origin) {
                 self.load_unsent(origin, owed, turn, fx);
             } else if let Some(stored) = self.queue.take_stored(origin) {

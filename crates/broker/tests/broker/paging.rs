@@ -324,7 +324,11 @@ fn what_a_session_that_ends_leaves_to_its_group_is_read_back_for_the_others() {
         assert_eq!(drain(&mut world, second), expected);
         assert_eq!((world.counters().queued, world.counters().sessions), (0, 2));
         assert_eq!((world.kept_for("first"), world.kept_for("second")), (0, 0));
-        assert_eq!(world.records().iter().filter(|record| **record == "closed first").count(), 1);
+        let records = world.records();
+        let left: Vec<_> = records.iter().filter_map(|record| record.strip_prefix("ended first as ")).collect();
+        assert_eq!(left.len(), 1);
+        let closed = format!("closed {}", left[0]);
+        assert_eq!(records.iter().filter(|record| **record == closed).count(), 1);
     }
 }
 
@@ -364,9 +368,8 @@ fn comes_back(world: &mut World, end: End, groups: &[&str]) -> Client {
     world.read_back();
     world.expect(first, &["connack 00"]);
     let records = world.records();
-    let ends: Vec<_> =
-        records.iter().filter(|record| record.ends_with("first") || record.contains("opened first")).collect();
-    assert_eq!(ends[ends.len() - 2..], ["closed first", "opened first 1000"]);
+    let at = |what: &str| records.iter().rposition(|record| record.starts_with(what)).expect("it is told");
+    assert!(at("ended first as ") < at("opened first 1000"), "{records:?}");
     first
 }
 
@@ -402,7 +405,7 @@ fn what_a_group_is_owed_survives_a_crash_after_its_member_came_back_by_its_name(
 }
 
 #[test]
-fn a_message_of_a_group_that_is_moved_unread_is_sent_as_it_was_published() {
+fn a_message_of_a_group_that_a_session_left_is_sent_as_it_was_published() {
     let mut world = World::reading_back(1, OPEN, &Limits::default());
     let from = world.connect(&v5("from"));
     let first = world.connect(&lasting("first"));
@@ -422,22 +425,76 @@ fn a_message_of_a_group_that_is_moved_unread_is_sent_as_it_was_published() {
 }
 
 #[test]
-fn what_a_session_leaves_to_nobody_is_reported_when_somebody_comes_by_its_name() {
+fn what_a_session_leaves_goes_to_whoever_is_online_though_somebody_came_by_its_name() {
     let mut world = World::reading_back(1, OPEN, &Limits::default());
     let from = world.connect(&v5("from"));
     let first = world.connect(&lasting("first"));
     world.subscribe(first, &[("$share/g/x", 1)]);
     world.lose(first);
     publish_all(&mut world, from, 1..=300);
-    // Online and not to outlive its connection: it would be given them as they are read back.
+    // It does not outlive its connection, so that nothing can be kept for it.
     let second = world.connect(&v5("second"));
     world.subscribe(second, &[("$share/g/x", 1)]);
-    world.events();
     world.fetches_wait = true;
     let first = world.admit(&Hello { clean_start: true, ..lasting("first") });
     world.expect(first, &["connack 00"]);
-    assert!(world.events().contains(&EventKind::Dropped { messages: 300 }));
-    assert_eq!((world.counters().queued, world.counters().dropped), (0, 300));
+    world.fetches_wait = false;
+    world.read_back();
+    assert_eq!(drain(&mut world, second), numbers(1..=300));
+    world.expect(first, &[]);
+    assert_eq!((world.counters().queued, world.counters().dropped), (0, 0));
+}
+
+/// A session that is owed messages of two groups ends; each group has another member, and both have one.
+#[test]
+fn what_a_session_leaves_goes_to_members_of_the_group_that_it_is_owed_to() {
+    let mut world = World::reading_back(2, OPEN, &Limits::default());
+    let from = world.connect(&v5("from"));
+    let first = world.connect(&lasting("first"));
+    world.subscribe(first, &[("$share/g/x", 1), ("$share/h/#", 2)]);
+    world.lose(first);
+    for value in 1..=40_u16 {
+        world.publish(from, Publish { delivery: qos2(value), ..message("x", &value.to_string()) });
+    }
+    world.fetches_wait = true;
+    let both = world.connect(&Hello { session_expiry_s: Some(10), ..lasting("both") });
+    world.subscribe(both, &[("$share/g/x", 1), ("$share/h/#", 2)]);
+    world.lose(both);
+    world.admit(&Hello { clean_start: true, ..lasting("first") });
+    world.fetches_wait = false;
+    world.read_back();
+    assert_eq!(world.kept_for("both"), 80);
+    // Its session ends in its turn, and the others are in one of the groups each.
+    let members = [("g", "$share/g/x"), ("h", "$share/h/#")].map(|(name, group)| {
+        let member = world.connect(&lasting(name));
+        world.subscribe(member, &[(group, 2)]);
+        member
+    });
+    world.pass_ms(10_000);
+    for member in members {
+        let expected: Vec<_> = (1..=40).map(|value| format!("publish x={value} q2 #{value}")).collect();
+        assert_eq!(world.take(member), expected);
+    }
+    assert_eq!((world.counters().queued, world.counters().dropped), (0, 0));
+}
+
+/// Which groups a session has left is not written down: what it leaves after a crash is looked through all the same.
+#[test]
+fn what_waits_for_a_group_that_was_left_before_a_crash_goes_to_its_members_when_the_session_ends() {
+    let mut world = World::reading_back(1, OPEN, &Limits { inflight_max: 10, ..Limits::default() });
+    let from = world.connect(&v5("from"));
+    let first = world.connect(&lasting("first"));
+    world.subscribe(first, &[("$share/g/x", 1), ("own", 1)]);
+    publish_all(&mut world, from, 1..=400);
+    world.unsubscribe(first, &["$share/g/x"]);
+    world.lose(first);
+    let cut = *world.cuts().last().unwrap();
+    let mut world = world.crash(cut, 1, 10);
+    let second = world.connect(&lasting("second"));
+    world.subscribe(second, &[("$share/g/x", 1)]);
+    world.admit(&Hello { clean_start: true, ..lasting("first") });
+    assert_eq!(drain(&mut world, second), numbers(1..=400));
+    assert_eq!((world.counters().queued, world.counters().dropped), (0, 0));
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub(crate) enum Entry {
     Moved(Origin, String, Aim),
     SessionOpened(Subject, u32, String),
     SessionLeft(String, Millis),
+    SessionEnded(String, String),
     SessionClosed(String),
     Subscribed(String, String, SubscriptionOptions, Option<SubscriptionId>),
     Unsubscribed(String, String),
@@ -61,6 +62,7 @@ impl Entry {
                 Self::SessionOpened((*owner).clone(), *expiry_s, owned(mount_point))
             }
             Record::SessionLeft { client_id, at } => Self::SessionLeft(owned(client_id), *at),
+            Record::SessionEnded { client_id, estate } => Self::SessionEnded(owned(client_id), owned(estate)),
             Record::SessionClosed { client_id } => Self::SessionClosed(owned(client_id)),
             Record::Subscribed { client_id, filter, options, id } => {
                 Self::Subscribed(owned(client_id), owned(filter), *options, *id)

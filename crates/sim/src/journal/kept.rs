@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use motte_broker::mqtt::{PacketId, SubscriptionId, SubscriptionOptions};
-use motte_broker::policy::{Subject, UserName};
+use motte_broker::mqtt::{PacketId, Qos, SubscriptionId, SubscriptionOptions};
+use motte_broker::policy::{ClientId, Subject, UserName};
 use motte_broker::restore::{FetchedMessage, FoundMessage, RestoredFlight, StoredMessage, StoredRef, StoredWill};
 use motte_broker::{Fetch, Fetched, Message, Millis, Origin, Position, Restored, RestoredSession, ShardId};
 
@@ -93,6 +93,7 @@ impl Kept {
                 }
             }
             Entry::SessionOpened(owner, expiry_s, mount_point) => self.on_opened(owner, expiry_s, mount_point),
+            Entry::SessionEnded(client, estate) => self.on_ended(&client, &estate),
             Entry::SessionClosed(client) => drop(self.sessions.remove(&client)),
             Entry::Moved(origin, from, to) => {
                 self.settle(&from, origin);
@@ -185,6 +186,21 @@ impl Kept {
         session.left_at = None;
     }
 
+    /// What a session leaves is owed under another name.
+    fn on_ended(&mut self, client: &str, estate: &str) {
+        let Some(mut session) = self.sessions.remove(client) else {
+            return self.complain(format!("{client} ends, which has no session"));
+        };
+        session.expiry_s = 0;
+        session.owner.client_id = ClientId(estate.into());
+        let in_flight = session.in_flight.iter().filter_map(|flight| flight.debt.as_ref());
+        let debts = in_flight.chain(&session.queue).map(|debt| (estate.to_owned(), debt.origin));
+        self.past.owed.extend(debts);
+        if self.sessions.insert(estate.to_owned(), session).is_some() {
+            self.complain(format!("{estate:?} is the name of something else"));
+        }
+    }
+
     fn settle(&mut self, client: &str, origin: Origin) {
         match self.sessions.get_mut(client) {
             Some(session) if session.owes(origin) => session.settle(origin),
@@ -272,10 +288,11 @@ impl Kept {
         Fetched { session: fetch.session, messages: messages.collect() }
     }
 
-    /// Whether a message is known to be on its way to a session under this identifier.
+    /// Whether a QoS 2 message is known to be on its way to a session under this identifier.
     pub(crate) fn knows_sent(&self, client: &str, id: PacketId) -> bool {
         let flights = self.sessions.get(client).map(|session| session.in_flight.as_slice()).unwrap_or_default();
-        flights.iter().any(|flight| flight.id == id && flight.debt.is_some())
+        let is_exact = |debt: &Debt| debt.aim.qos == Qos::ExactlyOnce;
+        flights.iter().any(|flight| flight.id == id && flight.debt.as_ref().is_some_and(is_exact))
     }
 }
 

@@ -108,9 +108,6 @@ impl Ledger {
     /// The broker says that a session expired.
     pub(crate) fn on_expired(&mut self, client: usize) -> Result<(), Violation> {
         let now = self.now;
-        if self.estates.remove(&client) {
-            return Ok(());
-        }
         let session = self.sessions.get_mut(&client);
         let Some(session) = session.filter(|session| session.ends.is_some_and(|Due(at, _)| at <= now)) else {
             return Err(Violation::protocol("a session expired before its time").of_client(client));

@@ -31,18 +31,13 @@ impl World {
         self.start(died, restored)
     }
 
-    /// Sessions that the journal has and the books do not: each has to end with this start.
-    fn find_estates(&mut self, restored: &[RestoredSession]) -> Result<(), Violation> {
-        self.ledger.estates.clear();
+    /// Sessions that the journal has are in the books; what others left goes by names that no client has.
+    fn check_restored(&self, restored: &[RestoredSession]) -> Result<(), Violation> {
         for session in restored {
-            let Some(client) = self.client_named(&session.owner.client_id.0) else { continue };
-            if self.ledger.sessions.contains_key(&client) {
-                continue;
-            }
-            if session.expiry_s > 0 {
+            let client = self.client_named(&session.owner.client_id.0);
+            if let Some(client) = client.filter(|client| !self.ledger.sessions.contains_key(client)) {
                 return Err(Violation::protocol("a session that ended comes back after a crash").of_client(client));
             }
-            self.ledger.estates.insert(client);
         }
         Ok(())
     }
@@ -66,7 +61,7 @@ impl World {
         let homes: Vec<usize> = (0..self.clients.len()).map(|client| self.shard_of(client)).collect();
         self.ledger.now = self.now;
         self.ledger.on_restart(died, self.plan.shards, |client| homes[client]);
-        self.find_estates(&restored.sessions)?;
+        self.check_restored(&restored.sessions)?;
         let mut sessions: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
         for session in restored.sessions {
             let home = self.shared.home(&session.owner.client_id.0);

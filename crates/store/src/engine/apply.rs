@@ -132,6 +132,13 @@ impl State {
                     session.is_row_dirty = true;
                 }
             }
+            Op::Ended { name, estate } => {
+                self.sessions.rename(shard, name, estate);
+                if let Some(session) = self.sessions.touch(shard, estate) {
+                    session.row.expiry_s = 0;
+                    session.is_row_dirty = true;
+                }
+            }
             Op::Closed { name } => self.close_session(shard, name),
             Op::Subscribed { name, filter, body } => {
                 self.put_of(shard, name, |number| row::subscription_key(number, filter), Some(body.to_vec()));

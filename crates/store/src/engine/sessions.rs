@@ -147,6 +147,19 @@ impl Sessions {
         self.count += 1;
     }
 
+    /// A session goes on under another name, which nobody has had. It keeps its number, by which blocks and rows know
+    /// it.
+    pub(crate) fn rename(&mut self, shard: u16, from: u32, to: u32) {
+        let Some(slot) = self.slot(shard, from) else { return };
+        let to = self.names.get(usize::from(shard)).and_then(|names| names.get(to as usize)).copied();
+        let (Some(to), Some(session)) = (to, self.slots[slot].as_mut()) else { return };
+        session.row.client_id = (&*self.clients[to].client_id).into();
+        let from = std::mem::replace(&mut session.client, to);
+        self.clients[to].session = Some(slot);
+        self.clients[from].session = None;
+        self.drop_unused(from);
+    }
+
     pub(crate) fn remove(&mut self, shard: u16, name: u32) -> Option<Session> {
         let slot = self.slot(shard, name)?;
         let session = self.slots[slot].take()?;

@@ -144,6 +144,12 @@ impl Model {
                 session.mount_point = mount_point.to_owned();
                 session.left_at = None;
             }
+            Record::SessionEnded { client_id, estate } => {
+                let mut session = self.sessions.remove(client_id).expect("it is there");
+                session.owner.client_id = motte_broker::policy::ClientId(estate.into());
+                session.expiry_s = 0;
+                self.sessions.insert(estate.to_owned(), session);
+            }
             Record::SessionClosed { client_id } => {
                 self.sessions.remove(client_id);
             }

@@ -85,7 +85,7 @@ impl Workload {
                 let at = self.now;
                 self.write(shard, &Record::SessionLeft { client_id: &client, at }, sink);
             }
-            97 => self.write(shard, &Record::SessionClosed { client_id: &client }, sink),
+            97 => self.end(shard, &client, sink),
             98 => {
                 let user = UserName(format!("user-{}", self.random.below(4)).into());
                 self.write(shard, &Record::UserRemoved { user: &user, at: self.now }, sink);
@@ -112,6 +112,21 @@ impl Workload {
         let expiry_s = *self.random.pick(&[60, 3_600, u32::MAX, 0]);
         let mount_point = *self.random.pick(&["", "", "tenants/a/"]);
         self.write(shard, &Record::SessionOpened { owner: &owner, expiry_s, mount_point }, sink);
+    }
+
+    /// A session ends, or leaves something; what others have left is done with sooner or later.
+    fn end(&mut self, shard: ShardId, client_id: &str, sink: &mut dyn Sink) {
+        let of_shard = format!("\0{}/", shard.0);
+        let left = self.model.sessions.keys().find(|name| name.starts_with(&of_shard)).cloned();
+        let record = match &left {
+            Some(client_id) if self.random.once_in(2) => Record::SessionClosed { client_id },
+            _ if self.random.once_in(2) => {
+                let estate = format!("{of_shard}{}", self.ends[usize::from(shard.0)]);
+                return self.write(shard, &Record::SessionEnded { client_id, estate: &estate }, sink);
+            }
+            _ => Record::SessionClosed { client_id },
+        };
+        self.write(shard, &record, sink);
     }
 
     fn publish(&mut self, shard: ShardId, sink: &mut dyn Sink) {

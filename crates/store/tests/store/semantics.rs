@@ -174,6 +174,39 @@ fn a_session_that_was_opened_anew_has_nothing_of_the_old() {
 }
 
 #[test]
+fn what_a_session_leaves_is_kept_by_a_name_of_its_own_beside_the_next_session() {
+    let (mut world, estate) = (World::new(2), "\0001/7");
+    world.open_session(0, "c");
+    world.append(0, &Record::Received { client_id: "c", id: id(9) });
+    let old = world.publish_to(0, "old", &[sharing("c", Qos::AtLeastOnce)]);
+    let sent = world.publish_to(0, "sent", &[sharing("c", Qos::AtLeastOnce)]);
+    world.send(0, "c", sent, 3);
+    world.commit();
+    // All in one batch, as it happens where somebody comes with a clean start.
+    world.append(0, &Record::SessionEnded { client_id: "c", estate });
+    world.open_session(0, "c");
+    let new = world.publish(0, "new", &["c"]);
+    world.commit();
+    let mut world = world.kill(2);
+    assert_eq!(clients(&world.restored), [estate, "c"]);
+    let (left, next) = (session(&world.restored, estate), session(&world.restored, "c"));
+    assert_eq!((left.expiry_s, next.received.len()), (0, 0));
+    assert_eq!((origins(&left.queue), left.in_flight.len()), (vec![old], 1));
+    assert_eq!(origins(&next.queue), [new]);
+    let read = |world: &mut World, name: &str| {
+        let fetched = world.fetch(name, &[old, sent, new]).messages.into_iter();
+        fetched.map(|message| message.found.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!((read(&mut world, estate), read(&mut world, "c")), (vec![true, true, false], vec![false, false, true]));
+    world.append(0, &Record::Moved { origin: old, from: estate, to: sharing("c", Qos::AtLeastOnce) });
+    world.append(0, &Record::SessionClosed { client_id: estate });
+    world.commit();
+    let world = world.kill(1);
+    assert_eq!(clients(&world.restored), ["c"]);
+    assert_eq!(origins(&session(&world.restored, "c").queue), [old, new]);
+}
+
+#[test]
 fn a_session_that_was_resumed_has_its_new_facts() {
     let mut world = World::new(1);
     world.open_session(0, "c");

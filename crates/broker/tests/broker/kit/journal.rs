@@ -86,6 +86,11 @@ impl Kept {
                 self.settle(from, *origin);
                 self.messages.get_mut(origin).expect("what moves is kept").1.push((*to).into());
             }
+            Record::SessionEnded { client_id, estate } => {
+                let targets = self.messages.values_mut().flat_map(|(_, targets)| targets);
+                let left = targets.filter(|target| target.client_id == *client_id);
+                left.for_each(|target| target.client_id = (*estate).into());
+            }
             Record::SessionClosed { client_id } => {
                 self.messages
                     .values_mut()

@@ -52,6 +52,7 @@ enum Change {
     Settled(Origin),
     MovedTo(Origin, KeptTarget),
     Left(Millis),
+    Ended(String),
     Closed,
     Subscribed(Box<str>, SubscriptionOptions, Option<SubscriptionId>),
     Unsubscribed(Box<str>),
@@ -112,6 +113,7 @@ fn fact(record: &Record<'_>, at: Origin) -> Fact {
         Record::Completed { client_id, id } => (client_id, Change::Completed(*id)),
         Record::Settled { client_id, origin } => (client_id, Change::Settled(*origin)),
         Record::SessionLeft { client_id, at } => (client_id, Change::Left(*at)),
+        Record::SessionEnded { client_id, estate } => (client_id, Change::Ended((*estate).into())),
         Record::SessionClosed { client_id } => (client_id, Change::Closed),
         Record::Subscribed { client_id, filter, options, id } => {
             (client_id, Change::Subscribed((*filter).into(), *options, *id))
@@ -218,6 +220,15 @@ impl Recovered {
             Change::Completed(id) => session.in_flight.retain(|(used, _)| *used != id),
             Change::Settled(origin) => self.settle(client_id, origin),
             Change::Left(at) => session.left_at = Some(at),
+            Change::Ended(estate) => {
+                let mut session = self.sessions.remove(client_id).expect("it was found");
+                session.owner.client_id = motte_policy::ClientId(estate.as_str().into());
+                session.expiry_s = 0;
+                assert!(self.sessions.insert(estate.clone(), session).is_none(), "{estate:?} is there already");
+                let targets = self.messages.values_mut().flat_map(|(_, targets)| targets);
+                let left = targets.filter(|target| target.client_id == client_id);
+                left.for_each(|target| target.client_id.clone_from(&estate));
+            }
             Change::Closed => {
                 self.sessions.remove(client_id);
                 for (_, targets) in self.messages.values_mut() {

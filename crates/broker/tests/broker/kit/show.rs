@@ -150,7 +150,8 @@ pub fn record(record: &Record<'_>) -> String {
         }
         Record::Settled { client_id, origin } => format!("settled {client_id} {}", origin.position.0),
         Record::SessionOpened { owner, expiry_s, .. } => format!("opened {} {expiry_s}", owner.client_id.0),
-        Record::SessionClosed { client_id } => format!("closed {client_id}"),
+        Record::SessionEnded { client_id, estate } => format!("ended {client_id} as {}", estate.escape_default()),
+        Record::SessionClosed { client_id } => format!("closed {}", client_id.escape_default()),
         Record::Subscribed { client_id, filter, .. } => format!("subscribed {client_id} {filter}"),
         Record::Unsubscribed { client_id, filter } => format!("unsubscribed {client_id} {filter}"),
         Record::WillSet { client_id, will } => format!("will {client_id} {}", will.topic),
