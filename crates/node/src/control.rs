@@ -3,15 +3,13 @@
 //! Made by whoever starts a node; the [`Handle`] is pulled from any thread, signals pull the same levers. Never reaches
 //! into gate or shards itself.
 
-use std::sync::mpsc as outcome;
-
 use motte_store::Clock as MachineClock;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::reload::{ReloadError, Reloaded};
 
 /// Who waits for the outcome of a reload, if somebody does.
-pub(crate) type Waiting = Option<outcome::Sender<Result<Reloaded, ReloadError>>>;
+pub(crate) type Waiting = Option<oneshot::Sender<Result<Reloaded, ReloadError>>>;
 
 /// What can be asked of a running node.
 #[derive(Debug)]
@@ -80,8 +78,8 @@ impl Handle {
     /// # Errors
     /// The new set of files is bad and the old one stays in force, or the node is gone.
     pub fn reload(&self) -> Result<Reloaded, ReloadError> {
-        let (sender, outcome) = outcome::channel();
+        let (sender, outcome) = oneshot::channel();
         self.commands.send(Command::Reload(Some(sender))).map_err(|_| ReloadError::Stopped)?;
-        outcome.recv().map_err(|_| ReloadError::Stopped)?
+        outcome.blocking_recv().map_err(|_| ReloadError::Stopped)?
     }
 }

@@ -9,6 +9,7 @@ mod boot;
 mod clock;
 pub mod config;
 mod control;
+pub mod counter;
 mod durable;
 mod gate;
 mod log;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use motte_audit::CloseCause;
 use motte_broker::{ReloadFigures, Shared};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::clock::Clock;
@@ -30,18 +30,18 @@ const READS_MAX: usize = 10;
 const READ_AGAIN: Duration = Duration::from_millis(50);
 
 /// What a reload did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
     /// Files that hold something else than before, files that came and files that went.
     pub changed: Vec<PathBuf>,
     /// What changed in the configuration and takes effect at the next start.
-    pub after_restart: Vec<&'static str>,
+    pub after_restart: Vec<String>,
     /// The sessions whose connections were ended, because what proved who they are does not hold any more.
     pub ended: Vec<EndedSession>,
 }
 
 /// A session whose connection was ended.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EndedSession {
     /// Its client identifier. Peer text.
     pub client_id: String,
@@ -195,7 +195,7 @@ impl Reloader {
 }
 
 /// A set that was read, and what of it waits for the next start.
-type Read = (Snapshot, Vec<&'static str>);
+type Read = (Snapshot, Vec<String>);
 
 /// Reads everything while nobody changes it: a set of which one file is from before a change and another from after it
 /// is none. Gives the looks of all files beside it.
@@ -222,7 +222,7 @@ fn read_at_rest(old: &Snapshot) -> (Result<Read, Vec<ConfigError>>, Stamps) {
 
 /// The settings as their file states them at present, and what of it waits for the next start. Settings without a file
 /// of their own (`source` is empty) stay, and only the files they name are read again.
-fn read_again(old: &Settings) -> Result<(Settings, Vec<&'static str>), Vec<ConfigError>> {
+fn read_again(old: &Settings) -> Result<(Settings, Vec<String>), Vec<ConfigError>> {
     if old.source.as_os_str().is_empty() {
         return Ok((old.clone(), Vec::new()));
     }
@@ -233,6 +233,7 @@ fn read_again(old: &Settings) -> Result<(Settings, Vec<&'static str>), Vec<Confi
         ("shards", next.shards != old.shards),
         ("sys_interval_s", next.sys_interval != old.sys_interval),
         ("watch", next.watch != old.watch),
+        ("control_socket", next.control_socket != old.control_socket),
         ("limits of shards", format!("{:?}", next.limits) != format!("{:?}", old.limits)),
         ("packet_deadline_s, write_timeout_s", next.links != old.links),
         ("server_reference, response_topic_prefix", next.hints != old.hints),
@@ -242,13 +243,14 @@ fn read_again(old: &Settings) -> Result<(Settings, Vec<&'static str>), Vec<Confi
     ] {
         if differs {
             tracing::warn!(what, "changed in the configuration; takes effect after a restart");
-            after_restart.push(what);
+            after_restart.push(what.to_owned());
         }
     }
     next.listeners = old.listeners.iter().map(|listener| with_new_rules(listener, &next.listeners)).collect();
     next.shards = old.shards;
     next.sys_interval = old.sys_interval;
     next.watch = old.watch;
+    next.control_socket.clone_from(&old.control_socket);
     next.limits = old.limits.clone();
     next.links = old.links;
     next.hints = old.hints.clone();

@@ -4,15 +4,17 @@
 //! Begun by reload, run on a thread where work may take long: a shard only tells who is connected and ends whom it is
 //! told to, a few in each round. Never touches a session itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use motte_audit::CloseCause;
 use motte_broker::LinkId;
+use motte_pki::CertificateFacts;
 use motte_policy::UserName;
 use rustls_pki_types::UnixTime;
+use serde::{Deserialize, Serialize};
 
 use crate::reload::EndedSession;
 use crate::snapshot::Snapshot;
@@ -42,6 +44,62 @@ pub(crate) struct Departures {
     pub(crate) told: Sender<EndedSession>,
 }
 
+/// Who is connected, by what proved who they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Census {
+    /// By client certificate, for each issuer.
+    pub issuers: BTreeMap<String, Group>,
+    /// By password.
+    pub passwords: Group,
+    /// By nothing, where that is enough.
+    pub anonymous: u64,
+}
+
+/// Connections that have something in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// How many.
+    pub connections: u64,
+    /// Whose. Peer text.
+    pub users: BTreeSet<String>,
+}
+
+impl Group {
+    fn add(&mut self, user: &UserName) {
+        self.connections += 1;
+        self.users.insert(user.0.to_string());
+    }
+}
+
+/// Asks every shard who is connected, and waits for the answers.
+pub(crate) fn count(mailboxes: &[Mailbox]) -> Census {
+    let mut census = Census::default();
+    let rolls = call_roll(mailboxes, &Arc::default());
+    while let Ok(roll) = rolls.recv_timeout(PATIENCE) {
+        for (_, proof) in roll.links {
+            match &*proof {
+                Proof::Certificate { chain, name, .. } => {
+                    let facts = chain.first().and_then(|leaf| CertificateFacts::from_der(leaf).ok());
+                    let issuer = facts.map(|facts| facts.issuer).unwrap_or_default();
+                    census.issuers.entry(issuer).or_default().add(name);
+                }
+                Proof::Password { name, .. } => census.passwords.add(name),
+                Proof::Nothing { .. } => census.anonymous += 1,
+            }
+        }
+    }
+    census
+}
+
+/// Asks every shard who is connected.
+fn call_roll(mailboxes: &[Mailbox], revoked: &Arc<BTreeMap<UserName, CloseCause>>) -> Receiver<Roll> {
+    let (roll, rolls) = channel();
+    for mailbox in mailboxes {
+        mailbox.post(Mail::CallRoll { revoked: Arc::clone(revoked), roll: roll.clone() });
+    }
+    rolls
+}
+
 /// A review that has begun.
 #[derive(Debug)]
 pub(crate) struct Review {
@@ -66,10 +124,7 @@ impl Review {
         mailboxes: &Arc<[Mailbox]>,
     ) -> Self {
         let causes = Arc::new(causes);
-        let (roll, rolls) = channel();
-        for mailbox in &**mailboxes {
-            mailbox.post(Mail::CallRoll { revoked: Arc::clone(&causes), roll: roll.clone() });
-        }
+        let rolls = call_roll(mailboxes, &causes);
         Self { judge: Judge { snapshot, causes, mailboxes: Arc::clone(mailboxes) }, rolls }
     }
 

@@ -19,6 +19,7 @@ use motte_broker::{Hints, Limits};
 
 pub use acme::{AcmeChallenge, AcmeSettings, ExternalBinding};
 pub use address::{ListenAddress, Network, NetworkError};
+pub(crate) use durability::CONTROL_SOCKET;
 pub use durability::{COMMIT_INTERVAL, DurabilityMode, DurabilitySettings};
 pub use identity::{IdentitySettings, SourceName};
 pub use rules::{CertificateFiles, ListenerRules, ProtocolVersions};
@@ -35,6 +36,8 @@ pub struct Settings {
     pub sys_interval: Duration,
     /// Whether the files are read again as soon as one of them changes.
     pub watch: bool,
+    /// Where the owner of the process can ask it something; `None`: nowhere.
+    pub control_socket: Option<PathBuf>,
     /// Where clients come in; at least one.
     pub listeners: Vec<ListenerSettings>,
     /// Certificates of the node.

@@ -2,14 +2,17 @@
 //!
 //! Run by boot on the gate's runtime until the node is to stop. Work on files happens on the blocking pool.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::MissedTickBehavior;
 
 use crate::alarms;
 use crate::boot::StartError;
 use crate::control::{Command, Control, Waiting};
+use crate::counter::{Clerk, Counter};
 use crate::reload::{ReloadError, Reloaded, Reloader, Tried};
 use crate::renewal;
 use crate::review::Review;
@@ -32,6 +35,7 @@ pub(crate) async fn run(
     on_listening: impl FnOnce(),
 ) -> Result<(), StartError> {
     let mut signals = if control.signals { Some(Signals::listen()?) } else { None };
+    open_counter(reloader, &control.sender);
     on_listening();
     let mut watch = reloader.watch();
     let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
@@ -68,6 +72,24 @@ pub(crate) async fn run(
                 finish(outcome, waiting);
             }
         }
+    }
+}
+
+/// Opens the counter, where the settings want one. A broker without it works, and is asked by SIGHUP.
+fn open_counter(reloader: &Reloader, commands: &UnboundedSender<Command>) {
+    let snapshot = reloader.snapshot.load_full();
+    let Some(path) = &snapshot.settings.control_socket else { return };
+    match Counter::open(path) {
+        Ok(counter) => {
+            let mailboxes = Arc::clone(&reloader.mailboxes);
+            tokio::spawn(counter.serve(Clerk { commands: commands.clone(), mailboxes }));
+        }
+        Err(error) => tracing::error!(
+            path = %path.display(),
+            %error,
+            hint = "name another path with control_socket in [node]",
+            "the control socket cannot be opened: `motte reload` will find nobody"
+        ),
     }
 }
 

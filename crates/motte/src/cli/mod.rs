@@ -10,6 +10,7 @@ mod man;
 mod passwd;
 mod publish;
 mod quickstart;
+mod reload;
 mod serve;
 mod store;
 mod subscribe;
@@ -47,6 +48,8 @@ enum Command {
     Quickstart(quickstart::Args),
     /// Run a broker with a configuration file
     Serve(serve::Args),
+    /// Have the running broker read its files again, and say what came of it
+    Reload(reload::Args),
     /// Publish messages
     #[command(name = "pub")]
     Publish(publish::Args),
@@ -89,6 +92,7 @@ fn run(command: Command, ui: &mut Ui) -> Result<u8, Failure> {
     match command {
         Command::Quickstart(args) => quickstart::run(&args, ui),
         Command::Serve(args) => serve::run(&args, ui),
+        Command::Reload(args) => reload::run(&args, ui),
         Command::Publish(args) => publish::run(&args, ui),
         Command::Subscribe(args) => subscribe::run(&args, ui),
         Command::Connect(args) => connect::run(&args, ui),

@@ -10,6 +10,7 @@ mod libraries;
 mod life;
 mod mosquitto;
 mod own;
+mod reload;
 mod scenario;
 mod scram;
 mod sys;

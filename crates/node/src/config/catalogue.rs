@@ -68,6 +68,12 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
                 "Whether this file and those it names are read again as soon as one of them changes. All of them are\n\
                  right, or the old ones stay in force. Without: on SIGHUP and `motte reload`.",
             ),
+            key(
+                "control_socket",
+                "\"store/control.sock\"",
+                "The unix socket at which `motte reload` and `motte rotate` speak to the broker, as its user or root.\n\
+                 Default: control.sock in the directory of [durability]; none with mode = \"memory\".",
+            ),
         ],
     },
     SectionEntry {

@@ -11,7 +11,7 @@ use super::reader::{Problems, Section};
 use crate::settings::{COMMIT_INTERVAL, DurabilityMode, DurabilitySettings};
 
 /// The directory of the store beside the configuration file.
-const DIRECTORY: &str = "store";
+pub(super) const DIRECTORY: &str = "store";
 const MIB: u64 = 1024 * 1024;
 /// A smaller store would be full with a few sessions.
 const BYTES_MIN: u64 = 16 * MIB;

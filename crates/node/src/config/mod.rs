@@ -27,11 +27,13 @@ use std::time::SystemTime;
 
 pub use sample::{SampleListener, sample};
 
-use crate::settings::Settings;
+use serde::{Deserialize, Serialize};
+
+use crate::settings::{CONTROL_SOCKET, Settings};
 use reader::Problems;
 
 /// One error of a configuration file. Shown as `file:line: what — hint: what to do`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigError {
     /// The file: the configuration itself or one it names.
     pub file: PathBuf,
@@ -93,6 +95,21 @@ impl ConfigFile {
             Some(draft) if problems.is_empty() => Ok(draft.finish(path.to_path_buf())),
             _ => Err(problems.into_errors()),
         }
+    }
+}
+
+/// Where a broker with this configuration listens for its owner, whatever else may be wrong in the file; `None` when it
+/// does not.
+#[must_use]
+pub fn control_socket(file: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let table: toml::Table = text.parse().unwrap_or_default();
+    let key = |section: &str, key: &str| table.get(section)?.get(key)?.as_str();
+    let beside = |name: &str| file.parent().unwrap_or(Path::new("")).join(name);
+    match (key("node", "control_socket"), key("durability", "mode")) {
+        (Some(path), _) => Some(beside(path)),
+        (None, Some("memory")) => None,
+        (None, _) => Some(beside(key("durability", "directory").unwrap_or(durability::DIRECTORY)).join(CONTROL_SOCKET)),
     }
 }
 

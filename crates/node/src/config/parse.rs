@@ -30,6 +30,7 @@ pub(super) struct Draft {
     pub(super) shards: NonZeroU16,
     pub(super) sys_interval: Duration,
     pub(super) watch: bool,
+    pub(super) control_socket: Option<PathBuf>,
     pub(super) listeners: Vec<ListenerSettings>,
     pub(super) certificate: Option<Located<PathBuf>>,
     pub(super) key: Option<Located<PathBuf>>,
@@ -108,6 +109,7 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         shards: shards(&node, problems),
         sys_interval: node.number("sys_interval_s", 0..=86_400, problems).map_or(SYS_INTERVAL, Duration::from_secs),
         watch: node.flag("watch", problems).unwrap_or(true),
+        control_socket: node.path("control_socket", problems).map(|path| path.value),
         certificate: required(&tls, "certificate", HINT_CERTIFICATE, problems),
         key: required(&tls, "key", "name the PEM file with the key of the certificate", problems),
         crls: revocation::lists(&tls, problems).unwrap_or_default(),
@@ -153,6 +155,7 @@ impl Draft {
             shards: self.shards,
             sys_interval: self.sys_interval,
             watch: self.watch,
+            control_socket: self.control_socket.or_else(|| self.durability.control_socket()),
             listeners: self.listeners,
             tls: TlsSettings {
                 certificate: self.certificate.expect(present).value,

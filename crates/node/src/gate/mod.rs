@@ -10,7 +10,7 @@ pub(crate) mod limits;
 pub(crate) mod listener;
 mod proxy;
 pub(crate) mod tls;
-mod unix_socket;
+pub(crate) mod unix_socket;
 mod visitor;
 mod websocket;
 

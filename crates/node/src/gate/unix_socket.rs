@@ -1,6 +1,6 @@
 //! Unix sockets: bound where nobody listens, readable by whom the settings say, removed when the node stops.
 //!
-//! Called by the listener. Removes only a socket, and only one behind which nobody is.
+//! Called by the listener and by the counter. Removes only a socket, and only one behind which nobody is.
 
 use std::fs;
 use std::io::{self, Error, ErrorKind};
@@ -36,7 +36,7 @@ impl Drop for SocketFile {
 }
 
 /// Binds a listening socket whose file has `mode`. One that a crash left is replaced.
-pub(super) fn bind(path: &Path, mode: u32, backlog: i32) -> io::Result<(UnixListener, SocketFile)> {
+pub(crate) fn bind(path: &Path, mode: u32, backlog: i32) -> io::Result<(UnixListener, SocketFile)> {
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;

@@ -22,6 +22,9 @@ pub struct DurabilitySettings {
     pub crash_at: Option<CrashPoint>,
 }
 
+/// The control socket in the directory of the store.
+pub(crate) const CONTROL_SOCKET: &str = "control.sock";
+
 /// The time between two commits in mode `interval` unless the configuration says otherwise.
 pub const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -42,6 +45,11 @@ impl DurabilitySettings {
     #[must_use]
     pub fn sync(directory: PathBuf) -> Self {
         Self { mode: DurabilityMode::Sync, directory, bytes_max: None, reserve_bytes: RESERVE_BYTES, crash_at: None }
+    }
+
+    /// The control socket where the settings name none: beside the store, which belongs to one broker.
+    pub(crate) fn control_socket(&self) -> Option<PathBuf> {
+        (self.mode != DurabilityMode::Memory).then(|| self.directory.join(CONTROL_SOCKET))
     }
 
     /// Nothing is kept.

@@ -21,6 +21,7 @@ mod proxy;
 mod reload;
 mod renewal;
 mod restart;
+mod rotation;
 mod rules;
 mod scram;
 mod support;

@@ -50,6 +50,7 @@ impl House {
             sys_interval: Duration::ZERO,
             // What a test changes it puts in force itself; one that is about the watch says so.
             watch: false,
+            control_socket: None,
             listeners: vec![listener("main", Transport::tls())],
             tls: TlsSettings {
                 certificate: path("server.pem"),
