@@ -304,10 +304,14 @@ impl<J: Journal> Shard<J> {
     ) {
         self.core.copies.begin(message.payload(), targets.len());
         for target in targets {
-            let owed = Owed::new(message, target, Some(epoch));
+            let mut owed = Owed::new(message, target, Some(epoch));
             if owed.share.is_some() {
                 self.give(PassedOn::new(target, owed), now, fx);
             } else if let Some(slot) = self.slot(target.key) {
+                if !Arc::ptr_eq(&target.facts, &self.sessions[slot].facts) {
+                    // Judged by what was known of its owner before.
+                    owed.epoch = None;
+                }
                 self.offer(slot, owed, now, fx);
             } else {
                 self.settle_owed(&owed, &target.facts);

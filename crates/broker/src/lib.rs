@@ -17,6 +17,7 @@ mod link;
 mod lock;
 pub mod message;
 pub mod mount;
+mod narrowing;
 mod owners;
 mod pace;
 mod rates;

@@ -21,6 +21,7 @@ use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::journal::Position;
 use crate::limits::Limits;
+use crate::narrowing::Narrowings;
 use crate::pace::Pace;
 use crate::routes::RouteCache;
 use crate::shard::{LinkId, Millis};
@@ -39,7 +40,7 @@ pub(crate) struct PendingAck {
 #[derive(Debug)]
 pub(crate) enum Answer {
     Ack(AckKind, PacketId, ReasonCode),
-    SubAck(PacketId, Vec<u8>),
+    SubAck(PacketId, Vec<u8>, Narrowings),
     UnsubAck(PacketId, Vec<u8>),
 }
 
@@ -262,9 +263,10 @@ impl Link {
     pub(crate) fn write_answer(&mut self, answer: &Answer, counters: &mut Counters, fx: &mut impl Effects) {
         match answer {
             Answer::Ack(kind, id, reason) => self.write_ack(*kind, (*id, *reason), counters, fx),
-            Answer::SubAck(id, codes) => {
-                let words = self.explained(words::of_filters(codes));
-                let (reason_string, user) = (words.as_deref(), UserProperties::EMPTY);
+            Answer::SubAck(id, codes, narrowings) => {
+                let words = words::of_filters(codes).or_else(|| narrowings.words());
+                let words = self.explained(words);
+                let (reason_string, user) = (words.as_deref(), narrowings.properties());
                 self.write(&Packet::SubAck(SubAck { id: *id, reason_string, user, codes }), counters, fx);
             }
             Answer::UnsubAck(id, codes) => {
@@ -306,6 +308,11 @@ impl Link {
     /// A reason string, if the client wants any in packets other than CONNACK and DISCONNECT (MQTT-3.1.2-29).
     fn explained<T>(&self, words: Option<T>) -> Option<T> {
         words.filter(|_| self.wants_problem_information)
+    }
+
+    /// Whether it can and wants to be told more than a reason code.
+    pub(crate) fn takes_words(&self) -> bool {
+        self.is_v5() && self.wants_problem_information
     }
 
     /// The reason code this version can be told: 3.x acknowledgements have none.

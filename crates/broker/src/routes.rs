@@ -74,6 +74,18 @@ impl Facts {
         }
     }
 
+    /// The same session with what its owner is known by now.
+    pub(crate) fn known_as(&self, subject: Subject) -> Self {
+        let copied = |flag: &AtomicBool| AtomicBool::new(flag.load(Ordering::Acquire));
+        Self {
+            subject: Arc::new(subject),
+            mount_point: self.mount_point.clone(),
+            room: self.room.copied(),
+            durable: copied(&self.durable),
+            full: copied(&self.full),
+        }
+    }
+
     /// Whether a message of the full name `topic` may be given to this session: policy lets it, and the client can be
     /// told the name without what is before its mount point.
     pub(crate) fn may_receive(&self, policy: &Policy, topic: &str) -> bool {

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::{ConfigError, ConfigFile};
 use crate::review::Review;
 use crate::settings::{ListenAddress, ListenerRules, ListenerSettings, Settings, Transport};
-use crate::snapshot::{Snapshot, problem};
+use crate::snapshot::{Snapshot, problem, unix_seconds};
 use crate::sources::Stamps;
 use crate::watch::Watch;
 use crate::worker::mailbox::{Mail, Mailbox};
@@ -184,6 +184,16 @@ impl Reloader {
         let causes = changed.into_iter().map(|user| (user, CloseCause::Revoked));
         let causes = causes.chain(removed.into_iter().map(|user| (user, CloseCause::Removed))).collect();
         Review::begin(next, causes, &self.mailboxes)
+    }
+
+    /// Puts the rules in force that hold at another time than before; nothing is read for that.
+    pub(crate) fn follow_the_clock(&self) {
+        if let Some(next) = self.snapshot.load().at(unix_seconds()) {
+            tracing::info!("rules with a condition on time changed");
+            self.shared.replace_policy(Arc::clone(&next.policy));
+            self.snapshot.store(Arc::new(next));
+            self.mailboxes.iter().for_each(|mailbox| mailbox.post(Mail::PolicyChanged));
+        }
     }
 
     /// Puts the renewed server certificate in force; connections that stand are not touched.

@@ -45,7 +45,9 @@ pub struct Settings {
     /// How identities are checked.
     pub identity: IdentitySettings,
     /// The ACL file (Mosquitto's grammar).
-    pub acl_file: PathBuf,
+    pub acl_file: Option<PathBuf>,
+    /// Motte's own policy file.
+    pub policy_file: Option<PathBuf>,
     /// Limits before admission.
     pub gate: GateLimits,
     /// Limits of each shard.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use motte_pki::{ClientTrust, CrlFacts, ServerTls};
-use motte_policy::{PasswordFile, Policy, UserName};
+use motte_policy::{AclError, PasswordFile, Policy, PolicyFile, UserName};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::config::ConfigError;
@@ -55,7 +55,7 @@ impl Snapshot {
             Some(path) => keep(read_passwords(path), &mut errors).map(Arc::new),
             None => None,
         };
-        let policy = keep(read_policy(&settings.acl_file), &mut errors).map(Arc::new);
+        let policy = keep(read_policies(&settings), &mut errors).map(Arc::new);
         match policy {
             Some(policy) if errors.is_empty() => {
                 let chains = settings.listeners.iter().map(|listener| Chain::of(listener, &settings)).collect();
@@ -77,6 +77,16 @@ impl Snapshot {
         // What was read here and is not in force yet is the next reload's.
         let (contents, stamps) = (self.contents.clone(), self.stamps.clone());
         Ok(Self { settings, tls, chains, passwords, policy: Arc::clone(&self.policy), contents, stamps })
+    }
+
+    /// The same at another time, where a rule holds at certain times only and one of those began or ended.
+    pub(crate) fn at(&self, now: u64) -> Option<Self> {
+        if !self.policy.is_outdated(now) {
+            return None;
+        }
+        let (settings, tls, passwords) = (self.settings.clone(), self.tls.clone(), self.passwords.clone());
+        let (chains, contents, stamps) = (self.chains.clone(), self.contents.clone(), self.stamps.clone());
+        Some(Self { settings, tls, chains, passwords, policy: Arc::new(self.policy.at(now)), contents, stamps })
     }
 
     /// Whether what was proved against `earlier` holds here as well: the same password entry, a chain that is still
@@ -169,10 +179,29 @@ fn read_passwords(path: &Path) -> Result<PasswordFile, Vec<ConfigError>> {
     })
 }
 
-fn read_policy(path: &Path) -> Result<Policy, Vec<ConfigError>> {
-    let text = read(path, "make the ACL file readable for the broker; without rules nobody may do anything")?;
-    Policy::parse(&text)
-        .map_err(|errors| errors.into_iter().map(|error| problem(path, error.line, error.what, &error.hint)).collect())
+/// Every file of rules, as they hold now.
+fn read_policies(settings: &Settings) -> Result<Policy, Vec<ConfigError>> {
+    let mut errors = Vec::new();
+    let hint = "make the file of rules readable for the broker; without rules nobody may do anything";
+    let of_file = |path: &Path, found: Vec<AclError>| -> Vec<ConfigError> {
+        found.into_iter().map(|error| problem(path, error.line, error.what, &error.hint)).collect()
+    };
+    let mut policy = Policy::deny_all();
+    if let Some(path) = &settings.acl_file {
+        let parsed = read(path, hint).and_then(|text| Policy::parse(&text).map_err(|found| of_file(path, found)));
+        policy = keep(parsed, &mut errors).unwrap_or_default();
+    }
+    if let Some(path) = &settings.policy_file {
+        let parsed = read(path, hint).and_then(|text| PolicyFile::parse(&text).map_err(|found| of_file(path, found)));
+        let rules = keep(parsed, &mut errors).map(|file| Arc::clone(file.rules()));
+        policy = rules.map_or_else(Policy::deny_all, |rules| policy.with_file(rules));
+    }
+    if errors.is_empty() { Ok(policy.at(unix_seconds())) } else { Err(errors) }
+}
+
+/// Now, in seconds of Unix time.
+pub(crate) fn unix_seconds() -> u64 {
+    UnixTime::now().as_secs()
 }
 
 fn read(path: &Path, hint: &str) -> Result<String, Vec<ConfigError>> {

@@ -21,6 +21,9 @@ use crate::watch::Watch;
 /// How often the node looks at the age of its certificate.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(3600);
 
+/// How often the node looks whether rules with a condition on time have changed.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The signals a node listens to.
 struct Signals {
     terminate: Signal,
@@ -40,11 +43,17 @@ pub(crate) async fn run(
     let mut watch = reloader.watch();
     let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
     renewal.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut clock = tokio::time::interval(CLOCK_INTERVAL);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         let command = tokio::select! {
             Some(command) = control.commands.recv() => command,
             command = Signals::next(&mut signals) => command,
             () = change(&mut watch) => Command::Reload(None),
+            _ = clock.tick() => {
+                reloader.follow_the_clock();
+                continue;
+            }
             _ = renewal.tick() => {
                 renew(reloader).await;
                 continue;

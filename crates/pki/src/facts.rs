@@ -18,9 +18,11 @@ use x509_parser::x509::{SubjectPublicKeyInfo, X509Name, X509Version};
 use crate::signature::Signed;
 use crate::text::printable;
 
+mod attributes;
 mod distinguished;
 mod identity;
 
+pub use attributes::attributes;
 pub use identity::{IdentityField, identity};
 
 /// DER tags of the string types a common name is read from; all are subsets of UTF-8.

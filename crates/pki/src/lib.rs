@@ -28,7 +28,7 @@ pub use ca::{
     Issued, LeafRequest, NoReason, Profile, Reason, Request, Revoked, Role, SERVER_DAYS_MAX,
 };
 pub use chain::Chain;
-pub use facts::{CertificateFacts, CertificateRole, FactsError, IdentityField, identity};
+pub use facts::{CertificateFacts, CertificateRole, FactsError, IdentityField, attributes, identity};
 pub use files::{create_private_dir, read_private, write_private, write_public};
 pub use import::{Assembled, ImportError, Material};
 pub use index::{Entry, Index, IndexError};

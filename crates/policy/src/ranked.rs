@@ -31,7 +31,7 @@ pub use list::{List, ListError, Substitution};
 pub use set::{RuleSet, RuleSetBuilder};
 
 pub(crate) use cover::{Coverage, Parts};
-pub(crate) use list::{Decided, Judging, variable};
+pub(crate) use list::{Decided, Judging, variable, variables_of};
 pub(crate) use trie::canonical;
 
 use std::sync::Arc;

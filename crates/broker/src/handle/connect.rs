@@ -36,6 +36,9 @@ impl<J: Journal> Shard<J> {
         }
         let resumed = known.and_then(|slot| self.take_over(slot, &admission, now, fx));
         let session_present = resumed.is_some();
+        if let Some(slot) = resumed {
+            self.know_as(slot, &admission.subject, now, fx);
+        }
         let slot = resumed.unwrap_or_else(|| {
             if known.is_some() {
                 // In the place of one that has just ended: its owner has room for it, whoever was quicker elsewhere.
@@ -183,6 +186,24 @@ impl<J: Journal> Shard<J> {
             return None;
         }
         Some(slot)
+    }
+
+    /// A session that goes on is judged by what its owner is known by now: another address, certificate or token brings
+    /// other attributes and rights (K20).
+    fn know_as(&mut self, slot: usize, subject: &Subject, now: Millis, fx: &mut impl Effects) {
+        if *self.sessions[slot].facts.subject == *subject {
+            return;
+        }
+        let session = &mut self.sessions[slot];
+        session.facts = Arc::new(session.facts.known_as(subject.clone()));
+        session.forget_verdicts();
+        let asked: Vec<_> = session.subscriptions.iter().map(|(text, asked)| (text.clone(), *asked)).collect();
+        for (text, asked) in asked {
+            if let Ok(filter) = SubscriptionFilter::parse(&text, usize::MAX) {
+                self.enter_subscription(slot, &text, &filter, asked);
+            }
+        }
+        self.judge_again(slot, now, fx);
     }
 
     /// A new session of `owner`, which was counted as one of its owner's.

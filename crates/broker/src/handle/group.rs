@@ -67,6 +67,10 @@ impl<J: Journal> Shard<J> {
             Some(slot) => self.sessions[slot].readiness(&owed, &self.core.turn(&mut self.journal, now), fx),
             None => Readiness::Full,
         };
+        if slot.is_some_and(|slot| !Arc::ptr_eq(&facts, &self.sessions[slot].facts)) {
+            // Judged by what was known of its owner before.
+            owed.epoch = None;
+        }
         let leaving = Leaving { key, facts: &facts, readiness, times };
         if readiness < Readiness::Busy && self.pass_on(&owed, leaving, now, fx) {
             return;

@@ -101,12 +101,16 @@ impl<J: Journal> Shard<J> {
     /// Takes in what another shard passed on; judged again if the policy is another one here.
     pub(crate) fn take_passed(&mut self, passed: &Passing, now: Millis, fx: &mut impl Effects) {
         let Passing { topic, publisher, targets, epoch, accepted, packets } = passed;
+        let known = |target: &Target| {
+            self.slot(target.key).is_none_or(|slot| Arc::ptr_eq(&target.facts, &self.sessions[slot].facts))
+        };
+        let is_as_known = targets.iter().all(known);
         let decoder = Decoder::new(Sender::Client, ProtocolVersion::V5, u32::MAX);
         let mut rest = &packets[..];
         while let Ok(Some((Packet::Publish(publish), len))) = decoder.decode(rest) {
             rest = &rest[len..];
             debug_assert_eq!(publish.delivery, Delivery::AtMostOnce, "others are owed");
-            if *epoch == self.core.epoch {
+            if *epoch == self.core.epoch && is_as_known {
                 self.forward_here(&publish, (topic, targets), now, fx);
                 continue;
             }

@@ -14,7 +14,8 @@ use motte_policy::SubscribeVerdict;
 use super::Stop;
 use crate::effects::Effects;
 use crate::journal::{Journal, JournalState, Position, Record};
-use crate::link::Answer;
+use crate::link::{Answer, Link};
+use crate::narrowing::Narrowings;
 use crate::routes::Subscription;
 use crate::session::Subscribed;
 use crate::shard::{Millis, Shard};
@@ -29,6 +30,7 @@ impl<J: Journal> Shard<J> {
     ) -> Result<(), Stop> {
         let mut codes = Vec::new();
         let mut position = None;
+        let mut narrowings = Narrowings::default();
         for (text, options) in subscribe.filters.iter() {
             // More than there is may be asked for, and what there is is granted (MQTT-3.2.2-10).
             let options = SubscriptionOptions { qos: options.qos.min(self.core.limits.qos_max), ..options };
@@ -36,8 +38,11 @@ impl<J: Journal> Shard<J> {
             let (code, at) = self.subscribe(slot, text, asked, fx)?;
             codes.push(code.as_u8());
             position = at.or(position);
+            if !code.is_error() {
+                self.tell_narrowing(slot, text, codes.len(), &mut narrowings);
+            }
         }
-        self.answer(slot, Answer::SubAck(subscribe.id, codes), position, fx)?;
+        self.answer(slot, Answer::SubAck(subscribe.id, codes, narrowings), position, fx)?;
         self.pump(slot, now, fx);
         Ok(())
     }
@@ -89,6 +94,21 @@ impl<J: Journal> Shard<J> {
         }
         let granted = ReasonCode::from_u8(asked.options.qos.as_u8()).unwrap_or(ReasonCode::Success);
         Ok((granted, position))
+    }
+
+    /// Names the part of a granted filter that holds, if it is not all of it and the client wants to be told.
+    fn tell_narrowing(&self, slot: usize, text: &str, number: usize, narrowings: &mut Narrowings) {
+        let session = &self.sessions[slot];
+        let takes_words = session.link.as_ref().is_some_and(Link::takes_words);
+        if !takes_words || !narrowings.has_room() {
+            return;
+        }
+        let (subject, mount_point) = (&session.facts.subject, &session.facts.mount_point);
+        let Ok(written) = SubscriptionFilter::parse(text, usize::MAX) else { return };
+        let full = mount_point.mounted(written.filter.as_str());
+        if self.core.policy.may_subscribe(subject, &full) == SubscribeVerdict::Narrowed {
+            narrowings.add(number, &self.core.policy.narrowed(subject, &full), mount_point);
+        }
     }
 
     /// 3.1 has no code for a refusal, and granting what will not be delivered would hide it: the link ends.

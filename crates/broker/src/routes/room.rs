@@ -43,6 +43,14 @@ impl Default for Room {
 }
 
 impl Room {
+    /// The same room, told by another from now on.
+    pub(crate) fn copied(&self) -> Self {
+        Self {
+            bits: AtomicU8::new(self.bits.load(Ordering::Acquire)),
+            packet_bytes_max: AtomicU32::new(self.packet_bytes_max.load(Ordering::Acquire)),
+        }
+    }
+
     /// Tells how things are for a session with a connection or without.
     pub(crate) fn tell(&self, online: bool, outbox: bool, window: bool, queue: bool) {
         let bit = |is: bool, bit: u8| if is { bit } else { 0 };

@@ -81,6 +81,16 @@ impl InFlight {
 }
 
 impl Session {
+    /// What was judged is to be judged again: more, or less, is known of the owner.
+    pub(crate) fn forget_verdicts(&mut self) {
+        self.queue.forget_verdicts();
+        for entry in &mut self.in_flight {
+            if let Stage::Published(Held::Loaded(owed)) = &mut entry.stage {
+                owed.epoch = None;
+            }
+        }
+    }
+
     /// PUBACK: a QoS 1 message is finished, whatever the reason code (MQTT-4.4.0-2).
     pub(crate) fn on_puback(&mut self, id: PacketId, turn: &mut Turn<'_>) -> Acked {
         let Some(at) = self.in_flight_at(id) else { return Acked::Unknown };

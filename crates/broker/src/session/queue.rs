@@ -90,6 +90,11 @@ impl Queue {
         self.refs.push_back(Packed::stored(stored));
     }
 
+    /// What was judged is to be judged again, whatever the policy.
+    pub(crate) fn forget_verdicts(&mut self) {
+        self.loaded.iter_mut().chain(self.in_memory.values_mut()).for_each(|owed| owed.epoch = None);
+    }
+
     fn number(&mut self, owed: Owed) -> Packed {
         let packed = Packed::in_memory(self.next_number, &owed.described());
         self.memory_bytes += owed.memory_bytes();

@@ -17,6 +17,7 @@ mod journal;
 mod kit;
 mod limits;
 mod mount;
+mod narrowed;
 mod noid;
 mod paging;
 mod publish;

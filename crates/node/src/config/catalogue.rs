@@ -168,7 +168,15 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
     SectionEntry {
         name: "policy",
         doc: "Who may do what; what no rule allows is denied. Read again on SIGHUP.",
-        keys: &[key("acl_file", "\"acl\"", "Access rules in the grammar of Mosquitto's acl_file.")],
+        keys: &[
+            key("acl_file", "\"acl\"", "Access rules in the grammar of Mosquitto's acl_file."),
+            key(
+                "policy_file",
+                "none",
+                "Roles, groups and rules with conditions in Motte's own grammar, beside the acl_file or in its place: \
+                 a denial in either is final.",
+            ),
+        ],
     },
     SectionEntry {
         name: "limits",

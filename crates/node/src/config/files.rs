@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use motte_pki::{
     Authority, CertificateFacts, CertificateRole, HostName, ServerTlsParams, TlsFileError, read_private, server_config,
 };
-use motte_policy::{PasswordFile, Policy};
+use motte_policy::{AclError, PasswordFile, Policy, PolicyFile};
 
 use super::ConfigError;
 use super::parse::{Draft, RenewalDraft};
@@ -53,6 +53,9 @@ pub(super) fn check(draft: &Draft, now: SystemTime, problems: &mut Problems) {
     }
     if let Some(file) = &draft.acl_file {
         rules(file, problems);
+    }
+    if let Some(file) = &draft.policy_file {
+        policy(file, problems);
     }
 }
 
@@ -207,14 +210,27 @@ fn rules(file: &Located<PathBuf>, problems: &mut Problems) {
         );
     }
     if let Err(errors) = Policy::parse(&text) {
-        for error in errors {
-            problems.push(ConfigError {
-                file: file.value.clone(),
-                line: error.line,
-                what: error.what,
-                hint: error.hint,
-            });
+        in_rules(file, errors, problems);
+    }
+}
+
+/// Motte's own policy file.
+fn policy(file: &Located<PathBuf>, problems: &mut Problems) {
+    let Some(text) = private_text(file, problems) else { return };
+    match PolicyFile::parse(&text) {
+        Err(errors) => in_rules(file, errors, problems),
+        Ok(policy) if policy.rules().lists().all(|list| list.rules().is_empty()) => {
+            let hint = "write at least one [[role]] with a [[role.rule]]";
+            let what = "the file holds no rule that is given to anybody, so everything would be denied to everybody";
+            in_file(&file.value, what, hint, problems);
         }
+        Ok(_) => {}
+    }
+}
+
+fn in_rules(file: &Located<PathBuf>, errors: Vec<AclError>, problems: &mut Problems) {
+    for AclError { line, what, hint } in errors {
+        problems.push(ConfigError { file: file.value.clone(), line, what, hint });
     }
 }
 

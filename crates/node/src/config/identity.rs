@@ -2,10 +2,11 @@
 //!
 //! Called by `parse`. Looks at no file.
 
+use motte_policy::suggestion;
+
 use super::parse::Draft;
 use super::reader::{Problems, Section};
 use super::rules::Defaults;
-use super::suggest::suggestion;
 use crate::settings::{ClientCertificates, ListenerRules, ListenerSettings, SourceName};
 
 /// The list of sources of a section, where it has one.

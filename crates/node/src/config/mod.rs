@@ -17,7 +17,6 @@ mod reader;
 mod revocation;
 mod rules;
 mod sample;
-mod suggest;
 
 use std::fmt;
 use std::fs;

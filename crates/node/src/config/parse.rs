@@ -43,6 +43,7 @@ pub(super) struct Draft {
     pub(super) acme: Option<AcmeSettings>,
     pub(super) password_file: Option<Located<PathBuf>>,
     pub(super) acl_file: Option<Located<PathBuf>>,
+    pub(super) policy_file: Option<Located<PathBuf>>,
     pub(super) bounds: Bounds,
     pub(super) durability: DurabilitySettings,
     pub(super) hints: Hints,
@@ -87,6 +88,10 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
     let identity_section = root.section("identity", "[identity]", &known("identity"), problems);
     let policy = root.section("policy", "[policy]", &known("policy"), problems);
     let danger = root.section("danger", "[danger]", &known("danger"), problems);
+    if !policy.has("acl_file") && !policy.has("policy_file") {
+        let hint = "name the file with the access rules; without rules all is denied";
+        policy.missing("acl_file", hint, problems);
+    }
     let client_ca = tls.path("client_ca", problems);
     let mut pairs = Vec::new();
     let (by_name, _) = ByName::of(&tls, "[[tls.certificates]]", &mut pairs, problems);
@@ -118,12 +123,8 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         renewal: renewal(&tls, problems),
         acme: acme::parse(&root, problems),
         password_file: identity_section.path("password_file", problems),
-        acl_file: required(
-            &policy,
-            "acl_file",
-            "name the file with the access rules; without rules all is denied",
-            problems,
-        ),
+        acl_file: policy.path("acl_file", problems),
+        policy_file: policy.path("policy_file", problems),
         bounds: bounds(&root, problems),
         durability: durability::parse(&root, &danger, &mut dangers, problems),
         hints: hints::parse(&node, problems),
@@ -168,7 +169,8 @@ impl Draft {
                 acme: self.acme,
             },
             identity: IdentitySettings { password_file: self.password_file.map(|path| path.value) },
-            acl_file: self.acl_file.expect(present).value,
+            acl_file: self.acl_file.map(|file| file.value),
+            policy_file: self.policy_file.map(|file| file.value),
             gate: self.bounds.gate,
             limits: self.bounds.shard,
             links: self.bounds.links,

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use motte_policy::suggestion;
+
 use super::ConfigError;
-use super::suggest::suggestion;
 
 /// A value and the line it stands on.
 #[derive(Clone, Debug)]

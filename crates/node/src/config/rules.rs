@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use motte_broker::MountPoint;
 use motte_mqtt::ProtocolVersion;
 use motte_pki::IdentityField;
+use motte_policy::suggestion;
 
 use super::certificates::{self, ByName, Pair};
 use super::identity;
 use super::reader::{Located, Problems, Section};
 use super::revocation;
-use super::suggest::suggestion;
 use crate::settings::{ListenerRules, ListenerSettings, ProtocolVersions, SourceName};
 
 /// What a listener has unless its own keys say otherwise.

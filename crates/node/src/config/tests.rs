@@ -100,7 +100,7 @@ fn a_right_file_gives_the_secure_defaults() {
     let path = dir.path().join("motte.toml");
     fs::write(&path, GOOD).unwrap();
     let settings = ConfigFile::load(&path).unwrap();
-    assert_eq!(settings.acl_file, dir.path().join("acl"));
+    assert_eq!(settings.acl_file, Some(dir.path().join("acl")));
     assert_eq!(settings.listeners.len(), 1);
     assert_eq!(settings.listeners[0].transport, Transport::tls());
     assert_eq!(settings.listeners[0].client_certificates, ClientCertificates::Optional);
@@ -663,4 +663,37 @@ fn the_sample_is_right_and_shows_the_defaults() {
     assert_eq!(spelled.tls.tls12, chosen.tls.tls12);
     assert!(spelled.dangers.is_empty() && chosen.dangers.is_empty());
     assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+}
+
+#[test]
+fn k27_a_policy_file_stands_beside_the_access_rules_or_in_their_place() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    let with = |policy: &str| GOOD.replace("acl_file = \"acl\"\n", policy);
+    let role = "[[role]]\nname = \"r\"\neverybody = true\n[[role.rule]]\nallow = [\"receive\"]\ntopics = [\"a\"]\n";
+    write_private(&at("policy"), role.as_bytes()).unwrap();
+    let found = |text: &str| errors(dir.path(), text.as_bytes(), SystemTime::now());
+    for good in ["policy_file = \"policy\"\n", "policy_file = \"policy\"\nacl_file = \"acl\"\n"] {
+        assert_eq!(found(&with(good)), [""; 0]);
+    }
+    let settings = ConfigFile::load(&at("motte.toml")).unwrap();
+    assert_eq!((settings.acl_file, settings.policy_file), (Some(at("acl")), Some(at("policy"))));
+    assert_eq!(found(&with("")), ["motte.toml:12: acl_file is missing in [policy]"]);
+    let alone = with("policy_file = \"policy\"\n");
+    for (text, expected) in [
+        ("", "policy: the file is empty"),
+        (
+            "# nothing\n",
+            "policy: the file holds no rule that is given to anybody, so everything would be denied to everybody",
+        ),
+        ("\u{feff}[[role]]\n", "policy:1: the file begins with a byte order mark"),
+        ("[[role]]\n", "policy:1: name is missing in [[role]]"),
+        ("[[role]]\nname = \"r\"\neverybdy = true\n", "policy:3: unknown key \"everybdy\" in [[role]]"),
+    ] {
+        write_private(&at("policy"), text.as_bytes()).unwrap();
+        let told = found(&alone);
+        assert!(told.iter().any(|told| told == expected), "{text:?}: {told:?}");
+    }
+    fs::set_permissions(at("policy"), fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(found(&alone)[0].starts_with("policy: "), "others can write it");
 }

@@ -6,6 +6,7 @@
 pub(crate) mod authn;
 mod connect;
 pub(crate) mod exchange;
+mod facts;
 pub(crate) mod limits;
 pub(crate) mod listener;
 mod proxy;
@@ -245,6 +246,11 @@ impl Gate {
         let (client_id, assigned) = connect::client_id(&connect, rules, characters_max)?;
         visitor.plain.extend_from_slice(&bytes[length..]);
         let (who, last) = self.identify(entrance, snapshot, &connect, (visitor, claim)).await?;
+        let known = facts::of(visitor).and_then(|facts| who.with_facts(facts));
+        let who = known.map_err(|error| {
+            let refusal = Refusal::answered(RefusalReason::BadCredentials, connect.version, ReasonCode::NotAuthorized);
+            Refusal { detail: Some(error.to_string()), ..refusal }
+        })?;
         let permit = judge(snapshot, rules, who, &connect, client_id)?;
         let proof = proof_of(&permit, (entrance.index, rules), visitor);
         let of_certificate = visitor.certificates().and_then(tls::end_of);

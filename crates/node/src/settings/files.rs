@@ -11,7 +11,8 @@ use super::{CertificateFiles, ListenerSettings, Settings};
 impl Settings {
     /// Every file that is read at the start and again at each reload, the configuration itself among them.
     pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
-        let mut files = BTreeSet::from([self.acl_file.clone(), self.tls.certificate.clone(), self.tls.key.clone()]);
+        let mut files = self.policy_files();
+        files.extend([self.tls.certificate.clone(), self.tls.key.clone()]);
         files.extend(self.tls.client_ca.clone());
         files.extend(self.tls.crls.iter().cloned());
         files.extend(self.identity.password_file.clone());
@@ -27,7 +28,7 @@ impl Settings {
 
     /// Those of them that hold access rules.
     pub(crate) fn policy_files(&self) -> BTreeSet<PathBuf> {
-        BTreeSet::from([self.acl_file.clone()])
+        self.acl_file.iter().chain(&self.policy_file).cloned().collect()
     }
 }
 

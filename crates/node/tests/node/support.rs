@@ -63,7 +63,8 @@ impl House {
                 acme: None,
             },
             identity: IdentitySettings { password_file: Some(path("passwords")) },
-            acl_file: path("acl"),
+            acl_file: Some(path("acl")),
+            policy_file: None,
             gate: GateLimits::default(),
             limits: motte_broker::Limits::default(),
             // A test that is about what is kept has a store in the folder; the others are faster without.

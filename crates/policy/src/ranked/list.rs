@@ -95,11 +95,7 @@ impl List {
     pub fn compile(name: &str, mut rules: Vec<Rule>, substitution: Substitution) -> Result<Self, ListError> {
         let mut variables = Vec::new();
         for (place, rule) in rules.iter().enumerate() {
-            if !is_filter(&rule.filter) {
-                return Err(ListError::NoFilter(place));
-            }
-            for level in rule.filter.split('/') {
-                let Some(variable) = variable(level, substitution).map_err(|()| mixed(place, level))? else { continue };
+            for variable in variables_of(&rule.filter, substitution, place)? {
                 if !variables.contains(&variable) {
                     variables.push(variable);
                 }
@@ -252,6 +248,15 @@ impl List {
     pub(crate) fn visited(&self, who: &Subject, topic: &str) -> usize {
         self.trie.matching(who, topic, u16::MAX, |_| ())
     }
+}
+
+/// The variables in the filter of the rule at a place.
+pub(crate) fn variables_of(filter: &str, substitution: Substitution, place: usize) -> Result<Vec<Variable>, ListError> {
+    if !is_filter(filter) {
+        return Err(ListError::NoFilter(place));
+    }
+    let of_level = |level| variable(level, substitution).map_err(|()| mixed(place, level)).transpose();
+    filter.split('/').filter_map(of_level).collect()
 }
 
 fn mixed(place: usize, level: &str) -> ListError {

@@ -1,9 +1,10 @@
 //! "Did you mean …": the known word nearest to one that is not known.
 //!
-//! Called by the reader of the configuration. Pure.
+//! Called by every reader of a file that people write: the configuration, the policy file. Pure.
 
 /// The nearest of the known words, if it is near enough to be a slip: at most a third of its letters differ.
-pub(super) fn suggestion<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+#[must_use]
+pub fn suggestion<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let near = known.iter().map(|candidate| (distance(word, candidate), *candidate)).min()?;
     let bound = (near.1.chars().count() / 3).max(1);
     (near.0 <= bound).then_some(near.1)
