@@ -2,6 +2,7 @@
 //!
 //! Called by every room that handles an identity. Never touches a secret.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -71,7 +72,7 @@ impl TenantName {
 
 /// Whom a decision is about: the identity, the client it uses, and what else was proved or seen when it came in. Cheap
 /// to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Subject {
     /// The identity.
     pub identity: Identity,
@@ -85,6 +86,27 @@ pub struct Subject {
     pub address: Option<IpAddr>,
     /// Rights that came with the proof.
     pub grants: Option<Arc<Grants>>,
+}
+
+/// What is not known is not shown.
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Subject");
+        shown.field("identity", &self.identity).field("client_id", &self.client_id);
+        if let Some(tenant) = &self.tenant {
+            shown.field("tenant", tenant);
+        }
+        if !self.attributes.is_empty() {
+            shown.field("attributes", &self.attributes.iter().collect::<Vec<_>>());
+        }
+        if let Some(address) = &self.address {
+            shown.field("address", address);
+        }
+        if let Some(grants) = &self.grants {
+            shown.field("grants", &grants.list());
+        }
+        shown.finish()
+    }
 }
 
 impl Subject {

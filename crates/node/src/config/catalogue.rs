@@ -172,9 +172,8 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
             key("acl_file", "\"acl\"", "Access rules in the grammar of Mosquitto's acl_file."),
             key(
                 "policy_file",
-                "none",
-                "Roles, groups and rules with conditions in Motte's own grammar, beside the acl_file or in its place: \
-                 a denial in either is final.",
+                "\"policy.toml\"",
+                "Rules with conditions in Motte's own grammar, beside the acl_file or in its place. Default: none.",
             ),
         ],
     },

@@ -43,6 +43,9 @@ password_file = \"passwords\"
 acl_file = \"acl\"
 ";
 
+/// A policy file.
+const ROLE: &str = "[[role]]\nname = \"r\"\neverybody = true\n[[role.rule]]\nallow = [\"receive\"]\ntopics = [\"a\"]\n";
+
 /// A folder with a CA, a server certificate, passwords and rules, all right.
 pub(crate) fn folder() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -640,6 +643,7 @@ fn the_sample_is_right_and_shows_the_defaults() {
         })
         .collect();
     fs::write(&path, &shown).unwrap();
+    write_private(&dir.path().join("policy.toml"), ROLE.as_bytes()).unwrap();
     write_public(&dir.path().join("pki/crl.pem"), revocation::list_of(dir.path()).pem.as_bytes()).unwrap();
     let spelled = ConfigFile::load(&path).unwrap();
     assert_eq!(format!("{:?}", spelled.limits), format!("{:?}", chosen.limits));
@@ -670,8 +674,7 @@ fn k27_a_policy_file_stands_beside_the_access_rules_or_in_their_place() {
     let dir = folder();
     let at = |name: &str| dir.path().join(name);
     let with = |policy: &str| GOOD.replace("acl_file = \"acl\"\n", policy);
-    let role = "[[role]]\nname = \"r\"\neverybody = true\n[[role.rule]]\nallow = [\"receive\"]\ntopics = [\"a\"]\n";
-    write_private(&at("policy"), role.as_bytes()).unwrap();
+    write_private(&at("policy"), ROLE.as_bytes()).unwrap();
     let found = |text: &str| errors(dir.path(), text.as_bytes(), SystemTime::now());
     for good in ["policy_file = \"policy\"\n", "policy_file = \"policy\"\nacl_file = \"acl\"\n"] {
         assert_eq!(found(&with(good)), [""; 0]);
