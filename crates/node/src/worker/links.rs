@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
@@ -41,16 +42,19 @@ pub(super) struct Links {
     /// When which of them want to be looked after; one entry for each at most.
     alarms: BTreeSet<(Millis, usize)>,
     mail: VecDeque<Mail>,
-    hearing: Option<Hearing>,
+    /// Those who came and whose clients' last connections are heard out, in the order in which they came.
+    parked: VecDeque<Parked>,
     /// Lent to one round.
     stirred: Vec<LinkId>,
     /// When whoever is left is cut off.
     stopping: Option<Millis>,
 }
 
-/// A connection that is heard out because its client comes again.
-struct Hearing {
-    link: LinkId,
+/// An arrival that waits until the last connection of its client has been heard out.
+struct Parked {
+    arrival: Box<Arrival>,
+    /// The connection that is heard out; none while another arrival of the client is before this one.
+    hearing: Option<LinkId>,
     rounds: usize,
 }
 
@@ -63,7 +67,7 @@ impl Links {
             queue: VecDeque::new(),
             alarms: BTreeSet::new(),
             mail: VecDeque::new(),
-            hearing: None,
+            parked: VecDeque::new(),
             stirred: Vec::new(),
             stopping: None,
         }
@@ -113,7 +117,7 @@ impl Links {
 
     /// How long to sleep: not at all while there is something to do, for ever when nothing is due.
     fn sleep(&mut self, mailbox: &Mailbox) -> Option<Duration> {
-        let is_busy = !self.queue.is_empty() || self.worker.outlets.has_stirred() || self.hearing.is_some();
+        let is_busy = !self.queue.is_empty() || self.worker.outlets.has_stirred() || !self.parked.is_empty();
         let is_busy = is_busy || self.stopping.is_none() && self.worker.departures.has_some();
         if is_busy || self.stopping.is_none() && !mailbox.may_sleep() {
             return Some(Duration::ZERO);
@@ -125,20 +129,43 @@ impl Links {
         Some(Duration::from_millis(due.0.saturating_sub(self.worker.now.0).max(1)))
     }
 
-    /// Handles what was posted. Behind the arrival of a client whose last connection is heard out, everything waits.
+    /// Handles what was posted, and lets those in whose clients have been heard out. An arrival that has to wait holds
+    /// nobody up but later ones of the same client: neither what others write nor a change of policy.
     fn read_mail(&mut self, mailbox: &Mailbox) {
         if mailbox.collect(&mut self.mail) {
             self.worker.guarded(None, |shard, now, outlets| shard.on_durable(now, outlets));
         }
+        self.let_in();
         while let Some(mail) = self.mail.pop_front() {
             match mail {
-                Mail::Arrival(arrival) if !self.has_heard_out(&arrival.admission.subject().client_id.0) => {
-                    self.mail.push_front(Mail::Arrival(arrival));
-                    return;
-                }
-                Mail::Arrival(arrival) => self.move_in(*arrival),
+                Mail::Arrival(arrival) => self.receive(arrival),
                 Mail::Stop => return self.stop(),
                 mail => self.worker.take(mailbox, mail),
+            }
+        }
+    }
+
+    /// Lets somebody in, or has it wait until the last connection of its client has been heard out.
+    fn receive(&mut self, arrival: Box<Arrival>) {
+        let client_id = &arrival.admission.subject().client_id;
+        let is_parked = |parked: &Parked| parked.arrival.admission.subject().client_id == *client_id;
+        if self.worker.shard.link_of(&client_id.0).is_none() && !self.parked.iter().any(is_parked) {
+            self.move_in(*arrival);
+        } else {
+            self.parked.push_back(Parked { arrival, hearing: None, rounds: 0 });
+        }
+    }
+
+    /// Lets those in who need not wait any longer, each client in the order in which it came.
+    fn let_in(&mut self) {
+        let mut waiting = BTreeSet::new();
+        for mut parked in std::mem::take(&mut self.parked) {
+            let client_id = Arc::clone(&parked.arrival.admission.subject().client_id.0);
+            if !waiting.contains(&client_id) && self.has_heard_out(&mut parked, &client_id) {
+                self.move_in(*parked.arrival);
+            } else {
+                waiting.insert(client_id);
+                self.parked.push_back(parked);
             }
         }
     }
@@ -146,23 +173,16 @@ impl Links {
     /// Whether the connection of a client that comes again has been read: what the client sent on it, it sent before,
     /// and a DISCONNECT among that keeps the will from being published (MQTT-3.14.4-3). A client that never stops
     /// sending is cut off where it stands.
-    fn has_heard_out(&mut self, client_id: &str) -> bool {
-        let Some(link) = self.worker.shard.link_of(client_id) else {
-            self.hearing = None;
-            return true;
-        };
-        let Some(hearing) = self.hearing.as_mut().filter(|hearing| hearing.link == link) else {
+    fn has_heard_out(&mut self, parked: &mut Parked, client_id: &str) -> bool {
+        let Some(link) = self.worker.shard.link_of(client_id) else { return true };
+        if parked.hearing != Some(link) {
             // Only the next poll knows what came in by now.
-            self.hearing = Some(Hearing { link, rounds: 0 });
+            (parked.hearing, parked.rounds) = (Some(link), 0);
             return false;
-        };
-        hearing.rounds += 1;
-        let has_more = hearing.rounds <= HEARING_ROUNDS_MAX
-            && self.links[index_of(link)].as_mut().is_some_and(|link| link.has_more(&mut self.worker));
-        if !has_more {
-            self.hearing = None;
         }
-        !has_more
+        parked.rounds += 1;
+        let has_more = |link: &mut Box<Link>| link.has_more(&mut self.worker);
+        parked.rounds > HEARING_ROUNDS_MAX || !self.links[index_of(link)].as_mut().is_some_and(has_more)
     }
 
     /// Admits a connection.
@@ -193,6 +213,8 @@ impl Links {
     /// Ends all links orderly; they have a short while for their last bytes to leave.
     fn stop(&mut self) {
         self.worker.guarded(None, |shard, now, outlets| shard.stop(now, outlets));
+        // Who is not in by now stays outside.
+        self.parked.clear();
         self.stopping = Some(after(self.worker.now, STOP_DEADLINE));
     }
 

@@ -1,6 +1,9 @@
 //! Everything changes while the node runs: files are watched, and sessions end when what proved them does not hold any
 //! more.
 
+use std::io::Write as _;
+use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use motte_audit::CloseCause;
@@ -8,7 +11,7 @@ use motte_mqtt::{Connect, ForwardedProperties, Packet, Qos, ReasonCode, Will};
 use motte_node::settings::ClientCertificates;
 use motte_pki::{Authority, Role};
 
-use crate::support::{Client, House, Running, connect_as_alice, connect_as_nobody, logged};
+use crate::support::{Client, House, PATIENCE, Running, connect_as_alice, connect_as_nobody, logged};
 
 /// How long a change may take to be in force when the system tells of it.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -194,4 +197,46 @@ fn r16_a_ca_change_ends_hundreds_and_the_others_do_not_wait() {
         assert_eq!(disconnected(client), ReasonCode::NotAuthorized);
     }
     assert!(longest < Duration::from_millis(500), "somebody waited for {longest:?}");
+}
+
+/// Clients that never stop sending come again and again, so that their last connections are heard out all the time.
+#[test]
+fn k24_takeovers_that_are_heard_out_hold_up_no_revocation() {
+    let mut house = House::new();
+    house.settings.shards = NonZeroU16::MIN;
+    house.settings.listeners[0].rules.allow_anonymous = true;
+    house.write_passwords(&[("alice", "wonder"), ("bob", "builder")]);
+    let node = house.start();
+    let mut bob = house.open(node.address(), None, b"mqtt");
+    let connect = Connect { user_name: Some("bob"), password: Some(b"builder"), ..connect_as_nobody("bob") };
+    assert_eq!(bob.connect(&connect), 0);
+    let (is_over, takeovers) = (AtomicBool::new(false), AtomicUsize::new(0));
+    // QoS 0, topic "t", no properties, 16,000 bytes.
+    let packet = [&b"\x30\x84\x7d\x00\x01t\x00"[..], &[b'x'; 16_000]].concat();
+    let talk = |name: &str| {
+        while !is_over.load(Ordering::Relaxed) {
+            let Ok(mut client) = house.try_open(node.address(), None, b"mqtt") else { continue };
+            if client.connect(&connect_as_nobody(name)) == 0 {
+                takeovers.fetch_add(1, Ordering::Relaxed);
+                while !is_over.load(Ordering::Relaxed) && client.stream.write_all(&packet).is_ok() {}
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            // Two want to be the same client.
+            let talk = &talk;
+            scope.spawn(move || talk(&format!("talker-{}", number / 2)));
+        }
+        wait_until("they take each other over", PATIENCE, || takeovers.load(Ordering::Relaxed) > 20);
+        house.write_passwords(&[("alice", "wonder")]);
+        let begun = Instant::now();
+        let reloaded = node.handle.reload().unwrap();
+        let reason = disconnected(&mut bob);
+        let took = begun.elapsed();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!((reloaded.ended.len(), reason), (1, ReasonCode::AdministrativeAction));
+        assert!(took <= AT_ONCE, "{took:?}");
+    });
+    node.stop().unwrap();
 }

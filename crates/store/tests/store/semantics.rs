@@ -175,7 +175,7 @@ fn a_session_that_was_opened_anew_has_nothing_of_the_old() {
 
 #[test]
 fn what_a_session_leaves_is_kept_by_a_name_of_its_own_beside_the_next_session() {
-    let (mut world, estate) = (World::new(2), "\0001/7");
+    let (mut world, estate) = (World::new(2), "\x001/7");
     world.open_session(0, "c");
     world.append(0, &Record::Received { client_id: "c", id: id(9) });
     let old = world.publish_to(0, "old", &[sharing("c", Qos::AtLeastOnce)]);
