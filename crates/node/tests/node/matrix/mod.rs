@@ -76,6 +76,11 @@ fn k22_what_waits_behind_the_window_leaves_by_the_rights_of_that_moment() {
 }
 
 #[test]
+fn k22_a_release_after_the_loss_ends_the_exchange_and_delivers_nothing() {
+    play(Path::Released);
+}
+
+#[test]
 fn k20_a_shared_subscription_ends_with_the_right() {
     play(Path::Shared);
 }

@@ -2,7 +2,7 @@
 //!
 //! Every path ends in [`Act::finish`], which asks for what is lost once more and has to be refused.
 
-use motte_mqtt::{ForwardedProperties, Packet, ProtocolVersion, Qos, Will};
+use motte_mqtt::{ForwardedProperties, Packet, ProtocolVersion, Qos, ReasonCode, Will};
 
 use super::cases::{Case, Loss, Moment, Path};
 use super::stage::{
@@ -37,6 +37,7 @@ pub(super) fn play(stage: &mut Stage, case: &Case) {
         Path::Queued => act.queued(),
         Path::InFlight => act.in_flight(),
         Path::Window => act.window(),
+        Path::Released => act.released(),
     }
 }
 
@@ -271,6 +272,48 @@ impl Act<'_> {
         self.finish(None, Some(receiver));
     }
 
+    fn released(&mut self) {
+        let mut receiver = self.subscribed(Wishes::default());
+        let mut publisher = self.stage.let_in(&self.publisher, Wishes::default());
+        let topic = self.topic.clone();
+        if self.case.moment == Moment::BeforePublish {
+            self.revoke();
+            self.publish_late(publisher, words(&topic, "late"));
+            return self.finish(None, Some(receiver));
+        }
+        publisher.send(&publish_bytes(publisher.version, (Qos::ExactlyOnce, 5), &words(&topic, "sent")));
+        publisher.receive(|packet| match packet {
+            Packet::PubRec(ack) => assert_eq!((ack.id.value(), ack.reason), (5, ReasonCode::Success)),
+            packet => panic!("{packet:?}"),
+        });
+        if self.case.moment == Moment::AfterArrival {
+            release(&mut publisher);
+            assert_eq!(self.stage.arrivals(self.case, &mut receiver), ["sent"]);
+            self.revoke();
+            return self.finish(Some(publisher), Some(receiver));
+        }
+        self.revoke();
+        let publisher = match self.case.loss {
+            Loss::Publisher => Some(publisher),
+            _ => {
+                release(&mut publisher);
+                None
+            }
+        };
+        // It went out when it was accepted.
+        let receiver = match self.case.loss {
+            Loss::Receiver => {
+                assert_eq!(until_shut_out(receiver), ["sent"]);
+                None
+            }
+            _ => {
+                assert_eq!(self.stage.arrivals(self.case, &mut receiver), ["sent"]);
+                Some(receiver)
+            }
+        };
+        self.finish(publisher, receiver);
+    }
+
     fn qos(&self) -> Qos {
         if self.case.number.is_multiple_of(2) { Qos::AtLeastOnce } else { Qos::ExactlyOnce }
     }
@@ -363,6 +406,15 @@ impl Act<'_> {
         self.stage.testify(&words(&open(self.case), "allowed"));
         assert_eq!(self.stage.arrivals(self.case, &mut receiver), ["allowed"]);
     }
+}
+
+/// Ends the exchange of the message that was published.
+fn release(publisher: &mut Client) {
+    publisher.send(&[0x62, 2, 0, 5]);
+    publisher.receive(|packet| match packet {
+        Packet::PubComp(ack) => assert_eq!((ack.id.value(), ack.reason), (5, ReasonCode::Success)),
+        packet => panic!("{packet:?}"),
+    });
 }
 
 /// The identifier of the message that comes next; it is not acknowledged.

@@ -9,7 +9,7 @@ use motte_mqtt::{
     Ack, Connect, ConnectProperties, Delivery, ForwardedProperties, Packet, PacketId, ProtocolVersion, Publish, Qos,
     ReasonCode, Subscribe, SubscribeFilters, SubscriptionIds, SubscriptionOptions, UserProperties, Will,
 };
-use motte_pki::{Authority, Role};
+use motte_pki::{Authority, CertificateFacts, Reason, Revoked, Role};
 use motte_policy::scram::ScramKeys;
 use motte_policy::{PasswordFile, PasswordHash};
 
@@ -30,6 +30,12 @@ pub(super) struct Person {
     pub(super) version: ProtocolVersion,
     proof: Proof,
     carrier: usize,
+}
+
+impl Person {
+    fn is_certified(&self) -> bool {
+        matches!(self.proof, Proof::Certificate | Proof::Listed)
+    }
 }
 
 /// What a CONNECT says beside who it is from.
@@ -63,18 +69,22 @@ pub(super) struct Stage {
     witnesses: Vec<Client>,
     hash: PasswordHash,
     keys: ScramKeys,
+    /// Revocation lists that were written.
+    lists: u64,
 }
 
 impl Stage {
     pub(super) fn new() -> Self {
-        let house = house_with_doors();
+        let mut house = house_with_doors();
+        house.settings.tls.crls = vec![house.path("crl.pem")];
+        write_list(&house, &house.authority, 1, None);
         let hash = PasswordHash::new(SECRET.as_bytes(), [7; motte_policy::SALT_BYTES]);
         let keys = ScramKeys::new(SECRET.as_bytes(), [8; motte_policy::SALT_BYTES]).unwrap();
         let mut file = PasswordFile::default();
         file.set("alice", hash.clone()).unwrap();
         house.write("passwords", &file.to_text());
         let node = house.start();
-        let mut stage = Self { node, house, witnesses: Vec::new(), hash, keys };
+        let mut stage = Self { node, house, witnesses: Vec::new(), hash, keys, lists: 1 };
         let witness = |name| Person { name, version: ProtocolVersion::V5, proof: Proof::Password, carrier: 1 };
         for shard in 0..stage.house.settings.shards.get() {
             let mut ids = (0..).map(|number| format!("witness-{number}"));
@@ -100,7 +110,7 @@ impl Stage {
         let publisher = person('p', case.publisher, case.publisher_loses());
         let receiver = person('r', case.receiver, !case.publisher_loses());
         for who in [&publisher, &receiver] {
-            if who.proof == Proof::Certificate {
+            if who.is_certified() {
                 self.house.issue(&who.name, Role::Client, &who.name, SystemTime::now());
             }
         }
@@ -135,22 +145,26 @@ impl Stage {
                 _ if shut_out.is_some_and(|out| out.name == who.name) => {}
                 Proof::Password => drop(file.set(&who.name, self.hash.clone()).unwrap()),
                 Proof::Scram => file.set_scram(&who.name, self.keys.clone()).unwrap(),
-                Proof::Anonymous | Proof::Certificate => {}
+                Proof::Anonymous | Proof::Certificate | Proof::Listed => {}
             }
         }
         self.house.write("passwords", &file.to_text());
+        self.lists += 1;
         if shut_out.is_some_and(|out| out.proof == Proof::Certificate) {
             let other = Authority::create("Other CA", SystemTime::now()).unwrap();
             self.house.write("ca.pem", other.certificate_pem());
+            write_list(&self.house, &other, self.lists, None);
         } else {
+            let listed = shut_out.filter(|out| out.proof == Proof::Listed).map(|out| &*out.name);
             self.house.write("ca.pem", self.house.authority.certificate_pem());
+            write_list(&self.house, &self.house.authority, self.lists, listed);
         }
         self.house.write("acl", &rules(case, (publisher, receiver), revoked));
         self.node.handle.reload().unwrap();
     }
 
     fn open(&self, who: &Person) -> Client {
-        let certificate = (who.proof == Proof::Certificate).then_some(&*who.name);
+        let certificate = who.is_certified().then_some(&*who.name);
         let stream = enter(&self.house, &self.node, (who.carrier, CARRIERS[who.carrier]), certificate);
         Client::over(stream, who.version)
     }
@@ -188,7 +202,7 @@ impl Stage {
 
     /// Somebody who is shut out asks to be let in.
     pub(super) fn assert_shut_out(&self, who: &Person) {
-        if who.proof == Proof::Certificate {
+        if who.is_certified() {
             // TLS 1.3 refuses a certificate when the client believes the handshake is over.
             let address = self.node.address_of(who.carrier);
             let Ok(mut client) = self.house.try_open(address, Some(&who.name), b"mqtt") else { return };
@@ -223,6 +237,18 @@ impl Stage {
         let code = publish(&mut self.witnesses[0], Qos::AtLeastOnce, words);
         assert!(matches!(code, 0 | 0x10), "{code:#x}");
     }
+}
+
+/// Writes the revocation list of a CA, with nobody on it or the certificate of one name.
+fn write_list(house: &House, authority: &Authority, number: u64, listed: Option<&str>) {
+    let entry = |name: &str| {
+        let pem = std::fs::read_to_string(house.path(&format!("{name}.pem"))).unwrap();
+        let serial_hex = CertificateFacts::from_pem(&pem).unwrap()[0].serial_hex.clone();
+        Revoked { serial_hex, at: SystemTime::now(), reason: Reason::KeyCompromise }
+    };
+    let revoked: Vec<_> = listed.into_iter().map(entry).collect();
+    let list = authority.revocation_list(&revoked, number, 30, SystemTime::now()).unwrap();
+    house.write("crl.pem", &list.pem);
 }
 
 /// A house with a listener for each carrier, where nobody in particular is let in as well.
