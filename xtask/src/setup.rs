@@ -12,7 +12,7 @@ use crate::command::Command;
 use crate::workspace::Workspace;
 
 /// Programs the checks call, and the Debian package of each.
-const PROGRAMS: [(&str, &str); 17] = [
+const PROGRAMS: [(&str, &str); 18] = [
     ("c++", "g++"),
     ("cc", "gcc"),
     ("git", "git"),
@@ -25,6 +25,7 @@ const PROGRAMS: [(&str, &str); 17] = [
     ("mount", "mount"),
     ("openssl", "openssl"),
     ("pebble", "pebble"),
+    ("slapd", "slapd"),
     ("strace", "strace"),
     ("unshare", "util-linux"),
     ("valgrind", "valgrind"),

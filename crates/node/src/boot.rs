@@ -27,6 +27,7 @@ use crate::durable::{self, Inheritance, KeeperHandle, Kept};
 use crate::gate::listener::{self, Bound};
 use crate::gate::{Entrance, Gate};
 use crate::log::{self, Reporter};
+use crate::outbound::LOOKUPS_MAX;
 use crate::reload::Reloader;
 use crate::renewal::{self, RenewalError};
 use crate::settings::{ListenAddress, ListenerSettings, Settings, Speech};
@@ -313,7 +314,7 @@ fn gate_runtime(settings: &Settings) -> io::Result<Runtime> {
     let processors = std::thread::available_parallelism().map_or(GATE_THREADS_MAX, NonZeroUsize::get);
     Builder::new_multi_thread()
         .worker_threads(processors.min(GATE_THREADS_MAX))
-        .max_blocking_threads(settings.gate.hashes_at_once_max.max(1) + FILE_THREADS)
+        .max_blocking_threads(settings.gate.hashes_at_once_max.max(1) + FILE_THREADS + LOOKUPS_MAX)
         .thread_name("gate")
         .enable_all()
         .build()

@@ -142,6 +142,7 @@ impl Reloader {
         let (next, stamps) = read_at_rest(&old);
         let outcome = match next {
             Ok((next, after_restart)) => {
+                next.inherit(&old);
                 let changed = next.contents.changed_since(&old.contents);
                 let review = self.put_in_force(&old, next);
                 self.record.on_done(&changed);

@@ -51,6 +51,8 @@ pub struct Census {
     pub issuers: BTreeMap<String, Group>,
     /// By password.
     pub passwords: Group,
+    /// By the word of a source outside the broker, for each source.
+    pub sources: BTreeMap<String, Group>,
     /// By nothing, where that is enough.
     pub anonymous: u64,
 }
@@ -84,6 +86,9 @@ pub(crate) fn count(mailboxes: &[Mailbox]) -> Census {
                     census.issuers.entry(issuer).or_default().add(name);
                 }
                 Proof::Password { name, .. } => census.passwords.add(name),
+                Proof::Vouched { vouch, name, .. } => {
+                    census.sources.entry(vouch.source.to_string()).or_default().add(name);
+                }
                 Proof::Nothing { .. } => census.anonymous += 1,
             }
         }

@@ -202,6 +202,14 @@ impl SecretRef {
         Secret::new(Zeroizing::new(text.as_bytes().to_vec())).map(Self::Literal)
     }
 
+    /// The file that it is kept in, where it is a named one.
+    pub(crate) fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Env(_) | Self::Credential(_) | Self::Vault(_) | Self::Literal(_) => None,
+        }
+    }
+
     /// The secret, as it is where it is kept at present; one in a vault is for [`Resolver`] to find.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod address;
 mod durability;
 mod files;
 mod identity;
+mod remote;
 mod rules;
 mod transport;
 
@@ -17,11 +18,17 @@ use std::time::Duration;
 
 use motte_broker::{Hints, Limits};
 
+use crate::secret::VaultSettings;
+
 pub use acme::{AcmeChallenge, AcmeSettings, ExternalBinding};
 pub use address::{ListenAddress, Network, NetworkError};
 pub(crate) use durability::CONTROL_SOCKET;
 pub use durability::{COMMIT_INTERVAL, DurabilityMode, DurabilitySettings};
 pub use identity::{IdentitySettings, SourceName};
+pub use remote::{
+    JwksSettings, JwtKeySource, JwtSettings, LdapProtection, LdapSettings, LdapUrl, RemoteSettings, TokenIn,
+    WebhookSettings,
+};
 pub use rules::{CertificateFiles, ListenerRules, ProtocolVersions};
 pub use transport::{Speech, Transport, WebSocketSettings};
 
@@ -44,6 +51,8 @@ pub struct Settings {
     pub tls: TlsSettings,
     /// How identities are checked.
     pub identity: IdentitySettings,
+    /// Where secrets are kept that are not on this machine.
+    pub vault: Option<VaultSettings>,
     /// The ACL file (Mosquitto's grammar).
     pub acl_file: Option<PathBuf>,
     /// Motte's own policy file.

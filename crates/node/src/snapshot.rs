@@ -12,8 +12,9 @@ use motte_policy::{AclError, PasswordFile, Policy, PolicyFile, UserName};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::config::ConfigError;
-use crate::gate::authn::Chain;
+use crate::gate::authn::{Chain, RemoteSources};
 use crate::gate::tls;
+use crate::secret::{Resolver, process_environment};
 use crate::settings::{ListenerRules, Settings, SourceName};
 use crate::sources::{Contents, Stamps};
 use crate::worker::mailbox::Proof;
@@ -27,6 +28,8 @@ pub(crate) struct Snapshot {
     pub(crate) tls: Vec<Option<ServerTls>>,
     /// Who is asked for the identity of a client, for each listener.
     pub(crate) chains: Vec<Chain>,
+    /// The sources of identities that are not on this machine.
+    remote: RemoteSources,
     /// The password file.
     pub(crate) passwords: Option<Arc<PasswordFile>>,
     /// The access rules.
@@ -56,13 +59,25 @@ impl Snapshot {
             None => None,
         };
         let policy = keep(read_policies(&settings), &mut errors).map(Arc::new);
-        match policy {
-            Some(policy) if errors.is_empty() => {
-                let chains = settings.listeners.iter().map(|listener| Chain::of(listener, &settings)).collect();
-                Ok(Self { settings, tls, chains, passwords, policy, contents, stamps })
+        let mut resolver = Resolver::new(&process_environment, settings.vault.as_ref());
+        let remote = {
+            let (file, remote) = (&settings.source, &settings.identity.remote);
+            RemoteSources::build(file, remote, &mut |reference| Some(resolver.resolve(reference)))
+        };
+        let remote = keep(remote, &mut errors);
+        match policy.zip(remote) {
+            Some((policy, remote)) if errors.is_empty() => {
+                let chain = |listener| Chain::of(listener, &settings, &remote);
+                let chains = settings.listeners.iter().map(chain).collect();
+                Ok(Self { settings, tls, chains, remote, passwords, policy, contents, stamps })
             }
             _ => Err(errors),
         }
+    }
+
+    /// Takes over what the set before had fetched from elsewhere.
+    pub(crate) fn inherit(&self, earlier: &Self) {
+        self.remote.inherit(&earlier.remote);
     }
 
     /// The same with the server certificate read anew.
@@ -73,10 +88,11 @@ impl Snapshot {
         let settings = self.settings.clone();
         let tls = settings.listeners.iter().map(|listener| tls::server_tls(&settings.tls, listener));
         let tls = tls.collect::<Result<_, _>>()?;
-        let (chains, passwords) = (self.chains.clone(), self.passwords.clone());
+        let (chains, remote, passwords) = (self.chains.clone(), self.remote.clone(), self.passwords.clone());
         // What was read here and is not in force yet is the next reload's.
         let (contents, stamps) = (self.contents.clone(), self.stamps.clone());
-        Ok(Self { settings, tls, chains, passwords, policy: Arc::clone(&self.policy), contents, stamps })
+        let policy = Arc::clone(&self.policy);
+        Ok(Self { settings, tls, chains, remote, passwords, policy, contents, stamps })
     }
 
     /// The same at another time, where a rule holds at certain times only and one of those began or ended.
@@ -86,7 +102,8 @@ impl Snapshot {
         }
         let (settings, tls, passwords) = (self.settings.clone(), self.tls.clone(), self.passwords.clone());
         let (chains, contents, stamps) = (self.chains.clone(), self.contents.clone(), self.stamps.clone());
-        Some(Self { settings, tls, chains, passwords, policy: Arc::new(self.policy.at(now)), contents, stamps })
+        let (remote, policy) = (self.remote.clone(), Arc::new(self.policy.at(now)));
+        Some(Self { settings, tls, chains, remote, passwords, policy, contents, stamps })
     }
 
     /// Whether what was proved against `earlier` holds here as well: the same password entry, a chain that is still
@@ -107,6 +124,15 @@ impl Snapshot {
                 let enough =
                     self.rules(*listener).is_some_and(|rules| *and_password || !rules.certificate_and_password);
                 enough && self.trusts(*listener, chain, name, now)
+            }
+            Proof::Vouched { listener, vouch, name, certificate } => {
+                let asks = self.rules(*listener).is_some_and(|rules| {
+                    let certificate_enough = certificate.is_some() || !rules.certificate_and_password;
+                    let source = SourceName::parse(&vouch.source);
+                    certificate_enough && source.is_some_and(|source| rules.asks(&source))
+                });
+                let certified = certificate.as_ref().is_none_or(|chain| self.trusts(*listener, chain, name, now));
+                asks && certified && self.remote.uphold(vouch)
             }
             Proof::Nothing { listener } => self.rules(*listener).is_some_and(|rules| rules.allow_anonymous),
         }

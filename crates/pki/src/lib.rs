@@ -32,7 +32,9 @@ pub use facts::{CertificateFacts, CertificateRole, FactsError, IdentityField, at
 pub use files::{create_private_dir, read_private, write_private, write_public};
 pub use import::{Assembled, ImportError, Material};
 pub use index::{Entry, Index, IndexError};
-pub use jwt::{JwtAlgorithm, JwtError, JwtExpectations, JwtKeys, JwtKeysError, KeyMark, VerifiedJwt, verify_jwt};
+pub use jwt::{
+    JwtAlgorithm, JwtError, JwtExpectations, JwtKeys, JwtKeysError, KeyMark, VerifiedJwt, jwt_issuer, verify_jwt,
+};
 pub use keys::{KeyError, KeyPassword, is_protected, key_pem, parse_key, read_key};
 pub use name::{HostName, HostNameError};
 pub use renewal::renewal_due;

@@ -25,7 +25,7 @@ pub use file::PolicyFile;
 pub use grants::{Grant, Grants, GrantsError};
 pub use identity::{ClientId, Identity, Subject, TenantName, TenantNameError, UserName};
 pub use password::{PasswordError, PasswordFile, PasswordHash, SALT_BYTES};
-pub use permit::{AdmitPermit, Authenticated, Method, Refused};
+pub use permit::{AdmitPermit, Authenticated, Method, Refused, Vouch};
 pub use policy::{Action, Explanation, Narrowed, Policy, PublishRight, Publishing, Question, Source, SubscribeVerdict};
 pub use scram::{Reauthentication, ScramError, ScramKeys};
 pub use suggest::suggestion;

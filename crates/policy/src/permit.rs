@@ -1,7 +1,10 @@
 //! The chain of custody of a CONNECT: `Authenticated`, then `AdmitPermit`.
 //!
-//! An `Authenticated` is made only by a verified password or by the gate from a certificate that TLS verified; an
-//! `AdmitPermit` only out of an `Authenticated`; the broker's `Admission` only out of a permit.
+//! An `Authenticated` is made only by a verified password or by the gate, from a certificate that TLS verified or from
+//! the word of a source outside; an `AdmitPermit` only out of an `Authenticated`; the broker's `Admission` only out of
+//! a permit.
+
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -20,8 +23,19 @@ pub enum Method {
     Scram,
     /// A client certificate verified in the TLS handshake.
     Certificate,
+    /// By the word of a source outside the broker: an issuer of tokens, a webhook, a directory.
+    Source,
     /// Not at all, allowed under `[danger]`.
     Anonymous,
+}
+
+/// Which source outside the broker vouched for somebody, and by what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vouch {
+    /// Its name in the configuration.
+    pub source: Arc<str>,
+    /// What stands for the key that a token was signed with.
+    pub key: Option<[u8; 32]>,
 }
 
 /// Proof that an identity was checked. Not clonable: one check admits one connection.
@@ -31,6 +45,7 @@ pub struct Authenticated {
     method: Method,
     reauthentication: Option<Box<Reauthentication>>,
     facts: Facts,
+    vouch: Option<Vouch>,
 }
 
 impl Authenticated {
@@ -39,6 +54,12 @@ impl Authenticated {
     #[must_use]
     pub fn by_certificate(name: UserName) -> Self {
         Self::new(Identity::User(name), Method::Certificate)
+    }
+
+    /// Somebody a source outside the broker vouches for. Only `node/gate/authn` may call this.
+    #[must_use]
+    pub fn by_source(name: UserName, vouch: Vouch) -> Self {
+        Self { vouch: Some(vouch), ..Self::new(Identity::User(name), Method::Source) }
     }
 
     /// Nobody, where `[danger] allow_anonymous` stands. Only `node/gate/authn` may call this.
@@ -61,7 +82,7 @@ impl Authenticated {
     }
 
     fn new(identity: Identity, method: Method) -> Self {
-        Self { identity, method, reauthentication: None, facts: Facts::default() }
+        Self { identity, method, reauthentication: None, facts: Facts::default(), vouch: None }
     }
 
     /// Who it is.
@@ -107,6 +128,7 @@ pub struct AdmitPermit {
     method: Method,
     reauthentication: Option<Box<Reauthentication>>,
     until: Option<u64>,
+    vouch: Option<Vouch>,
 }
 
 impl AdmitPermit {
@@ -128,6 +150,12 @@ impl AdmitPermit {
         self.until
     }
 
+    /// Which source outside the broker vouched for the identity.
+    #[must_use]
+    pub fn vouch(&self) -> Option<&Vouch> {
+        self.vouch.as_ref()
+    }
+
     /// The permit as the subject, and the state of its enhanced authentication where it was admitted by one.
     #[must_use]
     pub fn into_parts(self) -> (Subject, Option<Box<Reauthentication>>) {
@@ -143,7 +171,7 @@ impl Policy {
         client_id: ClientId,
         will: Option<Publishing<'_>>,
     ) -> Result<AdmitPermit, Refused> {
-        let Authenticated { identity, method, reauthentication, facts } = who;
+        let Authenticated { identity, method, reauthentication, facts, vouch } = who;
         let until = facts.until;
         let subject = Subject::new(identity, client_id).with_facts(facts);
         if self.is_unsafe(&subject) {
@@ -152,7 +180,7 @@ impl Policy {
         if will.is_some_and(|will| !self.may_will(&subject, will)) {
             return Err(Refused::WillDenied);
         }
-        Ok(AdmitPermit { subject, method, reauthentication, until })
+        Ok(AdmitPermit { subject, method, reauthentication, until, vouch })
     }
 
     /// Whether `who` may have this published when its connection ends: what it may publish itself, but for commands to

@@ -4,6 +4,7 @@
 //! numbers are those of the types themselves, so that they are stated once.
 
 mod certificates;
+mod remote;
 
 use std::ops::RangeInclusive;
 
@@ -165,6 +166,10 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
             ),
         ],
     },
+    remote::JWT,
+    remote::HTTP,
+    remote::LDAP,
+    remote::VAULT,
     SectionEntry {
         name: "policy",
         doc: "Who may do what; what no rule allows is denied. Read again on SIGHUP.",
@@ -242,6 +247,17 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
                 "crl_expired",
                 "\"deny\"",
                 "\"accept\" lets revocation lists count beyond their end: what was revoked since is let in.",
+            ),
+            key(
+                "plaintext_sources",
+                "[]",
+                "Sources such as \"ldap:corp\" or \"http:hook\" that are spoken with in the clear beyond loopback:\n\
+                 all on the way can read passwords, and say yes.",
+            ),
+            key(
+                "literal_secrets",
+                "false",
+                "Whether secrets may stand in this file itself, in the place of references.",
             ),
             key(
                 "crash_at",

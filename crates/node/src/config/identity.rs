@@ -10,9 +10,14 @@ use super::rules::Defaults;
 use crate::settings::{ClientCertificates, ListenerRules, ListenerSettings, SourceName};
 
 /// The list of sources of a section, where it has one.
-pub(super) fn sources(section: &Section<'_>, problems: &mut Problems) -> Option<Vec<SourceName>> {
+pub(super) fn sources(
+    section: &Section<'_>,
+    configured: &[SourceName],
+    problems: &mut Problems,
+) -> Option<Vec<SourceName>> {
     let texts = section.texts("sources", problems)?;
-    let known: Vec<String> = SourceName::DEFAULT.iter().map(SourceName::to_string).collect();
+    let remote = configured.iter().filter(|source| !SourceName::DEFAULT.contains(source));
+    let known: Vec<String> = SourceName::DEFAULT.iter().chain(remote).map(SourceName::to_string).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     if texts.is_empty() {
         let line = section.line_of("sources", problems);
@@ -38,12 +43,12 @@ pub(super) fn sources(section: &Section<'_>, problems: &mut Problems) -> Option<
 }
 
 /// What is configured beside certificates, which are a matter of each listener.
-pub(super) fn configured(identity: &Section<'_>) -> Vec<SourceName> {
+pub(super) fn configured(identity: &Section<'_>, declared: Vec<SourceName>) -> Vec<SourceName> {
     // A path that cannot be read is a problem of its own.
-    SourceName::DEFAULT
+    let local = SourceName::DEFAULT
         .into_iter()
-        .filter(|source| *source == SourceName::Password && identity.has("password_file"))
-        .collect()
+        .filter(|source| *source == SourceName::Password && identity.has("password_file"));
+    local.chain(declared).collect()
 }
 
 /// Says which sources `[identity]` names that are not configured, and which listeners nobody could come in through.
@@ -52,6 +57,12 @@ pub(super) fn check(draft: &Draft, defaults: &Defaults, identity: &Section<'_>, 
     let is_used = |source: &SourceName| draft.listeners.iter().any(|at| is_configured(source, at, defaults));
     for source in defaults.sources.iter().filter(|source| identity.has("sources") && !is_used(source)) {
         not_configured(source, line, problems);
+    }
+    for (source, line) in
+        draft.remote.names().filter(|(source, _)| !draft.listeners.iter().any(|at| at.rules.asks(source)))
+    {
+        let hint = format!("add \"{source}\" to sources in [identity] or of a listener, or remove the section");
+        problems.at(line, format!("nobody asks the source {:?}", source.to_string()), hint);
     }
     somebody_can_log_in(draft, defaults, identity, problems);
 }
@@ -82,6 +93,9 @@ fn not_configured(source: &SourceName, line: usize, problems: &mut Problems) {
     let hint = match source {
         SourceName::Certificate => "set client_ca and certificate_identity, or take it out of sources",
         SourceName::Password => "set password_file in [identity], or take it out of sources",
+        SourceName::Jwt(_) => "add a section [[identity.jwt]] with this name, or take it out of sources",
+        SourceName::Http(_) => "add a section [[identity.http]] with this name, or take it out of sources",
+        SourceName::Ldap(_) => "add a section [[identity.ldap]] with this name, or take it out of sources",
     };
     problems.at(line, format!("the source {:?} is asked and not configured", source.to_string()), hint);
 }
@@ -107,7 +121,10 @@ fn somebody_can_log_in(draft: &Draft, defaults: &Defaults, identity: &Section<'_
         *allow_anonymous || sources.is_empty() || sources.iter().any(|source| is_configured(source, listener, defaults))
     };
     let hint = "set password_file in [identity] (`motte passwd add` writes it), or client_ca in [tls]";
-    let why = "there is neither a password file nor a CA for client certificates in use";
+    let why = match draft.remote.names().next() {
+        Some(_) => "none of the sources that are asked is configured",
+        None => "there is neither a password file nor a CA for client certificates in use",
+    };
     let shut: Vec<_> = draft.listeners.iter().filter(|listener| !is_way_in(listener)).collect();
     if !shut.is_empty() && shut.len() == draft.listeners.len() {
         return problems.at(identity.line, format!("nobody could ever log in: {why}"), hint);

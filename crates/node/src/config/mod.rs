@@ -14,6 +14,7 @@ mod identity;
 mod listener;
 mod parse;
 mod reader;
+mod remote;
 mod revocation;
 mod rules;
 mod sample;
@@ -89,6 +90,7 @@ impl ConfigFile {
         let draft = parse::parse(text, &mut problems);
         if let Some(draft) = &draft {
             files::check(draft, now, &mut problems);
+            remote::check(path, draft, &mut problems);
         }
         match draft {
             Some(draft) if problems.is_empty() => Ok(draft.finish(path.to_path_buf())),

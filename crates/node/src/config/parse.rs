@@ -12,16 +12,18 @@ use toml::de::DeTable;
 use super::catalogue::{BOUNDS, Bounds, known};
 use super::certificates::ByName;
 use super::reader::{Located, Problems, Section};
+use super::remote::{self, Weakened};
 use super::rules::{self, Defaults, OwnFiles};
 use super::{acme, durability, hints, identity, listener, revocation};
+use crate::secret::VaultSettings;
 use crate::settings::{
     AcmeSettings, DurabilitySettings, IdentitySettings, ListenerRules, ListenerSettings, LogFormat, LogLevel,
-    LogSettings, RenewalSettings, SYS_INTERVAL, Settings, TlsSettings,
+    LogSettings, RemoteSettings, RenewalSettings, SYS_INTERVAL, Settings, TlsSettings,
 };
 
 /// Sections that stand at the top.
-const TOP: [&str; 10] =
-    ["node", "listener", "tls", "acme", "identity", "policy", "limits", "durability", "log", "danger"];
+const TOP: [&str; 11] =
+    ["node", "listener", "tls", "acme", "identity", "vault", "policy", "limits", "durability", "log", "danger"];
 const HINT_CERTIFICATE: &str = "name the PEM file; `motte quickstart` or `motte cert server NAME` makes one";
 
 /// Settings of which required parts may be missing; then there is a problem that says so.
@@ -42,6 +44,8 @@ pub(super) struct Draft {
     pub(super) renewal: Option<RenewalDraft>,
     pub(super) acme: Option<AcmeSettings>,
     pub(super) password_file: Option<Located<PathBuf>>,
+    pub(super) remote: RemoteSettings,
+    pub(super) vault: Option<VaultSettings>,
     pub(super) acl_file: Option<Located<PathBuf>>,
     pub(super) policy_file: Option<Located<PathBuf>>,
     pub(super) bounds: Bounds,
@@ -93,6 +97,11 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         policy.missing("acl_file", hint, problems);
     }
     let client_ca = tls.path("client_ca", problems);
+    let mut dangers = Vec::new();
+    let weakened = Weakened::of(&danger, &mut dangers, problems);
+    let remote = remote::sources(&identity_section, &weakened, problems);
+    let declared = remote::declared(&identity_section, problems);
+    let configured = identity::configured(&identity_section, declared);
     let mut pairs = Vec::new();
     let (by_name, _) = ByName::of(&tls, "[[tls.certificates]]", &mut pairs, problems);
     let defaults = Defaults {
@@ -100,10 +109,10 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         has_client_ca: client_ca.is_some(),
         certificate_identity: rules::certificate_identity(&identity_section, problems)
             .unwrap_or(ListenerRules::default().certificate_identity),
-        sources: identity::sources(&identity_section, problems).unwrap_or_else(|| ListenerRules::default().sources),
-        configured: identity::configured(&identity_section),
+        sources: identity::sources(&identity_section, &configured, problems)
+            .unwrap_or_else(|| ListenerRules::default().sources),
+        configured,
     };
-    let mut dangers = Vec::new();
     let (mut listeners, mut files) = listener::all(&root, &danger, &defaults, &mut dangers, problems);
     files.pairs.append(&mut pairs);
     rules::anonymous(&danger, &mut listeners, &mut dangers, problems);
@@ -123,6 +132,8 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         renewal: renewal(&tls, problems),
         acme: acme::parse(&root, problems),
         password_file: identity_section.path("password_file", problems),
+        remote,
+        vault: remote::vault(&root, &weakened, problems),
         acl_file: policy.path("acl_file", problems),
         policy_file: policy.path("policy_file", problems),
         bounds: bounds(&root, problems),
@@ -168,7 +179,11 @@ impl Draft {
                 renewal,
                 acme: self.acme,
             },
-            identity: IdentitySettings { password_file: self.password_file.map(|path| path.value) },
+            identity: IdentitySettings {
+                password_file: self.password_file.map(|path| path.value),
+                remote: self.remote,
+            },
+            vault: self.vault,
             acl_file: self.acl_file.map(|file| file.value),
             policy_file: self.policy_file.map(|file| file.value),
             gate: self.bounds.gate,

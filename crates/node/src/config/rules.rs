@@ -68,7 +68,7 @@ pub(super) fn rules(
     let rules = ListenerRules {
         protocol_versions: protocol_versions(section, problems),
         allow_anonymous: false,
-        sources: identity::sources(section, problems).unwrap_or_else(|| defaults.sources.clone()),
+        sources: identity::sources(section, &defaults.configured, problems).unwrap_or_else(|| defaults.sources.clone()),
         certificate_and_password: section.flag("certificate_and_password", problems).unwrap_or(false),
         certificate_identity: certificate_identity(section, problems).unwrap_or(defaults.certificate_identity),
         client_ca: client_ca.as_ref().map(|file| file.value.clone()),

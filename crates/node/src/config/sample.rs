@@ -18,6 +18,9 @@ const HEAD: &str = "\
 /// Keys that no sample shows: one is wrong beside the mode that is shown, which tells of it, the other is for tests.
 const UNSHOWN: [&str; 2] = ["interval_ms", "crash_at"];
 
+/// Sections that are examples as a whole: what stands in them is nobody's default.
+const EXAMPLES: [&str; 4] = ["identity.jwt", "identity.http", "identity.ldap", "vault"];
+
 /// A listener of the sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SampleListener {
@@ -39,6 +42,10 @@ pub fn sample(listeners: &[SampleListener], set: &[(&str, &str, &str)]) -> Strin
             for (number, listener) in listeners.iter().enumerate() {
                 listener_section(&mut text, section, listener, number == 0);
             }
+            continue;
+        }
+        if EXAMPLES.contains(&section.name) {
+            example(&mut text, section);
             continue;
         }
         head(&mut text, section.doc, &format!("[{}]", section.name));
@@ -73,6 +80,18 @@ fn listener_section(text: &mut String, section: &SectionEntry, listener: &Sample
         // Each key is explained where it stands first.
         let doc = if first { key.doc } else { "" };
         entry(text, doc, key.name, key.value, chosen.as_deref());
+    }
+}
+
+/// A section of which every line is a comment.
+fn example(text: &mut String, section: &SectionEntry) {
+    text.push('\n');
+    comment(text, section.doc);
+    let title = if section.name == "vault" { String::from("[vault]") } else { format!("[[{}]]", section.name) };
+    line(text, format_args!("# {title}"));
+    for key in section.keys {
+        comment(text, key.doc);
+        line(text, format_args!("#   {} = {}", key.name, key.value));
     }
 }
 

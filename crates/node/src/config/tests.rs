@@ -4,6 +4,7 @@
 
 mod acme;
 mod identity;
+mod remote;
 mod revocation;
 
 use std::fs;

@@ -5,11 +5,17 @@
 //! anybody in (K28).
 
 mod certificate;
+mod claims;
 mod desk;
+mod jwt;
+mod ldap;
 mod password;
+mod remote;
 pub(super) mod scram;
+mod webhook;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +27,7 @@ use rustls_pki_types::CertificateDer;
 
 pub(super) use self::certificate::{Certified, certified};
 pub(crate) use self::desk::Desk;
+pub(crate) use self::remote::RemoteSources;
 use super::Refusal;
 use crate::settings::{ListenerRules, ListenerSettings, Settings, SourceName};
 use crate::snapshot::Snapshot;
@@ -47,6 +54,10 @@ pub(crate) struct Question<'a> {
     pub(super) rules: &'a ListenerRules,
     /// The chain that the TLS handshake verified, leaf first.
     pub(super) certificates: Option<&'a [CertificateDer<'static>]>,
+    /// Where the client is, unless it came in by a unix socket.
+    pub(super) address: Option<IpAddr>,
+    /// The name of the listener.
+    pub(super) listener: &'a str,
     /// The CONNECT.
     pub(super) connect: &'a Connect<'a>,
     /// Slow hashes and the counts of what sources said.
@@ -97,13 +108,14 @@ pub(crate) struct Chain {
 
 impl Chain {
     /// The chain of a listener: those of its sources that are configured.
-    pub(crate) fn of(listener: &ListenerSettings, settings: &Settings) -> Self {
+    pub(crate) fn of(listener: &ListenerSettings, settings: &Settings, remote: &RemoteSources) -> Self {
         let source = |name: &SourceName| -> Option<Arc<dyn Source>> {
             match name {
                 SourceName::Certificate => Some(Arc::new(certificate::Certificates)),
                 SourceName::Password => {
                     settings.identity.password_file.is_some().then(|| Arc::new(password::Passwords) as Arc<dyn Source>)
                 }
+                SourceName::Jwt(_) | SourceName::Http(_) | SourceName::Ldap(_) => remote.get(name),
             }
         };
         Self { sources: listener.rules.sources.iter().filter_map(source).collect() }

@@ -270,7 +270,15 @@ impl Gate {
     ) -> Result<(Authenticated, Vec<u8>), Refusal> {
         let rules = &snapshot.settings.listeners[entrance.index].rules;
         let certificates: Option<Vec<_>> = visitor.certificates().map(<[_]>::to_vec);
-        let question = Question { snapshot, rules, certificates: certificates.as_deref(), connect, desk: &self.desk };
+        let question = Question {
+            snapshot,
+            rules,
+            certificates: certificates.as_deref(),
+            address: visitor.peer.client().map(|client| client.ip()),
+            listener: &entrance.name,
+            connect,
+            desk: &self.desk,
+        };
         if connect.properties.authentication_method.is_some() {
             return scram::prove(visitor, &question, &self.decoy_secret, claim).await;
         }
@@ -331,6 +339,11 @@ fn proof_of(permit: &AdmitPermit, (listener, rules): (usize, &ListenerRules), vi
             Proof::Certificate { listener, chain: chain(), name: name.clone(), and_password: true }
         }
         (Method::Password | Method::Scram, Identity::User(name)) => Proof::Password { listener, name: name.clone() },
+        (Method::Source, Identity::User(name)) => {
+            let vouch = permit.vouch().cloned().expect("who came in by a source has its word");
+            let certificate = rules.certificate_and_password.then(chain);
+            Proof::Vouched { listener, vouch, name: name.clone(), certificate }
+        }
         (_, Identity::Anonymous) | (Method::Anonymous, _) => Proof::Nothing { listener },
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{HOST, HeaderName, HeaderValue};
+use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use motte_pki::{ClientTlsParams, HostName, TlsFileError, client_config};
@@ -77,6 +77,8 @@ pub(crate) struct Question {
 pub(crate) struct Answer {
     /// The status.
     pub(crate) status: StatusCode,
+    /// The headers.
+    pub(crate) headers: HeaderMap,
     /// The whole body.
     pub(crate) body: Vec<u8>,
 }
@@ -152,7 +154,7 @@ impl HttpClient {
         let (head, body) = response.into_parts();
         let body = read(body, answer_bytes_max).await?;
         self.keep(sender);
-        Ok(Answer { status: head.status, body })
+        Ok(Answer { status: head.status, headers: head.headers, body })
     }
 
     fn request(&self, question: Question) -> Request<Full<Bytes>> {
@@ -165,22 +167,17 @@ impl HttpClient {
         request
     }
 
-    /// Sends the request over a connection that is kept, or else over a new one. A server may have closed what was kept
-    /// just now; a request that was not begun to be sent over it goes over the next.
+    /// Sends the request over a connection that is kept, or else over a new one. A server may close what was kept at
+    /// any moment, so what fails there is asked again: questions change nothing.
     async fn send(
         &self,
-        mut request: Request<Full<Bytes>>,
+        request: Request<Full<Bytes>>,
     ) -> Result<(Response<Incoming>, SendRequest<Full<Bytes>>), HttpError> {
         while let Some(mut sender) = self.take() {
-            if sender.ready().await.is_err() {
-                continue;
-            }
-            match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, sender)),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(HttpError::Protocol(error.into_error())),
-                },
+            if sender.ready().await.is_ok()
+                && let Ok(response) = sender.send_request(request.clone()).await
+            {
+                return Ok((response, sender));
             }
         }
         let mut sender = self.connect().await?;

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 pub(crate) const LOOKUPS_MAX: usize = 4;
 
 /// The addresses of a host.
-pub(super) async fn addresses(host: &HostName, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub(crate) async fn addresses(host: &HostName, port: u16) -> io::Result<Vec<SocketAddr>> {
     static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(LOOKUPS_MAX)));
     let name = match host {
         HostName::Ip(address) => return Ok(vec![SocketAddr::new(*address, port)]),

@@ -12,6 +12,7 @@ mod lookup;
 mod url;
 
 pub(crate) use http::{Answer, HttpClient, Question};
+pub(crate) use lookup::{LOOKUPS_MAX, addresses};
 pub use url::{HttpUrl, HttpUrlError};
 
 /// Waits for an answer where no runtime is at hand: on a thread of its own, which has one.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
-use super::vault::{self, Values, VaultLogin, VaultPath, VaultSettings};
+use super::vault::{self, Values, VaultPath, VaultSettings};
 use super::{Environment, Secret, SecretError, SecretRef};
 use crate::outbound::wait_for;
 
@@ -40,8 +40,7 @@ impl<'a> Resolver<'a> {
         let settings = self.vault.ok_or(SecretError::NoVault)?;
         let place = path.place();
         if !self.read.contains_key(&place) {
-            let (VaultLogin::Token(proof) | VaultLogin::AppRole { secret_id: proof, .. }) = &settings.login;
-            let proof = proof.resolve(self.environment)?;
+            let proof = settings.login.proof().resolve(self.environment)?;
             let values = wait_for(vault::read(settings, &proof, &place))
                 .map_err(|error| SecretError::Vault(error.to_string()))??;
             self.read.insert(place.clone(), values);

@@ -27,6 +27,8 @@ const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 /// The vault that secrets are kept in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VaultSettings {
+    /// The line of its section.
+    pub line: usize,
     /// Where it is.
     pub url: HttpUrl,
     /// PEM certificates of the CAs it is believed by; `None`: those that the system trusts.
@@ -51,6 +53,23 @@ pub enum VaultLogin {
         /// The secret.
         secret_id: SecretRef,
     },
+}
+
+impl VaultSettings {
+    /// The files that are read for it.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.ca.iter().chain(self.login.proof().file())
+    }
+}
+
+impl VaultLogin {
+    /// The secret that it takes.
+    #[must_use]
+    pub fn proof(&self) -> &SecretRef {
+        match self {
+            Self::Token(proof) | Self::AppRole { secret_id: proof, .. } => proof,
+        }
+    }
 }
 
 /// A value in the vault: `vault:MOUNT/PATH#KEY`.

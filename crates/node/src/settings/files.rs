@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::{CertificateFiles, ListenerSettings, Settings};
+use crate::secret::VaultSettings;
 
 impl Settings {
     /// Every file that is read at the start and again at each reload, the configuration itself among them.
@@ -20,6 +21,8 @@ impl Settings {
             files.extend([renewal.ca_certificate.clone(), renewal.ca_key.clone()]);
         }
         files.extend(self.listeners.iter().flat_map(of_listener));
+        files.extend(self.identity.remote.files().cloned());
+        files.extend(self.vault.iter().flat_map(VaultSettings::files).cloned());
         if !self.source.as_os_str().is_empty() {
             files.insert(self.source.clone());
         }

@@ -5,11 +5,15 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::remote::RemoteSettings;
+
 /// How identities are checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentitySettings {
     /// Password file.
     pub password_file: Option<PathBuf>,
+    /// Sources that are not on this machine.
+    pub remote: RemoteSettings,
 }
 
 /// A source of identities, as it stands in `sources`.
@@ -19,6 +23,12 @@ pub enum SourceName {
     Certificate,
     /// The password file, by a password in CONNECT or by SCRAM.
     Password,
+    /// Tokens of an issuer, by its name.
+    Jwt(String),
+    /// A webhook, by its name.
+    Http(String),
+    /// A directory, by its name.
+    Ldap(String),
 }
 
 impl SourceName {
@@ -28,15 +38,24 @@ impl SourceName {
     /// The source of a word in the configuration.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        Self::DEFAULT.into_iter().find(|source| source.to_string() == word)
+        let named = match word.split_once(':') {
+            Some(("jwt", name)) => Some(Self::Jwt(name.to_owned())),
+            Some(("http", name)) => Some(Self::Http(name.to_owned())),
+            Some(("ldap", name)) => Some(Self::Ldap(name.to_owned())),
+            _ => None,
+        };
+        named.or_else(|| Self::DEFAULT.into_iter().find(|source| source.to_string() == word))
     }
 }
 
 impl fmt::Display for SourceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Certificate => "certificate",
-            Self::Password => "password",
-        })
+        match self {
+            Self::Certificate => f.write_str("certificate"),
+            Self::Password => f.write_str("password"),
+            Self::Jwt(name) => write!(f, "jwt:{name}"),
+            Self::Http(name) => write!(f, "http:{name}"),
+            Self::Ldap(name) => write!(f, "ldap:{name}"),
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use mio::Waker;
 use motte_audit::CloseCause;
 use motte_broker::{Admission, Fetched, Letter, NodeFigures};
-use motte_policy::UserName;
+use motte_policy::{UserName, Vouch};
 use rustls_pki_types::CertificateDer;
 
 use crate::gate::limits::ConnectionPlace;
@@ -65,6 +65,17 @@ pub(crate) enum Proof {
         /// Whether the password of the same user was proved as well.
         and_password: bool,
     },
+    /// By the word of a source outside.
+    Vouched {
+        /// The place in the settings of the listener whose rules hold.
+        listener: usize,
+        /// Whose word, and by what.
+        vouch: Vouch,
+        /// For whom.
+        name: UserName,
+        /// The chain of certificates beside it, where both are needed.
+        certificate: Option<Arc<[CertificateDer<'static>]>>,
+    },
     /// Not at all.
     Nothing {
         /// The place in the settings of the listener that allowed it.
@@ -77,7 +88,7 @@ impl Proof {
     pub(crate) fn password_of(&self) -> Option<&UserName> {
         match self {
             Self::Password { name, .. } | Self::Certificate { name, and_password: true, .. } => Some(name),
-            Self::Certificate { .. } | Self::Nothing { .. } => None,
+            Self::Certificate { .. } | Self::Vouched { .. } | Self::Nothing { .. } => None,
         }
     }
 }

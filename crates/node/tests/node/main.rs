@@ -19,6 +19,7 @@ mod packets;
 mod pressure;
 mod proxy;
 mod reload;
+mod remote;
 mod renewal;
 mod restart;
 mod rotation;

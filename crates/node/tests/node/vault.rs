@@ -8,7 +8,12 @@ use std::time::Duration;
 
 use motte_node::outbound::HttpUrl;
 use motte_node::secret::{Resolver, Secret, SecretError, SecretRef, VaultLogin, VaultSettings};
+use motte_node::settings::{JwtKeySource, JwtSettings, SourceName, TokenIn};
+use motte_node::{Control, StartError};
+use motte_pki::JwtAlgorithm;
 use tempfile::TempDir;
+
+use crate::support::{House, connect_as_alice};
 
 const CANARY: &str = "canary-of-the-vault";
 const ROOT: &str = "root-token";
@@ -71,7 +76,7 @@ impl Bao {
 
     fn settings(&self, login: VaultLogin) -> VaultSettings {
         let url = HttpUrl::parse(&self.url()).unwrap();
-        VaultSettings { url, ca: Some(self.ca()), login, namespace: None, timeout: Duration::from_secs(5) }
+        VaultSettings { line: 0, url, ca: Some(self.ca()), login, namespace: None, timeout: Duration::from_secs(5) }
     }
 }
 
@@ -133,6 +138,42 @@ fn secrets_come_out_of_a_vault_by_token_and_by_role() {
         says(&wrong_token, "vault:secret/motte/site 1#hook"),
         "the vault cannot be asked: it does not let the broker read it"
     );
+}
+
+/// A start needs every secret; a reload that does not find one leaves everything as it was.
+#[test]
+fn a_reload_without_the_vault_keeps_the_old_set() {
+    let bao = Bao::start();
+    bao.run(&["kv", "put", "-mount=secret", "motte", "key=0123456789abcdef0123456789abcdef"]);
+    let mut house = House::new();
+    house.settings.vault = Some(bao.settings(VaultLogin::Token(literal(ROOT))));
+    house.settings.listeners[0].rules.sources = vec![SourceName::Jwt("i".into()), SourceName::Password];
+    house.settings.identity.remote.jwt = vec![JwtSettings {
+        name: "i".into(),
+        line: 0,
+        algorithms: vec![JwtAlgorithm::Hs256],
+        issuer: "i".into(),
+        audience: "motte".into(),
+        keys: JwtKeySource::Secret(SecretRef::parse("vault:secret/motte#key", Path::new("")).unwrap()),
+        leeway: Duration::ZERO,
+        username_claim: "sub".into(),
+        client_id_claim: None,
+        acl_claim: None,
+        tenant_claim: None,
+        token_in: TokenIn::Password,
+    }];
+    let node = house.start();
+    node.handle.reload().unwrap();
+    bao.run(&["kv", "put", "-mount=secret", "motte", "key=short"]);
+    let errors = format!("{:?}", node.handle.reload().unwrap_err());
+    assert!(errors.contains("shorter than the 32 bytes") && !errors.contains("0123456789abcdef"), "{errors}");
+    drop(bao);
+    let errors = format!("{:?}", node.handle.reload().unwrap_err());
+    assert!(errors.contains("the vault cannot be asked"), "{errors}");
+    assert_eq!(house.open(node.address(), None, b"mqtt").connect(&connect_as_alice("still")), 0);
+    let settings = house.settings.clone();
+    let refused = motte_node::serve_with(settings, Control::new().1, |_| ()).unwrap_err();
+    assert!(matches!(refused, StartError::Files(_)), "{refused:?}");
 }
 
 /// A vault that is not the one it should be, or not there, gives nothing (K28).

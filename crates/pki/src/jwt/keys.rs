@@ -19,6 +19,20 @@ const KEYS_MAX: usize = 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyMark([u8; 32]);
 
+impl KeyMark {
+    /// The mark as bytes.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
+    /// The mark that was these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
 /// Keys of one kind.
 #[derive(Clone, Debug)]
 pub struct JwtKeys(Kind);

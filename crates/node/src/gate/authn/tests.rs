@@ -73,7 +73,15 @@ async fn outcome(says: &[&'static str], version: ProtocolVersion, proof: Proof) 
     };
     let desk = Desk::new(&snapshot.settings.gate);
     let rules = &snapshot.settings.listeners[0].rules;
-    let question = Question { snapshot: &snapshot, rules, certificates: None, connect: &connect, desk: &desk };
+    let question = Question {
+        snapshot: &snapshot,
+        rules,
+        certificates: None,
+        address: None,
+        listener: "main",
+        connect: &connect,
+        desk: &desk,
+    };
     let outcome = match chain.authenticate(&question).await {
         Ok(who) => who.identity().user_name().unwrap_or("nobody").to_owned(),
         Err(refusal) => {
