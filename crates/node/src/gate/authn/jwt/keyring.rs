@@ -110,9 +110,11 @@ impl Fetched {
         match self.usable() {
             Some(keys) if !self.is_due() => Ok(keys),
             Some(keys) => {
-                // Nobody waits for what is good already.
-                let this = Arc::clone(self);
-                tokio::spawn(async move { drop(this.fetch(Self::is_due).await) });
+                // Nobody waits for what is good already, and one who fetches is enough.
+                if self.fetching.try_lock().is_ok() {
+                    let this = Arc::clone(self);
+                    tokio::spawn(async move { drop(this.fetch(Self::is_due).await) });
+                }
                 Ok(keys)
             }
             None => {
@@ -153,6 +155,8 @@ impl Fetched {
         if !is_wanted(self) {
             return Ok(());
         }
+        // Before as well: a client that leaves while it waits must not make room for the next to ask.
+        self.lock().asked = Some(Instant::now());
         let outcome = self.ask().await;
         let mut state = self.lock();
         state.asked = Some(Instant::now());
