@@ -10,6 +10,7 @@ use motte_broker::{Banned, Millis, Origin, Position, ShardId};
 use crate::clock::Reading;
 use crate::codec::{Malformed, Reader, put_blob};
 use crate::entry::{self, Names};
+use crate::known;
 use crate::row;
 
 /// What a shard hands over at the end of a turn.
@@ -102,6 +103,8 @@ pub(crate) enum Op<'a> {
         user: Option<&'a str>,
         expiry_s: u32,
         mount_point: &'a str,
+        /// What else is known of the owner; empty for nothing.
+        known: &'a [u8],
     },
     Left {
         name: u32,
@@ -207,6 +210,7 @@ fn put_session_record(out: &mut Vec<u8>, record: &Record<'_>, names: &mut Names<
             put_blob(out, user.unwrap_or_default().as_bytes());
             out.extend_from_slice(&expiry_s.to_le_bytes());
             put_blob(out, mount_point.as_bytes());
+            put_blob(out, &known::encode(owner));
         }
         Record::SessionLeft { client_id, at } => {
             put_named(out, LEFT, names(client_id));
@@ -317,7 +321,8 @@ fn read_named<'a>(op: u8, reader: &mut Reader<'a>) -> Result<Op<'a>, Malformed> 
         OPENED => {
             let has_user = reader.byte()? != 0;
             let user = Some(reader.text()?).filter(|_| has_user);
-            Op::Opened { name, user, expiry_s: reader.u32()?, mount_point: reader.text()? }
+            let (expiry_s, mount_point) = (reader.u32()?, reader.text()?);
+            Op::Opened { name, user, expiry_s, mount_point, known: reader.blob()? }
         }
         LEFT => Op::Left { name, at: Millis(reader.u64()?) },
         ENDED => Op::Ended { name, estate: reader.u32()? },

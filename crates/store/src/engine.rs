@@ -135,12 +135,14 @@ impl Engine {
     fn open_checked(disk: impl StorageBackend, settings: Settings) -> Result<OpenedEngine, OpenError> {
         let start = Instant::now();
         let disk = Arc::new(disk);
-        let is_new = match guard::read_header(&*disk).map_err(|source| io("reading the header of the store", source))? {
-            Header::Store(version) if version > crate::FORMAT => return Err(OpenError::TooNew { version }),
-            Header::Store(_) => false,
-            Header::Empty => true,
-            Header::Foreign => return Err(corrupt("header: it is not that of a store")),
-        };
+        let written_as =
+            match guard::read_header(&*disk).map_err(|source| io("reading the header of the store", source))? {
+                Header::Store(version) if version > crate::FORMAT => return Err(OpenError::TooNew { version }),
+                Header::Store(version) => Some(version),
+                Header::Empty => None,
+                Header::Foreign => return Err(corrupt("header: it is not that of a store")),
+            };
+        let is_new = written_as.is_none();
         let witnessed = guard::read_witness(&*disk).map_err(|source| io("reading the header of the store", source))?;
         let (meter, crash) = (Arc::new(Meter::default()), Arc::new(Crash::new(settings.crash_at)));
         let guarded = Guard::new(Arc::clone(&disk), Arc::clone(&meter), Arc::clone(&crash));
@@ -153,6 +155,11 @@ impl Engine {
         if is_new {
             let written = state.write(&database, &[], Ending::Open, &crash);
             written.map_err(|Failed(what)| io("making the store", std::io::Error::other(what)))?;
+            guard::write_header(&*disk, crate::FORMAT)
+                .map_err(|source| io("writing the header of the store", source))?;
+        }
+        if written_as.is_some_and(|version| version < crate::FORMAT) {
+            // Whoever knows only the earlier format would take what is written from here on for damage.
             guard::write_header(&*disk, crate::FORMAT)
                 .map_err(|source| io("writing the header of the store", source))?;
         }

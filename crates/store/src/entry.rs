@@ -3,9 +3,10 @@
 //! Called by the journal of a shard, the engine and the tools.
 //!
 //! Layout: length u32 of all of it · low half of the position u32 · flags u8 · targets · accepted varint · expires
-//! varint (when flagged; milliseconds after accepted) · client id · user name (when flagged) · topic · properties (when
-//! flagged) · payload to the end. Targets: their number as varint, and for each session number u32, flags u8,
-//! identifiers (when flagged; number and varints), name and filter of the group (when flagged).
+//! varint (when flagged; milliseconds after accepted) · client id · user name (when flagged) · what else is known of
+//! the publisher (when flagged) · topic · properties (when flagged) · payload to the end. Targets: their number as
+//! varint, and for each session number u32, flags u8, identifiers (when flagged; number and varints), name and filter
+//! of the group (when flagged).
 
 use motte_broker::journal::{DurableTarget, DurableTargets};
 use motte_broker::message::Publisher;
@@ -15,6 +16,7 @@ use motte_broker::restore::StoredMessage;
 use motte_broker::{Message, Millis, Origin};
 
 use crate::codec::{Malformed, Reader, put_blob, put_len, put_varint};
+use crate::known;
 
 /// Bytes before the targets.
 pub(crate) const HEAD: usize = 9;
@@ -23,6 +25,7 @@ const RETAIN: u8 = 1 << 2;
 const EXPIRES: u8 = 1 << 3;
 const USER: u8 = 1 << 4;
 const PROPERTIES: u8 = 1 << 5;
+const KNOWN: u8 = 1 << 6;
 const IDS: u8 = 1 << 3;
 const SHARE: u8 = 1 << 4;
 
@@ -61,6 +64,7 @@ pub(crate) struct EntryView<'a> {
     pub(crate) expires: Option<Millis>,
     client_id: &'a str,
     user: Option<&'a str>,
+    known: &'a [u8],
     topic: &'a str,
     properties: &'a [u8],
     payload: &'a [u8],
@@ -88,13 +92,14 @@ pub(crate) fn put(
     };
     let user = publisher.identity.user_name();
     let properties = message.properties();
-    let has_properties = !properties.is_empty();
+    let (has_properties, is_known) = (!properties.is_empty(), known::is_any(publisher));
     let flag = |is: bool, flag: u8| if is { flag } else { 0 };
     let flags = message.qos().as_u8()
         | flag(message.retain(), RETAIN)
         | flag(message.expires().is_some(), EXPIRES)
         | flag(user.is_some(), USER)
-        | flag(has_properties, PROPERTIES);
+        | flag(has_properties, PROPERTIES)
+        | flag(is_known, KNOWN);
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&low(position).to_le_bytes());
     out.push(flags);
@@ -106,6 +111,9 @@ pub(crate) fn put(
     put_blob(out, publisher.client_id.0.as_bytes());
     if let Some(user) = user {
         put_blob(out, user.as_bytes());
+    }
+    if is_known {
+        known::put(out, publisher);
     }
     put_blob(out, message.topic().as_bytes());
     if has_properties {
@@ -195,7 +203,7 @@ impl<'a> EntryView<'a> {
         }
         let position_low = reader.u32()?;
         let flags = reader.byte()?;
-        if Qos::from_u8(flags & QOS).is_none() || flags >> 6 != 0 {
+        if Qos::from_u8(flags & QOS).is_none() || flags >> 7 != 0 {
             return Err(Malformed("a message has unknown flags"));
         }
         let target_count = reader.count()?;
@@ -209,6 +217,7 @@ impl<'a> EntryView<'a> {
         let expires = if flags & EXPIRES == 0 { None } else { Some(accepted.plus_ms(reader.varint()?)) };
         let client_id = reader.text()?;
         let user = if flags & USER == 0 { None } else { Some(reader.text()?) };
+        let known = if flags & KNOWN == 0 { &[] } else { known::skip(&mut reader)? };
         let topic = reader.text()?;
         let properties = if flags & PROPERTIES == 0 { &[] } else { reader.blob()? };
         let payload = reader.rest();
@@ -221,6 +230,7 @@ impl<'a> EntryView<'a> {
             expires,
             client_id,
             user,
+            known,
             topic,
             properties,
             payload,
@@ -254,7 +264,7 @@ impl<'a> EntryView<'a> {
             payload: self.payload.into(),
             qos: Qos::from_u8(self.flags & QOS).ok_or(Malformed("a message has unknown flags"))?,
             retain: self.flags & RETAIN != 0,
-            publisher: Subject::new(identity, ClientId(self.client_id.into())),
+            publisher: known::decode(self.known, Subject::new(identity, ClientId(self.client_id.into())))?,
             properties,
             accepted: self.accepted,
             expires: self.expires,

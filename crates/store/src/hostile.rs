@@ -83,6 +83,7 @@ fn bodies() -> Vec<Vec<u8>> {
         expiry_s: 9,
         mount_point: "m/".into(),
         left_at: Some(Millis(7)),
+        known: Box::default(),
     };
     let message = message();
     let will = WillRecord {

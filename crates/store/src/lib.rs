@@ -20,6 +20,7 @@ mod hostile;
 mod intake;
 mod journal;
 mod keeper;
+mod known;
 mod open;
 mod options;
 mod reserve;
@@ -38,4 +39,6 @@ pub use options::{Mode, Options, RESERVE_BYTES};
 pub use store::Store;
 
 /// The version of the format that is written. A store of a later one is refused.
-pub const FORMAT: u32 = 1;
+///
+/// 2 keeps what is known of publishers and owners beside their names; all that 1 wrote is read.
+pub const FORMAT: u32 = 2;

@@ -6,12 +6,13 @@
 use motte_broker::journal::WillRecord;
 use motte_broker::mqtt::packet::RetainHandling;
 use motte_broker::mqtt::{ForwardedPropertiesBuf, Qos, SubscriptionId, SubscriptionOptions};
-use motte_broker::policy::{ClientId, UserName};
+use motte_broker::policy::{ClientId, Identity, Subject, UserName};
 use motte_broker::restore::StoredWill;
 use motte_broker::{Banned, Millis, Origin, Position, ShardId};
 
 use crate::clock::Reading;
 use crate::codec::{Malformed, Reader, checksum, put_blob, put_len, put_varint};
+use crate::known;
 
 const VERSION: u8 = 1;
 /// Bytes before the body.
@@ -137,12 +138,15 @@ pub(crate) struct SessionRow {
     pub mount_point: Box<str>,
     /// When its connection ended.
     pub left_at: Option<Millis>,
+    /// What else is known of its owner; empty for nothing.
+    pub known: Box<[u8]>,
 }
 
 impl SessionRow {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        out.push(u8::from(self.user.is_some()) | u8::from(self.left_at.is_some()) << 1);
+        let is_known = !self.known.is_empty();
+        out.push(u8::from(self.user.is_some()) | u8::from(self.left_at.is_some()) << 1 | u8::from(is_known) << 2);
         put_blob(&mut out, self.client_id.as_bytes());
         if let Some(user) = &self.user {
             put_blob(&mut out, user.as_bytes());
@@ -152,6 +156,7 @@ impl SessionRow {
         if let Some(at) = self.left_at {
             put_varint(&mut out, at.0);
         }
+        out.extend_from_slice(&self.known);
         out
     }
 
@@ -162,8 +167,10 @@ impl SessionRow {
         let expiry_s = body.u32()?;
         let mount_point = body.text()?.into();
         let left_at = if flags & 2 == 0 { None } else { Some(Millis(body.varint()?)) };
+        let known = if flags & 4 == 0 { &[][..] } else { known::skip(&mut body)? };
+        known::decode(known, Subject::new(Identity::Anonymous, ClientId("".into())))?;
         body.end()?;
-        Ok(Self { client_id, user, expiry_s, mount_point, left_at })
+        Ok(Self { client_id, user, expiry_s, mount_point, left_at, known: known.into() })
     }
 }
 

@@ -123,8 +123,8 @@ impl State {
 
     fn apply_session_op(&mut self, shard: u16, op: &Op<'_>) {
         match *op {
-            Op::Opened { name, user, expiry_s, mount_point } => {
-                self.open_session(shard, name, user, expiry_s, mount_point)
+            Op::Opened { name, user, expiry_s, mount_point, known } => {
+                self.open_session(shard, name, (user, known), (expiry_s, mount_point));
             }
             Op::Left { name, at } => {
                 if let Some(session) = self.sessions.touch(shard, name) {
@@ -211,7 +211,13 @@ impl State {
         }
     }
 
-    fn open_session(&mut self, shard: u16, name: u32, user: Option<&str>, expiry_s: u32, mount_point: &str) {
+    fn open_session(
+        &mut self,
+        shard: u16,
+        name: u32,
+        (user, known): (Option<&str>, &[u8]),
+        (expiry_s, mount_point): (u32, &str),
+    ) {
         if self.sessions.get_mut(shard, name).is_none() {
             let Some(client_id) = self.sessions.client_id(shard, name) else { return };
             let row = SessionRow {
@@ -220,12 +226,14 @@ impl State {
                 expiry_s,
                 mount_point: "".into(),
                 left_at: None,
+                known: Box::default(),
             };
             self.sessions.add(self.next_session, row, Cursor::default());
             self.next_session += 1;
         }
         if let Some(session) = self.sessions.touch(shard, name) {
             session.row.user = user.map(Into::into);
+            session.row.known = known.into();
             session.row.expiry_s = expiry_s;
             session.row.mount_point = mount_point.into();
             session.row.left_at = None;

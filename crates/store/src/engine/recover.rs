@@ -19,6 +19,7 @@ use crate::block::{self, BlockKey};
 use crate::codec::Malformed;
 use crate::cursor::Cursor;
 use crate::entry::{EntryView, TargetView};
+use crate::known;
 use crate::open::{OpenError, OpenReport};
 use crate::row::{self, RowKind, SessionRow, StateRow};
 
@@ -284,7 +285,9 @@ fn stored_ref(view: &EntryView<'_>, origin: Origin, target: &TargetView<'_>) -> 
 }
 
 fn restore_session(session: &Session, gathered: Gathered, refs: Vec<StoredRef>) -> RestoredSession {
-    let SessionRow { client_id, user, expiry_s, mount_point, left_at } = session.row.clone();
+    let SessionRow { client_id, user, expiry_s, mount_point, left_at, known } = session.row.clone();
+    let identity = user.map_or(Identity::Anonymous, |name| Identity::User(UserName((*name).into())));
+    let owner = Subject::new(identity, ClientId((*client_id).into()));
     let mut queue = refs;
     queue.sort_by_key(order);
     let mut in_flight = Vec::new();
@@ -299,10 +302,7 @@ fn restore_session(session: &Session, gathered: Gathered, refs: Vec<StoredRef>) 
         }
     }
     RestoredSession {
-        owner: Subject::new(
-            user.map_or(Identity::Anonymous, |name| Identity::User(UserName((*name).into()))),
-            ClientId((*client_id).into()),
-        ),
+        owner: known::decode(&known, owner).expect("the row was read by the same function"),
         expiry_s,
         mount_point,
         left_at,

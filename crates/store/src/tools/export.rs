@@ -23,6 +23,7 @@ use super::text::{
     TextWriter, Will,
 };
 use crate::codec::Malformed;
+use crate::known;
 use crate::row::{self, RowKind, SessionRow};
 
 /// Writes everything in a store that was surveyed and found sound.
@@ -125,6 +126,7 @@ impl Texts {
             expiry_s: row.expiry_s,
             mount_point: row.mount_point.to_string(),
             left_ms: row.left_at.map(|at| at.0),
+            known: Bytes((&*row.known).into()),
             will: self.wills.get(&number).map(will),
             received: cursor.map(|cursor| cursor.all_received().collect()).unwrap_or_default(),
             in_flight: flights
@@ -219,6 +221,7 @@ fn message(rows: &Rows, kept: &Kept<'_>) -> Result<Message, ToolError> {
         retain: stored.retain,
         publisher: stored.publisher.client_id.0.to_string(),
         publisher_user: stored.publisher.identity.user_name().map(str::to_owned),
+        publisher_known: Bytes(known::encode(&stored.publisher)),
         properties: properties(stored.properties.as_ref()),
         accepted_ms: stored.accepted.0,
         expires_ms: stored.expires.map(|at| at.0),

@@ -25,6 +25,7 @@ use crate::block::{self, BlockKey};
 use crate::clock::Reading;
 use crate::cursor::{Cursor, Flight};
 use crate::entry;
+use crate::known;
 use crate::row::{self, RowKind, SessionRow, StateRow};
 
 /// Bytes of a block of more than one message: with its key it fills a page of 32 KiB.
@@ -135,12 +136,15 @@ impl Import {
             return Err("the session was there before".into());
         }
         self.state.next_session += 1;
+        let nobody = Subject::new(Identity::Anonymous, ClientId("".into()));
+        known::decode(&session.known.0, nobody).map_err(|why| why.0.to_owned())?;
         let row = SessionRow {
             client_id: (&*session.client_id).into(),
             user: session.user.as_deref().map(Into::into),
             expiry_s: session.expiry_s,
             mount_point: (&*session.mount_point).into(),
             left_at: session.left_ms.map(Millis),
+            known: session.known.0.clone().into(),
         };
         out.row(RowKind::Session.of_session(number), &row.encode())?;
         if let Some(will) = &session.will {
@@ -317,12 +321,13 @@ fn encoded_will(will: &Will) -> Result<Vec<u8>, Refused> {
 
 fn stored(message: &Message, at: Origin) -> Result<StoredMessage, Refused> {
     let user = message.publisher_user.as_deref().map(|user| Identity::User(UserName(user.into())));
+    let publisher = Subject::new(user.unwrap_or(Identity::Anonymous), ClientId((&*message.publisher).into()));
     Ok(StoredMessage {
         topic: (&*message.topic).into(),
         payload: (&*message.payload.0).into(),
         qos: qos(message.qos)?,
         retain: message.retain,
-        publisher: Subject::new(user.unwrap_or(Identity::Anonymous), ClientId((&*message.publisher).into())),
+        publisher: known::decode(&message.publisher_known.0, publisher).map_err(|why| why.0.to_owned())?,
         properties: forwarded(&message.properties)?,
         accepted: Millis(message.accepted_ms),
         expires: message.expires_ms.map(Millis),

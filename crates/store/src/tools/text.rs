@@ -72,6 +72,9 @@ pub(crate) struct Session {
     pub(crate) mount_point: String,
     /// `null` when it had a connection until the node stopped.
     pub(crate) left_ms: Option<u64>,
+    /// What else is known of its owner, as it stands in the store.
+    #[serde(default, skip_serializing_if = "Bytes::is_empty")]
+    pub(crate) known: Bytes,
     pub(crate) will: Option<Will>,
     /// Identifiers of incoming QoS 2 messages that were not released.
     pub(crate) received: Vec<u16>,
@@ -127,6 +130,9 @@ pub(crate) struct Message {
     pub(crate) publisher: String,
     /// `null` for nobody in particular.
     pub(crate) publisher_user: Option<String>,
+    /// What else is known of the publisher, as it stands in the store.
+    #[serde(default, skip_serializing_if = "Bytes::is_empty")]
+    pub(crate) publisher_known: Bytes,
     /// As they stand in a PUBLISH of MQTT 5.0, without their length.
     pub(crate) properties: Bytes,
     pub(crate) accepted_ms: u64,
@@ -186,6 +192,12 @@ pub(crate) struct End {
 /// Bytes, as base64.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+impl Bytes {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -335,6 +347,7 @@ mod tests {
                 retain: true,
                 publisher: "p".into(),
                 publisher_user: None,
+                publisher_known: Bytes::default(),
                 properties: Bytes::default(),
                 accepted_ms: 1,
                 expires_ms: None,

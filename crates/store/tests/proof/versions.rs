@@ -11,8 +11,10 @@ use crate::engine::{Unusable, open};
 use crate::workload::Workload;
 
 /// Every format that was ever written: the file and what is in it. Made by `examples/fixture.rs`.
-const FORMATS: [(&[u8], &str); FORMAT as usize] =
-    [(include_bytes!("../fixtures/format-1.store"), include_str!("../fixtures/format-1.txt"))];
+const FORMATS: [(&[u8], &str); FORMAT as usize] = [
+    (include_bytes!("../fixtures/format-1.store"), include_str!("../fixtures/format-1.txt")),
+    (include_bytes!("../fixtures/format-2.store"), include_str!("../fixtures/format-2.txt")),
+];
 
 /// A store as a later version writes it, as far as this one can tell.
 fn of_later_format() -> Vec<u8> {

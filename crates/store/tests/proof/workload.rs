@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use motte_broker::journal::{DurableTarget, DurableTargets, Position, Record, WillRecord};
 use motte_broker::mqtt::{ForwardedPropertiesBuf, PacketId, Qos, RetainHandling, SubscriptionId, SubscriptionOptions};
-use motte_broker::policy::{ClientId, Identity, Subject, UserName};
+use motte_broker::policy::{Attributes, ClientId, Facts, Identity, Subject, TenantName, UserName};
 use motte_broker::restore::StoredMessage;
 use motte_broker::{Message, Millis, Origin, ShardId};
 
@@ -309,5 +309,15 @@ fn subject(client_id: &str, random: &mut Random) -> Subject {
         0 => Identity::Anonymous,
         user => Identity::User(UserName(Arc::from(format!("user-{user}")))),
     };
-    Subject::new(identity, ClientId(client_id.into()))
+    let named = identity.user_name().map(str::len);
+    let subject = Subject::new(identity, ClientId(client_id.into()));
+    // Every other client is known by more than its name.
+    if named.is_none() || client_id.len() % 2 == 0 {
+        return subject;
+    }
+    let mut attributes = Attributes::default();
+    attributes.add("cert.ou", client_id).expect("one is not too many");
+    let tenant = TenantName::parse("acme").ok();
+    let facts = Facts { attributes: Arc::new(attributes), tenant, address: None, ..Facts::default() };
+    subject.with_facts(facts)
 }
