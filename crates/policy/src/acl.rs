@@ -35,6 +35,8 @@ pub struct AclError {
 #[derive(Debug, Default)]
 pub struct Acl {
     rules: RuleSet,
+    /// The users it speaks of, with the line of the first section of each.
+    named: Vec<(Box<str>, usize)>,
     warnings: Vec<AclError>,
 }
 
@@ -47,12 +49,15 @@ impl Acl {
     pub fn parse(text: &str) -> Result<Self, Vec<AclError>> {
         let (mut anonymous, mut users) = (Vec::new(), BTreeMap::<&str, Vec<Rule>>::new());
         let (mut patterns, mut warnings, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-        let mut section = None;
+        let (mut section, mut named) = (None, Vec::new());
         for (index, raw) in text.split('\n').enumerate() {
             let line = index + 1;
             match parse::line(raw) {
                 Ok(Line::Blank) => {}
                 Ok(Line::User(name)) => {
+                    if !users.contains_key(name) {
+                        named.push((name.into(), line));
+                    }
                     users.entry(name).or_default();
                     section = Some(name);
                 }
@@ -76,13 +81,19 @@ impl Acl {
             set.user(name, OWN, &list(&format!("user {name}"), rules, Substitution::Nothing));
         }
         set.everybody(PATTERNS, &list("patterns", patterns, Substitution::Mosquitto));
-        Ok(Self { rules: set.build(), warnings })
+        Ok(Self { rules: set.build(), named, warnings })
     }
 
     /// Its rules.
     #[must_use]
     pub fn rules(&self) -> &RuleSet {
         &self.rules
+    }
+
+    /// The users it speaks of, each with its first line.
+    #[must_use]
+    pub fn named(&self) -> &[(Box<str>, usize)] {
+        &self.named
     }
 
     /// What is allowed in the file but hardly meant, in the order of lines.

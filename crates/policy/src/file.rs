@@ -27,6 +27,7 @@ const ROLE: [&str; 7] = ["name", "priority", "users", "groups", "anonymous", "ev
 #[derive(Debug)]
 pub struct PolicyFile {
     rules: Arc<RuleSet>,
+    named: Vec<(Box<str>, usize)>,
     warnings: Vec<AclError>,
 }
 
@@ -91,13 +92,23 @@ impl PolicyFile {
             AclError { line: group.name.line, what, hint: "name it in `groups` of a role, or remove it".into() }
         }));
         warnings.sort_by_key(|warning| warning.line);
-        Ok(Self { rules: Arc::new(assign(groups, roles)), warnings })
+        let users = groups.iter().flat_map(|group| &group.users).chain(roles.iter().flat_map(|role| &role.users));
+        let mut named: Vec<(Box<str>, usize)> = users.map(|name| ((&*name.value).into(), name.line)).collect();
+        named.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        named.dedup_by(|later, first| later.0 == first.0);
+        Ok(Self { rules: Arc::new(assign(groups, roles)), named, warnings })
     }
 
     /// Its rules.
     #[must_use]
     pub fn rules(&self) -> &Arc<RuleSet> {
         &self.rules
+    }
+
+    /// The users it speaks of, each with the first line that names it.
+    #[must_use]
+    pub fn named(&self) -> &[(Box<str>, usize)] {
+        &self.named
     }
 
     /// What is allowed in the file but hardly meant, in the order of lines.

@@ -63,6 +63,11 @@ impl TenantName {
         Ok(Self(text.into()))
     }
 
+    /// A name that stands for every name: no tenant can have it.
+    pub(crate) fn symbol() -> Self {
+        Self("%t".into())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -4,6 +4,7 @@
 //! files are read and salts drawn by the caller; parsing and verifying happen here.
 
 pub mod acl;
+pub mod analysis;
 pub mod control;
 pub mod dynamic;
 pub mod facts;
@@ -27,5 +28,6 @@ pub use identity::{ClientId, Identity, Subject, TenantName, TenantNameError, Use
 pub use password::{PasswordError, PasswordFile, PasswordHash, SALT_BYTES};
 pub use permit::{AdmitPermit, Authenticated, Method, Refused, Vouch};
 pub use policy::{Action, Explanation, Narrowed, Policy, PublishRight, Publishing, Question, Source, SubscribeVerdict};
+pub use ranked::RuleSet;
 pub use scram::{Reauthentication, ScramError, ScramKeys};
 pub use suggest::suggestion;

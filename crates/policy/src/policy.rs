@@ -140,6 +140,12 @@ impl Policy {
         Ok(Self { acl: Some(Arc::new(Acl::parse(text)?)), ..Self::default() })
     }
 
+    /// The same with the rules of an ACL file.
+    #[must_use]
+    pub fn with_acl(self, acl: Arc<Acl>) -> Self {
+        Self { acl: Some(acl), ..self }
+    }
+
     /// The same with the rules of Motte's policy file.
     #[must_use]
     pub fn with_file(self, rules: Arc<RuleSet>) -> Self {
@@ -207,6 +213,12 @@ impl Policy {
         let grants = grants.map(|grants| Asked { source: Source::Grants, rules: grants.rules(), may_allow });
         let dynamic = dynamic.map(|rules| Asked { source: Source::Dynamic, rules, may_allow: true });
         file.into_iter().chain(acl).chain(dynamic).chain(grants).collect()
+    }
+
+    /// Every set of rules that is not somebody's alone.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = &RuleSet> {
+        let acl = self.acl.iter().map(|acl| acl.rules());
+        self.file.as_deref().into_iter().chain(acl).chain(self.dynamic.as_deref())
     }
 
     pub(crate) fn judging<'a>(&self, who: &'a Subject) -> Judging<'a> {

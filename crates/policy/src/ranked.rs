@@ -30,9 +30,10 @@ pub use condition::{Condition, Network, NetworkError, TimeWindow};
 pub use list::{List, ListError, Substitution};
 pub use set::{RuleSet, RuleSetBuilder};
 
+pub(crate) use condition::DAYS;
 pub(crate) use cover::{Coverage, Parts};
 pub(crate) use list::{Decided, Judging, variable, variables_of};
-pub(crate) use trie::canonical;
+pub(crate) use trie::{Variable, canonical};
 
 use std::sync::Arc;
 
@@ -131,8 +132,13 @@ impl Questions {
         if qos > 2 { Self(0) } else { Self(1 << (qos + if retain { 3 } else { 0 })) }
     }
 
+    /// Whether something of `other` is among them.
+    pub(crate) fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// What a rule with these actions and this condition answers.
-    fn answered_by(actions: Actions, when: Option<&Condition>) -> Self {
+    pub(crate) fn answered_by(actions: Actions, when: Option<&Condition>) -> Self {
         let mut bits = 0;
         if actions.has(Actions::PUBLISH) {
             bits |= when.map_or(Self::PUBLISH.0, Condition::publish_bits);

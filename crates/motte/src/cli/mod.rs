@@ -2,6 +2,7 @@
 //!
 //! Called by `main`. Each command is a file beside this one with `Args` (what was typed) and `run` (what it does).
 
+mod acl;
 mod bench;
 mod cert;
 mod connect;
@@ -62,6 +63,8 @@ enum Command {
     Bench(bench::Args),
     /// Make and show certificates: a private CA, servers, clients
     Cert(cert::Args),
+    /// Check, explain and compare access rules
+    Acl(acl::Args),
     /// Manage the users of a password file
     Passwd(passwd::Args),
     /// Make and show the file of dynamic security: clients, groups and roles that change while the broker runs
@@ -98,6 +101,7 @@ fn run(command: Command, ui: &mut Ui) -> Result<u8, Failure> {
         Command::Connect(args) => connect::run(&args, ui),
         Command::Bench(args) => bench::run(&args, ui),
         Command::Cert(args) => cert::run(&args, ui),
+        Command::Acl(args) => acl::run(&args, ui),
         Command::Passwd(args) => passwd::run(&args, ui),
         Command::Dynsec(args) => dynsec::run(&args, ui),
         Command::Store(args) => store::run(&args, ui),

@@ -5,10 +5,9 @@
 use toml::value::{Date, Datetime, Offset};
 
 use super::reader::{Located, Reader, Table};
-use crate::ranked::TimeWindow;
+use crate::ranked::{DAYS, TimeWindow};
 use crate::suggest::suggestion;
 
-const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const DAY_S: i64 = 24 * 3_600;
 
 /// The window of a rule; `None` when it has no condition on time.

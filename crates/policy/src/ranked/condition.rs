@@ -3,6 +3,7 @@
 //! Called by the lists for each rule that has one. The time is that of the policy in force ([`crate::Policy::at`]), so
 //! that a verdict may be kept for as long as the policy stands.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use thiserror::Error;
@@ -27,6 +28,11 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// The same without what it asks of a message.
+    pub(crate) fn beside_the_message(&self) -> Self {
+        Self { qos: Vec::new(), retain: None, ..self.clone() }
+    }
+
     /// Whether it holds for `who` at `now`; QoS and RETAIN are asked by [`Condition::publish_bits`].
     pub(crate) fn holds(&self, who: &Subject, now: u64) -> bool {
         let in_network = |address: IpAddr| self.addresses.iter().any(|network| network.contains(address));
@@ -48,6 +54,28 @@ impl Condition {
             Some(false) => of_qos,
             Some(true) => of_qos << 3,
         }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let any_of = |texts: Vec<String>| texts.join(" or ");
+        let mut parts = Vec::new();
+        if !self.qos.is_empty() {
+            parts.push(format!("QoS {}", any_of(self.qos.iter().map(ToString::to_string).collect())));
+        }
+        parts.extend(self.retain.map(|retain| if retain { "with RETAIN" } else { "without RETAIN" }.to_owned()));
+        if !self.addresses.is_empty() {
+            parts.push(format!("address in {}", any_of(self.addresses.iter().map(ToString::to_string).collect())));
+        }
+        for (name, values) in &self.attributes {
+            parts.push(format!("{name} = {}", any_of(values.iter().map(ToString::to_string).collect())));
+        }
+        if !self.tenants.is_empty() {
+            parts.push(format!("tenant {}", any_of(self.tenants.iter().map(ToString::to_string).collect())));
+        }
+        parts.extend(self.time.as_ref().map(ToString::to_string));
+        f.write_str(&parts.join(", "))
     }
 }
 
@@ -105,6 +133,16 @@ impl Network {
     }
 }
 
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let v4 = u32::try_from(self.first).map(Ipv4Addr::from).ok().filter(|_| self.is_v4);
+        match v4 {
+            Some(address) => write!(f, "{address}/{}", self.length),
+            None => write!(f, "{}/{}", Ipv6Addr::from(self.first), self.length),
+        }
+    }
+}
+
 fn bits(address: IpAddr) -> (u128, bool) {
     let v4 = |address: Ipv4Addr| (u128::from(u32::from(address)), true);
     let v6 = |address: Ipv6Addr| address.to_ipv4_mapped().map_or((u128::from(address), false), v4);
@@ -131,6 +169,28 @@ pub struct TimeWindow {
     pub from: Option<u64>,
     /// The first second that is not in it any more.
     pub until: Option<u64>,
+}
+
+/// Names of the days, Monday first.
+pub(crate) const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+impl fmt::Display for TimeWindow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if self.days & 0x7f != 0x7f {
+            let on = DAYS.iter().enumerate().filter(|(day, _)| self.days >> day & 1 == 1);
+            parts.push(format!("on {}", on.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")));
+        }
+        if self.hours.0 != self.hours.1 {
+            let clock = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
+            let sign = if self.offset_s < 0 { '-' } else { '+' };
+            let offset = clock(u16::try_from(self.offset_s.unsigned_abs() / 60).unwrap_or(0));
+            parts.push(format!("from {} to {} (UTC{sign}{offset})", clock(self.hours.0), clock(self.hours.1)));
+        }
+        parts.extend(self.from.map(|second| format!("not before second {second}")));
+        parts.extend(self.until.map(|second| format!("before second {second}")));
+        f.write_str(&parts.join(" "))
+    }
 }
 
 impl TimeWindow {

@@ -48,6 +48,7 @@ pub struct List {
     rules: Box<[Rule]>,
     answers: Box<[Questions]>,
     trie: Trie,
+    substitution: Substitution,
     literals: BTreeMap<Box<str>, Vec<RuleId>>,
     refuses_wildcards: bool,
 }
@@ -124,7 +125,15 @@ impl List {
             }
         }
         let trie = trie.freeze(variables);
-        Ok(Self { name: name.into(), rules: rules.into(), answers, trie, literals, refuses_wildcards: false })
+        Ok(Self {
+            name: name.into(),
+            rules: rules.into(),
+            answers,
+            trie,
+            literals,
+            substitution,
+            refuses_wildcards: false,
+        })
     }
 
     /// The same list, which denies every subscription with a wildcard.
@@ -143,6 +152,31 @@ impl List {
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    pub(crate) fn substitution(&self) -> Substitution {
+        self.substitution
+    }
+
+    /// What the rule at a place answers.
+    pub(crate) fn answered(&self, place: usize) -> Questions {
+        self.answers[place]
+    }
+
+    /// The rules that answer a question for every topic of these levels, in order, with their places; whether they hold
+    /// now is not asked.
+    pub(crate) fn covering_rules(
+        &self,
+        who: &Subject,
+        levels: &[&str],
+        question: Questions,
+    ) -> impl Iterator<Item = (usize, &Rule)> {
+        let mut found = Vec::new();
+        self.trie.covering(who, levels, both(question), |rules| found.extend_from_slice(rules));
+        found.sort_unstable();
+        let places = found.into_iter().map(|id| id as usize);
+        let able = places.filter(move |place| self.answers[*place].meets(question));
+        able.map(|place| (place, &self.rules[place]))
     }
 
     pub(crate) fn variables(&self) -> &[Variable] {

@@ -141,6 +141,11 @@ impl RuleSet {
         self.attributes.iter().flat_map(|(name, values)| values.keys().map(move |value| (&**name, &**value)))
     }
 
+    /// Whether a list is asked about whoever comes, or about everybody without a name.
+    pub(crate) fn is_for_all(&self, list: &List) -> bool {
+        self.anonymous.iter().chain(&self.everybody).any(|placed| std::ptr::eq(&*placed.list, list))
+    }
+
     /// Every list, each once.
     pub fn lists(&self) -> impl Iterator<Item = &List> {
         self.all.iter().map(AsRef::as_ref)
