@@ -100,9 +100,12 @@ pub(super) fn sources(identity: &Section<'_>, weakened: &Weakened, problems: &mu
     remote
 }
 
+/// A kind of source: its key, the title of its sections, and how its name is made.
+type Maker = (&'static str, &'static str, fn(String) -> SourceName);
+
 /// The names of all that the file declares, right or wrong: what is wrong about one is told at its section alone.
 pub(super) fn declared(identity: &Section<'_>, problems: &mut Problems) -> Vec<SourceName> {
-    let makers: [(&str, &str, fn(String) -> SourceName); 3] = [
+    let makers: [Maker; 3] = [
         ("jwt", "[[identity.jwt]]", SourceName::Jwt),
         ("http", "[[identity.http]]", SourceName::Http),
         ("ldap", "[[identity.ldap]]", SourceName::Ldap),
