@@ -12,6 +12,7 @@ mod passwd;
 mod publish;
 mod quickstart;
 mod reload;
+mod rotate;
 mod serve;
 mod store;
 mod subscribe;
@@ -51,6 +52,8 @@ enum Command {
     Serve(serve::Args),
     /// Have the running broker read its files again, and say what came of it
     Reload(reload::Args),
+    /// Put new certificates, CAs, revocation lists and passwords in place of the old ones, all or none
+    Rotate(rotate::Args),
     /// Publish messages
     #[command(name = "pub")]
     Publish(publish::Args),
@@ -96,6 +99,7 @@ fn run(command: Command, ui: &mut Ui) -> Result<u8, Failure> {
         Command::Quickstart(args) => quickstart::run(&args, ui),
         Command::Serve(args) => serve::run(&args, ui),
         Command::Reload(args) => reload::run(&args, ui),
+        Command::Rotate(args) => rotate::run(&args, ui),
         Command::Publish(args) => publish::run(&args, ui),
         Command::Subscribe(args) => subscribe::run(&args, ui),
         Command::Connect(args) => connect::run(&args, ui),

@@ -11,6 +11,7 @@ mod life;
 mod mosquitto;
 mod own;
 mod reload;
+mod rotate;
 mod scenario;
 mod scram;
 mod sys;
