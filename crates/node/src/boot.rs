@@ -24,10 +24,12 @@ use crate::clock::Clock;
 use crate::config::ConfigError;
 use crate::control::{Command, Control};
 use crate::durable::{self, Inheritance, KeeperHandle, Kept};
+use crate::dynamic;
 use crate::gate::listener::{self, Bound};
 use crate::gate::{Entrance, Gate};
 use crate::log::{self, Reporter};
 use crate::outbound::LOOKUPS_MAX;
+use crate::porter::Porter;
 use crate::reload::Reloader;
 use crate::renewal::{self, RenewalError};
 use crate::settings::{ListenAddress, ListenerSettings, Settings, Speech};
@@ -122,6 +124,10 @@ pub fn serve_with(settings: Settings, control: Control, ready: impl FnOnce(&Read
     }
     renewal::finish_interrupted(&settings.tls)?;
     acme::prepare(&settings.tls, SystemTime::now())?;
+    if let Some(dynamic) = &settings.dynamic {
+        dynamic::make_if_missing(dynamic).map_err(|error| StartError::Files(vec![error]))?;
+        dynamic::remind_of_password(dynamic);
+    }
     let snapshot = Snapshot::build(settings).map_err(StartError::Files)?;
     announce_start(&snapshot.settings);
     let kept = durable::open(&snapshot.settings.durability, control.machine_clock.clone())?;
@@ -207,6 +213,7 @@ impl Node {
         let Inheritance { shards, common, keeper } = kept.start(&mailboxes, reporter, control)?;
         shared.restore(common.retained, common.removals, clock.now());
         shared.restore_bans(common.bans);
+        let porter = Porter::new(control.clone(), Arc::clone(&snapshot));
         let seats = (0..).zip(shards).map(|(id, (journal, sessions))| Seat {
             id: ShardId(id),
             shared: Arc::clone(&shared),
@@ -216,6 +223,7 @@ impl Node {
             mailboxes: Arc::clone(&mailboxes),
             snapshot: Arc::clone(&snapshot),
             clock,
+            porter: porter.of_shard(usize::from(id)),
             reporter: reporter.clone(),
             journal,
             sessions,

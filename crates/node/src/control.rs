@@ -6,6 +6,7 @@
 use motte_store::Clock as MachineClock;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::porter::Asked;
 use crate::reload::{ReloadError, Reloaded};
 
 /// Who waits for the outcome of a reload, if somebody does.
@@ -18,6 +19,8 @@ pub(crate) enum Command {
     Stop,
     /// Reload; the outcome goes to the sender when somebody waits for it.
     Reload(Waiting),
+    /// A client asks something of the broker.
+    Control(Box<Asked>),
     /// A shard thread ended although nobody asked it to.
     ShardEnded(usize),
     /// The keeper of the store ended although nobody asked it to.

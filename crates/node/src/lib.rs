@@ -6,14 +6,17 @@
 mod acme;
 mod alarms;
 mod boot;
+
 mod clock;
 pub mod config;
 mod control;
 pub mod counter;
 mod durable;
+mod dynamic;
 mod gate;
 mod log;
 pub mod outbound;
+mod porter;
 #[doc(hidden)]
 pub mod probe;
 pub mod proxy_header;

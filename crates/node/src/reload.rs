@@ -164,7 +164,7 @@ impl Reloader {
 
     /// Swaps. New connections are checked against the new set from the swap on; one that was checked against the old
     /// set is checked again on its way. What is left to do is to judge those who are connected.
-    fn put_in_force(&self, old: &Arc<Snapshot>, mut next: Snapshot) -> Review {
+    pub(crate) fn put_in_force(&self, old: &Arc<Snapshot>, mut next: Snapshot) -> Review {
         let revoked = old.users_revoked_by(&next);
         let (removed, changed): (Vec<_>, Vec<_>) = revoked.into_iter().partition(|user| !next.knows(user));
         let keeps_rules = next.has_the_rules_of(old);

@@ -5,6 +5,7 @@
 mod acme;
 mod address;
 mod durability;
+mod dynamic;
 mod files;
 mod identity;
 mod remote;
@@ -24,6 +25,7 @@ pub use acme::{AcmeChallenge, AcmeSettings, ExternalBinding};
 pub use address::{ListenAddress, Network, NetworkError};
 pub(crate) use durability::CONTROL_SOCKET;
 pub use durability::{COMMIT_INTERVAL, DurabilityMode, DurabilitySettings};
+pub use dynamic::DynamicSettings;
 pub use identity::{IdentitySettings, SourceName};
 pub use remote::{
     JwksSettings, JwtKeySource, JwtSettings, LdapProtection, LdapSettings, LdapUrl, RemoteSettings, TokenIn,
@@ -57,6 +59,8 @@ pub struct Settings {
     pub acl_file: Option<PathBuf>,
     /// Motte's own policy file.
     pub policy_file: Option<PathBuf>,
+    /// Clients, groups and roles that are changed while the broker runs.
+    pub dynamic: Option<DynamicSettings>,
     /// Limits before admission.
     pub gate: GateLimits,
     /// Limits of each shard.

@@ -8,10 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use motte_pki::{ClientTrust, CrlFacts, ServerTls};
-use motte_policy::{AclError, PasswordFile, Policy, PolicyFile, UserName};
+use motte_policy::{AclError, DynamicSecurity, PasswordFile, Policy, PolicyFile, UserName};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::config::ConfigError;
+use crate::dynamic;
 use crate::gate::authn::{Chain, RemoteSources};
 use crate::gate::tls;
 use crate::secret::{Resolver, process_environment};
@@ -32,6 +33,8 @@ pub(crate) struct Snapshot {
     remote: RemoteSources,
     /// The password file.
     pub(crate) passwords: Option<Arc<PasswordFile>>,
+    /// Clients, groups and roles that are changed while the broker runs.
+    pub(crate) dynamic: Option<Arc<DynamicSecurity>>,
     /// The access rules.
     pub(crate) policy: Arc<Policy>,
     /// What is in the files it was read from.
@@ -58,7 +61,11 @@ impl Snapshot {
             Some(path) => keep(read_passwords(path), &mut errors).map(Arc::new),
             None => None,
         };
-        let policy = keep(read_policies(&settings), &mut errors).map(Arc::new);
+        let dynamic = match &settings.dynamic {
+            Some(dynamic) => keep(dynamic::read(&dynamic.file), &mut errors).map(Arc::new),
+            None => None,
+        };
+        let policy = keep(read_policies(&settings), &mut errors);
         let mut resolver = Resolver::new(&process_environment, settings.vault.as_ref());
         let remote = {
             let (file, remote) = (&settings.source, &settings.identity.remote);
@@ -67,9 +74,10 @@ impl Snapshot {
         let remote = keep(remote, &mut errors);
         match policy.zip(remote) {
             Some((policy, remote)) if errors.is_empty() => {
+                let policy = Arc::new(with_rules_of(policy, dynamic.as_deref()));
                 let chain = |listener| Chain::of(listener, &settings, &remote);
                 let chains = settings.listeners.iter().map(chain).collect();
-                Ok(Self { settings, tls, chains, remote, passwords, policy, contents, stamps })
+                Ok(Self { settings, tls, chains, remote, passwords, dynamic, policy, contents, stamps })
             }
             _ => Err(errors),
         }
@@ -91,8 +99,19 @@ impl Snapshot {
         let (chains, remote, passwords) = (self.chains.clone(), self.remote.clone(), self.passwords.clone());
         // What was read here and is not in force yet is the next reload's.
         let (contents, stamps) = (self.contents.clone(), self.stamps.clone());
-        let policy = Arc::clone(&self.policy);
-        Ok(Self { settings, tls, chains, remote, passwords, policy, contents, stamps })
+        let (dynamic, policy) = (self.dynamic.clone(), Arc::clone(&self.policy));
+        Ok(Self { settings, tls, chains, remote, passwords, dynamic, policy, contents, stamps })
+    }
+
+    /// The same with what a command made of dynamic security, which stands in its file as these bytes.
+    pub(crate) fn with_dynamic(&self, model: DynamicSecurity, file: &Path, bytes: &[u8]) -> Self {
+        let (settings, tls, chains) = (self.settings.clone(), self.tls.clone(), self.chains.clone());
+        let policy = Arc::new(with_rules_of(Policy::clone(&self.policy), Some(&model)));
+        let mut contents = self.contents.clone();
+        contents.were_written(file, bytes);
+        let (remote, passwords, stamps) = (self.remote.clone(), self.passwords.clone(), self.stamps.clone());
+        let dynamic = Some(Arc::new(model));
+        Self { settings, tls, chains, remote, passwords, dynamic, policy, contents, stamps }
     }
 
     /// The same at another time, where a rule holds at certain times only and one of those began or ended.
@@ -103,7 +122,8 @@ impl Snapshot {
         let (settings, tls, passwords) = (self.settings.clone(), self.tls.clone(), self.passwords.clone());
         let (chains, contents, stamps) = (self.chains.clone(), self.contents.clone(), self.stamps.clone());
         let (remote, policy) = (self.remote.clone(), Arc::new(self.policy.at(now)));
-        Some(Self { settings, tls, chains, remote, passwords, policy, contents, stamps })
+        let dynamic = self.dynamic.clone();
+        Some(Self { settings, tls, chains, remote, passwords, dynamic, policy, contents, stamps })
     }
 
     /// Whether what was proved against `earlier` holds here as well: the same password entry, a chain that is still
@@ -117,13 +137,14 @@ impl Snapshot {
     /// Whether a password is still the same is not looked at.
     pub(crate) fn still_accepts(&self, proof: &Proof, now: UnixTime) -> bool {
         match proof {
-            Proof::Password { listener, .. } => self
-                .rules(*listener)
-                .is_some_and(|rules| !rules.certificate_and_password && rules.asks(&SourceName::Password)),
+            Proof::Password { listener, name } => self.rules(*listener).is_some_and(|rules| {
+                let asks = rules.asks(&SourceName::Password) || rules.asks(&SourceName::Dynamic);
+                asks && !rules.certificate_and_password && !self.is_disabled(name)
+            }),
             Proof::Certificate { listener, chain, name, and_password } => {
                 let enough =
                     self.rules(*listener).is_some_and(|rules| *and_password || !rules.certificate_and_password);
-                enough && self.trusts(*listener, chain, name, now)
+                enough && !self.is_disabled(name) && self.trusts(*listener, chain, name, now)
             }
             Proof::Vouched { listener, vouch, name, certificate } => {
                 let asks = self.rules(*listener).is_some_and(|rules| {
@@ -132,17 +153,20 @@ impl Snapshot {
                     certificate_enough && source.is_some_and(|source| rules.asks(&source))
                 });
                 let certified = certificate.as_ref().is_none_or(|chain| self.trusts(*listener, chain, name, now));
-                asks && certified && self.remote.uphold(vouch)
+                asks && certified && !self.is_disabled(name) && self.remote.uphold(vouch)
             }
             Proof::Nothing { listener } => self.rules(*listener).is_some_and(|rules| rules.allow_anonymous),
         }
     }
 
-    /// Whose line of the password file here, of either kind, is gone or different in `next`.
+    /// Whose line of the password file here, of either kind, or whose entry in dynamic security is gone or different in
+    /// `next`.
     pub(crate) fn users_revoked_by(&self, next: &Self) -> BTreeSet<UserName> {
-        let Some(file) = &self.passwords else { return BTreeSet::new() };
-        let users = file.users().map(|(name, _)| name).chain(file.scram_users().map(|(name, _)| name));
-        users.filter(|name| !next.keeps(self, name)).cloned().collect()
+        let lines = self.passwords.iter().flat_map(|file| {
+            file.users().map(|(name, _)| name.clone()).chain(file.scram_users().map(|(name, _)| name.clone()))
+        });
+        let clients = self.dynamic.iter().flat_map(|dynamic| dynamic.users()).map(|name| UserName(Arc::clone(name)));
+        lines.chain(clients).filter(|name| !next.keeps(self, name)).collect()
     }
 
     /// Whether the access rules are the same as in `earlier`.
@@ -151,9 +175,18 @@ impl Snapshot {
         files.0 == files.1 && files.0.iter().all(|file| self.contents.agree_on(&earlier.contents, file))
     }
 
-    /// Whether the password file has a line of any kind for this user.
+    /// Whether the password file has a line of any kind for this user, or dynamic security an entry.
     pub(crate) fn knows(&self, user: &UserName) -> bool {
+        self.has_line(user) || self.dynamic.as_ref().is_some_and(|dynamic| dynamic.knows(&user.0))
+    }
+
+    fn has_line(&self, user: &UserName) -> bool {
         self.passwords.as_ref().is_some_and(|file| file.contains(&user.0))
+    }
+
+    /// Whether dynamic security keeps a user out, however it proves its name.
+    fn is_disabled(&self, user: &UserName) -> bool {
+        self.dynamic.as_ref().is_some_and(|dynamic| dynamic.is_disabled(&user.0))
     }
 
     /// The revocation lists in use; listeners may share one.
@@ -180,9 +213,24 @@ impl Snapshot {
 
     /// Whether all that `earlier` knows of a user's password stands here unchanged.
     fn keeps(&self, earlier: &Self, user: &UserName) -> bool {
+        // The password file is asked before dynamic security, whatever the order of the sources: a name in both is one
+        // that has to be the same in both.
+        let models = (self.dynamic.as_ref(), earlier.dynamic.as_ref());
+        let had_entry = models.1.is_some_and(|dynamic| dynamic.knows(&user.0));
+        if had_entry && !matches!(models, (Some(now), Some(before)) if now.upholds(before, &user.0)) {
+            return false;
+        }
+        if had_entry && !earlier.has_line(user) {
+            return true;
+        }
         let files = self.passwords.as_ref().zip(earlier.passwords.as_ref());
         files.is_some_and(|(now, before)| now.upholds(before, &user.0))
     }
+}
+
+/// The policy with the rules of dynamic security, where there is any.
+fn with_rules_of(policy: Policy, dynamic: Option<&DynamicSecurity>) -> Policy {
+    policy.with_dynamic(dynamic.map(|model| Arc::new(model.rules())))
 }
 
 /// Takes the value out of a result and its errors to the others. Listeners share files: one error is told once.

@@ -64,6 +64,17 @@ impl Contents {
         Self(files.iter().map(|file| (file.clone(), hash(file))).collect())
     }
 
+    /// A file holds these bytes now, because they were written into it.
+    pub(crate) fn were_written(&mut self, file: &Path, bytes: &[u8]) {
+        self.0.insert(file.to_path_buf(), Some(Sha256::digest(bytes).into()));
+    }
+
+    /// Whether this file held these bytes.
+    pub(crate) fn holds(&self, file: &Path, bytes: &[u8]) -> bool {
+        let hash: [u8; 32] = Sha256::digest(bytes).into();
+        self.0.get(file) == Some(&Some(hash))
+    }
+
     /// The files that are new here, gone, or hold something else than in `earlier`.
     pub(crate) fn changed_since(&self, earlier: &Self) -> Vec<PathBuf> {
         let all: BTreeSet<&PathBuf> = self.0.keys().chain(earlier.0.keys()).collect();

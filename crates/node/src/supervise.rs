@@ -13,7 +13,8 @@ use crate::alarms;
 use crate::boot::StartError;
 use crate::control::{Command, Control, Waiting};
 use crate::counter::{Clerk, Counter};
-use crate::reload::{ReloadError, Reloaded, Reloader, Tried};
+use crate::porter::Asked;
+use crate::reload::{EndedSession, ReloadError, Reloaded, Reloader, Tried};
 use crate::renewal;
 use crate::review::Review;
 use crate::watch::Watch;
@@ -69,6 +70,7 @@ pub(crate) async fn run(
                 tracing::error!("the keeper of the store ended unexpectedly; the node stops");
                 return Err(StartError::KeeperEnded);
             }
+            Command::Control(asked) => answer(reloader, *asked).await,
             Command::Reload(waiting) => {
                 let Some(Tried { outcome, stamps }) = reload(reloader).await else { continue };
                 if let Some(watch) = &mut watch {
@@ -102,6 +104,25 @@ fn open_counter(reloader: &Reloader, commands: &UnboundedSender<Command>) {
     }
 }
 
+/// Answers a request of a client on a thread that may wait for files, and sees to those who have to leave beside the
+/// loop.
+async fn answer(reloader: &Reloader, asked: Asked) {
+    let reloader = reloader.clone();
+    match tokio::task::spawn_blocking(move || reloader.answer(asked)).await {
+        Ok(Some(review)) => {
+            tokio::task::spawn_blocking(move || tell_ended(&review.run()));
+        }
+        Ok(None) => {}
+        Err(_) => tracing::error!("a defect ended a request to the broker; what it asked for is not in force"),
+    }
+}
+
+fn tell_ended(ended: &[EndedSession]) {
+    if !ended.is_empty() {
+        tracing::info!(sessions = ended.len(), "connections ended whose proof of identity does not hold any more");
+    }
+}
+
 /// Waits until a file has changed; for ever where nobody watches.
 async fn change(watch: &mut Option<Watch>) {
     match watch {
@@ -122,12 +143,7 @@ fn finish(outcome: Result<(Reloaded, Review), ReloadError>, waiting: Waiting) {
     tokio::task::spawn_blocking(move || {
         let outcome = outcome.map(|(reloaded, review)| {
             let ended = review.run();
-            if !ended.is_empty() {
-                tracing::info!(
-                    sessions = ended.len(),
-                    "connections ended whose proof of identity does not hold any more"
-                );
-            }
+            tell_ended(&ended);
             Reloaded { ended, ..reloaded }
         });
         if let Some(waiting) = waiting {

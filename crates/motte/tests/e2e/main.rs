@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod dynsec;
 mod libraries;
 mod life;
 mod mosquitto;

@@ -121,7 +121,7 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
             ),
             key(
                 "sources",
-                "[\"certificate\", \"password\"]",
+                "[\"certificate\", \"password\", \"dynamic\"]",
                 "Who is asked for the identity of a client here, as in [identity], which is the default.",
             ),
             key(
@@ -152,7 +152,7 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
         keys: &[
             key(
                 "sources",
-                "[\"certificate\", \"password\"]",
+                "[\"certificate\", \"password\", \"dynamic\"]",
                 "Who is asked for the identity of a client, in this order: the first that knows it decides, and one\n\
                  that cannot answer lets nobody in. Default: those of these that are configured.",
             ),
@@ -179,6 +179,20 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
                 "policy_file",
                 "\"policy.toml\"",
                 "Rules with conditions in Motte's own grammar, beside the acl_file or in its place. Default: none.",
+            ),
+            key(
+                "dynamic_file",
+                "\"dynamic-security.json\"",
+                "Clients, groups and roles that are changed while the broker runs, as by `mosquitto_ctrl dynsec`; in\n\
+                 Mosquitto's form. For its own clients it alone allows, the other rules can only deny. Made at the\n\
+                 start when it is not there. Default: none.",
+            ),
+            key(
+                "dynamic_admin_password",
+                "\"file:admin-password\"",
+                "The password of `admin` in a dynamic_file that is made: env:NAME, file:PATH or credential:NAME.\n\
+                 Default: MOSQUITTO_DYNSEC_PASSWORD of the environment, or else one that is made and left beside\n\
+                 the file, under its name and .pw.",
             ),
         ],
     },

@@ -17,7 +17,7 @@ use super::ConfigError;
 use super::parse::{Draft, RenewalDraft};
 use super::reader::{Located, Problems};
 use super::revocation;
-use crate::renewal;
+use crate::{dynamic, renewal};
 
 /// Far more than any file of rules or passwords; a wrong path to something huge ends here.
 const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -56,6 +56,9 @@ pub(super) fn check(draft: &Draft, now: SystemTime, problems: &mut Problems) {
     }
     if let Some(file) = &draft.policy_file {
         policy(file, problems);
+    }
+    if let Some(dynamic) = &draft.dynamic {
+        dynamic_security(&dynamic.file, problems);
     }
 }
 
@@ -231,6 +234,17 @@ fn policy(file: &Located<PathBuf>, problems: &mut Problems) {
 fn in_rules(file: &Located<PathBuf>, errors: Vec<AclError>, problems: &mut Problems) {
     for AclError { line, what, hint } in errors {
         problems.push(ConfigError { file: file.value.clone(), line, what, hint });
+    }
+}
+
+/// A file that is not there is made at the start.
+fn dynamic_security(file: &Located<PathBuf>, problems: &mut Problems) {
+    if !file.value.exists() {
+        return;
+    }
+    let Some(text) = private_text(file, problems) else { return };
+    for error in dynamic::parse(&file.value, &text).err().unwrap_or_default() {
+        problems.push(error);
     }
 }
 

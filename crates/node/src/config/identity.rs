@@ -43,12 +43,14 @@ pub(super) fn sources(
 }
 
 /// What is configured beside certificates, which are a matter of each listener.
-pub(super) fn configured(identity: &Section<'_>, declared: Vec<SourceName>) -> Vec<SourceName> {
+pub(super) fn configured(identity: &Section<'_>, policy: &Section<'_>, declared: Vec<SourceName>) -> Vec<SourceName> {
     // A path that cannot be read is a problem of its own.
-    let local = SourceName::DEFAULT
-        .into_iter()
-        .filter(|source| *source == SourceName::Password && identity.has("password_file"));
-    local.chain(declared).collect()
+    let is_configured = |source: &SourceName| match source {
+        SourceName::Password => identity.has("password_file"),
+        SourceName::Dynamic => policy.has("dynamic_file"),
+        _ => false,
+    };
+    SourceName::DEFAULT.into_iter().filter(is_configured).chain(declared).collect()
 }
 
 /// Says which sources `[identity]` names that are not configured, and which listeners nobody could come in through.
@@ -96,6 +98,7 @@ fn not_configured(source: &SourceName, line: usize, problems: &mut Problems) {
         SourceName::Jwt(_) => "add a section [[identity.jwt]] with this name, or take it out of sources",
         SourceName::Http(_) => "add a section [[identity.http]] with this name, or take it out of sources",
         SourceName::Ldap(_) => "add a section [[identity.ldap]] with this name, or take it out of sources",
+        SourceName::Dynamic => "set dynamic_file in [policy], or take it out of sources",
     };
     problems.at(line, format!("the source {:?} is asked and not configured", source.to_string()), hint);
 }

@@ -8,6 +8,7 @@ mod address;
 mod catalogue;
 mod certificates;
 mod durability;
+mod dynamic;
 mod files;
 mod hints;
 mod identity;

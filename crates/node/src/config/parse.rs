@@ -11,6 +11,7 @@ use toml::de::DeTable;
 
 use super::catalogue::{BOUNDS, Bounds, known};
 use super::certificates::ByName;
+use super::dynamic::{self, DynamicDraft};
 use super::reader::{Located, Problems, Section};
 use super::remote::{self, Weakened};
 use super::rules::{self, Defaults, OwnFiles};
@@ -48,6 +49,7 @@ pub(super) struct Draft {
     pub(super) vault: Option<VaultSettings>,
     pub(super) acl_file: Option<Located<PathBuf>>,
     pub(super) policy_file: Option<Located<PathBuf>>,
+    pub(super) dynamic: Option<DynamicDraft>,
     pub(super) bounds: Bounds,
     pub(super) durability: DurabilitySettings,
     pub(super) hints: Hints,
@@ -92,7 +94,7 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
     let identity_section = root.section("identity", "[identity]", &known("identity"), problems);
     let policy = root.section("policy", "[policy]", &known("policy"), problems);
     let danger = root.section("danger", "[danger]", &known("danger"), problems);
-    if !policy.has("acl_file") && !policy.has("policy_file") {
+    if !["acl_file", "policy_file", "dynamic_file"].iter().any(|key| policy.has(key)) {
         let hint = "name the file with the access rules; without rules all is denied";
         policy.missing("acl_file", hint, problems);
     }
@@ -101,7 +103,7 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
     let weakened = Weakened::of(&danger, &mut dangers, problems);
     let remote = remote::sources(&identity_section, &weakened, problems);
     let declared = remote::declared(&identity_section, problems);
-    let configured = identity::configured(&identity_section, declared);
+    let configured = identity::configured(&identity_section, &policy, declared);
     let mut pairs = Vec::new();
     let (by_name, _) = ByName::of(&tls, "[[tls.certificates]]", &mut pairs, problems);
     let defaults = Defaults {
@@ -136,6 +138,7 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         vault: remote::vault(&root, &weakened, problems),
         acl_file: policy.path("acl_file", problems),
         policy_file: policy.path("policy_file", problems),
+        dynamic: dynamic::parse(&policy, problems),
         bounds: bounds(&root, problems),
         durability: durability::parse(&root, &danger, &mut dangers, problems),
         hints: hints::parse(&node, problems),
@@ -186,6 +189,7 @@ impl Draft {
             vault: self.vault,
             acl_file: self.acl_file.map(|file| file.value),
             policy_file: self.policy_file.map(|file| file.value),
+            dynamic: self.dynamic.map(DynamicDraft::finish),
             gate: self.bounds.gate,
             limits: self.bounds.shard,
             links: self.bounds.links,

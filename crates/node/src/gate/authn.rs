@@ -7,6 +7,7 @@
 mod certificate;
 mod claims;
 mod desk;
+mod dynamic;
 mod jwt;
 mod ldap;
 mod password;
@@ -116,6 +117,9 @@ impl Chain {
                     settings.identity.password_file.is_some().then(|| Arc::new(password::Passwords) as Arc<dyn Source>)
                 }
                 SourceName::Jwt(_) | SourceName::Http(_) | SourceName::Ldap(_) => remote.get(name),
+                SourceName::Dynamic => {
+                    settings.dynamic.is_some().then(|| Arc::new(dynamic::Clients) as Arc<dyn Source>)
+                }
             }
         };
         Self { sources: listener.rules.sources.iter().filter_map(source).collect() }

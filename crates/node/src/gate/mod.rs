@@ -38,6 +38,7 @@ use self::exchange::Exchange;
 use self::limits::{Pass, Places};
 use self::visitor::Visitor;
 use crate::acme::Challenges;
+use crate::dynamic;
 use crate::log::{Entry, Reporter};
 use crate::settings::{ListenerRules, Speech, Transport};
 use crate::snapshot::Snapshot;
@@ -316,6 +317,11 @@ fn judge(
     connect: &Connect<'_>,
     client_id: ClientId,
 ) -> Result<AdmitPermit, Refusal> {
+    let user = who.identity().user_name();
+    if let Some(barred) = dynamic::barred(snapshot.dynamic.as_ref(), user, &client_id.0) {
+        let refused = Refusal::answered(RefusalReason::BadCredentials, connect.version, ReasonCode::NotAuthorized);
+        return Err(Refusal { detail: Some(barred), ..refused });
+    }
     let topic = connect.will.map(|will| rules.mount_point.mounted(will.topic));
     let will = connect.will.as_ref().zip(topic.as_deref());
     let will = will.map(|(will, topic)| Publishing { topic, qos: will.qos.as_u8(), retain: will.retain });

@@ -31,7 +31,8 @@ impl Settings {
 
     /// Those of them that hold access rules.
     pub(crate) fn policy_files(&self) -> BTreeSet<PathBuf> {
-        self.acl_file.iter().chain(&self.policy_file).cloned().collect()
+        let dynamic = self.dynamic.iter().map(|dynamic| &dynamic.file);
+        self.acl_file.iter().chain(&self.policy_file).chain(dynamic).cloned().collect()
     }
 }
 

@@ -23,6 +23,8 @@ pub enum SourceName {
     Certificate,
     /// The password file, by a password in CONNECT or by SCRAM.
     Password,
+    /// The clients of dynamic security, by a password in CONNECT.
+    Dynamic,
     /// Tokens of an issuer, by its name.
     Jwt(String),
     /// A webhook, by its name.
@@ -33,7 +35,7 @@ pub enum SourceName {
 
 impl SourceName {
     /// What a listener asks unless the configuration says otherwise. One that is not configured is left out.
-    pub const DEFAULT: [Self; 2] = [Self::Certificate, Self::Password];
+    pub const DEFAULT: [Self; 3] = [Self::Certificate, Self::Password, Self::Dynamic];
 
     /// The source of a word in the configuration.
     #[must_use]
@@ -53,6 +55,7 @@ impl fmt::Display for SourceName {
         match self {
             Self::Certificate => f.write_str("certificate"),
             Self::Password => f.write_str("password"),
+            Self::Dynamic => f.write_str("dynamic"),
             Self::Jwt(name) => write!(f, "jwt:{name}"),
             Self::Http(name) => write!(f, "http:{name}"),
             Self::Ldap(name) => write!(f, "ldap:{name}"),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use mio::Waker;
 use motte_audit::CloseCause;
-use motte_broker::{Admission, Fetched, Letter, NodeFigures};
+use motte_broker::{Admission, ControlAnswer, Fetched, Letter, LinkId, NodeFigures};
 use motte_policy::{UserName, Vouch};
 use rustls_pki_types::CertificateDer;
 
@@ -116,6 +116,13 @@ pub(crate) enum Mail {
     SysDue(Box<NodeFigures>),
     /// Messages that the shard asked its journal for.
     Fetched(Fetched),
+    /// What a client asked of the broker is answered.
+    ControlAnswered {
+        /// Its connection.
+        link: LinkId,
+        /// The answer.
+        answer: Box<ControlAnswer>,
+    },
     /// Nothing that is not durable by now will ever be.
     JournalFailed,
     /// The node stops.

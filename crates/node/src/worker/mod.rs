@@ -35,6 +35,7 @@ use self::mailbox::{Mail, Mailbox, Parcel, Proof};
 use self::outbox::Outlets;
 use crate::clock::Clock;
 use crate::log::Reporter;
+use crate::porter::Porter;
 use crate::review::Roll;
 use crate::settings::LinkLimits;
 use crate::snapshot::Snapshot;
@@ -67,6 +68,8 @@ pub(crate) struct Seat {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     /// The node's clock.
     pub(crate) clock: Clock,
+    /// Who takes what clients ask of the broker.
+    pub(crate) porter: Porter,
     /// The log.
     pub(crate) reporter: Reporter,
     /// Where the shard's records go.
@@ -152,10 +155,12 @@ impl Worker {
         let packet_bytes_max = usize::try_from(seat.limits.packet_size_bytes_max).unwrap_or(usize::MAX);
         let mut shard = Shard::new(seat.id, seat.shared, seat.limits, seat.journal);
         shard.set_hints(seat.hints);
+        let mut outlets = Outlets::new(seat.mailboxes, letter_bytes_max, seat.reporter);
+        outlets.porter = Some(seat.porter);
         Self {
             place: usize::from(seat.id.0),
             shard,
-            outlets: Outlets::new(seat.mailboxes, letter_bytes_max, seat.reporter),
+            outlets,
             now: seat.clock.now(),
             clock: seat.clock,
             snapshot: seat.snapshot,
@@ -221,6 +226,9 @@ impl Worker {
             Mail::Depart(departures) => self.departures.take(departures),
             Mail::SysDue(figures) => self.guarded(None, |shard, now, outlets| shard.on_sys_due(*figures, now, outlets)),
             Mail::Fetched(fetched) => self.guarded(None, |shard, now, outlets| shard.on_fetched(fetched, now, outlets)),
+            Mail::ControlAnswered { link, answer } => {
+                self.guarded(Some(link), |shard, now, outlets| shard.on_control_answer(link, *answer, now, outlets));
+            }
             Mail::JournalFailed => self.guarded(None, |shard, _, outlets| shard.on_journal_failed(outlets)),
             Mail::Arrival(_) | Mail::Stop => {}
         }

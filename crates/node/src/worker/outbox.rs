@@ -15,6 +15,7 @@ use slab::Slab;
 use super::mailbox::{Mailbox, Parcel, Proof};
 use super::pressure::{Feeds, Pressure};
 use crate::log::{Entry, Reporter};
+use crate::porter::Porter;
 use crate::socket::Peer;
 
 /// What the outlets keep of one connection.
@@ -59,6 +60,8 @@ pub(crate) struct Outlets {
     pub(crate) peer: Option<Peer>,
     /// Which shards are behind.
     pub(crate) pressure: Pressure,
+    /// Who takes what clients ask of the broker.
+    pub(crate) porter: Option<Porter>,
 }
 
 /// Bytes that all empty buffers which are kept may hold, and the greatest capacity of one that is kept.
@@ -114,6 +117,7 @@ impl Outlets {
             reporter,
             peer: None,
             pressure: Pressure::new(letter_bytes_max),
+            porter: None,
         }
     }
 
@@ -282,8 +286,8 @@ impl Effects for Outlets {
         }
     }
 
-    fn control(&mut self, _link: LinkId, _request: ControlRequest) -> Result<(), ReasonCode> {
-        Err(ReasonCode::NotAuthorized)
+    fn control(&mut self, link: LinkId, request: ControlRequest) -> Result<(), ReasonCode> {
+        self.porter.as_ref().ok_or(ReasonCode::NotAuthorized)?.take(link, request)
     }
 
     fn event(&mut self, event: Event) {

@@ -66,6 +66,7 @@ impl House {
             vault: None,
             acl_file: Some(path("acl")),
             policy_file: None,
+            dynamic: None,
             gate: GateLimits::default(),
             limits: motte_broker::Limits::default(),
             // A test that is about what is kept has a store in the folder; the others are faster without.

@@ -139,37 +139,51 @@ impl Outcome {
     }
 }
 
-/// The commands of a request that can be read, or what is said instead.
+/// Does what a request says.
 pub(super) fn execute(model: &mut DynamicSecurity, request: &[u8], salts: &mut Salts<'_>) -> Outcome {
+    each(request, |name, object| {
+        let (name, effect, work) = COMMANDS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name))?;
+        Some((*name, *effect, work(model, object, salts)))
+    })
+}
+
+/// Answers a request of the same form that only asks to be shown something: `show` knows the commands, how they are
+/// spelled, and what they show.
+pub fn answer_questions(request: &[u8], show: &dyn Fn(&str) -> Option<(&'static str, Value)>) -> Outcome {
+    each(request, |name, _| show(name).map(|(name, data)| (name, Effect::Shows, Ok(Some(data)))))
+}
+
+/// The commands of a request that can be read, each run, or what is said instead. A command that is none is told so.
+fn each(request: &[u8], mut run: impl FnMut(&str, Object<'_>) -> Option<(&'static str, Effect, Answer)>) -> Outcome {
     let refused = |error| Outcome { done: vec![Done::failed("Unknown command", error)] };
     let Ok(mut tree) = serde_json::from_slice::<Value>(request) else { return refused("Payload not valid JSON") };
     let commands = Object::of(&tree).and_then(|object| object.list("commands").ok().flatten());
     let outcome = match commands {
         None => refused("Invalid/missing commands"),
         Some(commands) if commands.len() > COMMANDS_MAX => refused("Too many commands"),
-        Some(commands) => Outcome { done: commands.iter().map(|value| run(model, value, salts)).collect() },
+        Some(commands) => Outcome { done: commands.iter().map(|value| one(value, &mut run)).collect() },
     };
     wipe(&mut tree);
     outcome
 }
 
-fn run(model: &mut DynamicSecurity, value: &Value, salts: &mut Salts<'_>) -> Done {
+fn one(value: &Value, run: &mut impl FnMut(&str, Object<'_>) -> Option<(&'static str, Effect, Answer)>) -> Done {
     let Some(object) = Object::of(value) else { return Done::failed("Unknown command", "Command not an object") };
     let Ok(Some(name)) = object.text("command") else { return Done::failed("Unknown command", "Missing command") };
     let Ok(correlation) = object.text("correlationData") else {
         return Done::failed(name, "Invalid correlationData data type.");
     };
     let correlation = correlation.map(str::to_owned);
-    let Some((name, effect, work)) = COMMANDS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name)) else {
+    let Some((name, effect, answer)) = run(name, object) else {
         return Done { correlation, ..Done::failed(name, "Unknown command") };
     };
     let subject = ["username", "groupname", "rolename"].iter().find_map(|key| object.text(key).ok().flatten());
     let target = subject.map(str::to_owned);
-    let (error, data) = match work(model, object, salts) {
+    let (error, data) = match answer {
         Ok(data) => (None, data),
         Err(error) => (Some(error), None),
     };
-    Done { command: (*name).to_owned(), target, error, effect: *effect, correlation, data }
+    Done { command: name.to_owned(), target, error, effect, correlation, data }
 }
 
 /// A name that has to be there: the client, group or role a command is about.

@@ -67,11 +67,19 @@ impl DynamicSecurity {
         client.client_id.as_ref().filter(|bound| *bound != client_id).map(|_| Barred::OtherClientId)
     }
 
-    /// Whether a password that `earlier` accepted of `user` is the one that is accepted here.
+    /// Whether a password that `earlier` accepted of `user` is the one that is accepted here, with the same client
+    /// identifier.
     #[must_use]
     pub fn upholds(&self, earlier: &Self, user: &str) -> bool {
-        let password = |model: &Self| model.clients.get(user).and_then(|client| client.password.clone());
-        password(earlier).is_some_and(|before| password(self).is_some_and(|now| now.encode() == before.encode()))
+        let (Some(now), Some(before)) = (self.clients.get(user), earlier.clients.get(user)) else { return false };
+        let is_same = now.password == before.password && now.client_id == before.client_id;
+        is_same && now.password.is_some() && !now.is_disabled
+    }
+
+    /// Whether `user` is a client that must stay outside.
+    #[must_use]
+    pub fn is_disabled(&self, user: &str) -> bool {
+        self.clients.get(user).is_some_and(|client| client.is_disabled)
     }
 
     /// The hash whose work an unknown user costs: each name has its own, so that times are spread as those of known

@@ -16,7 +16,7 @@ mod read;
 mod tests;
 mod write;
 
-pub use commands::{Done, Outcome, Salts};
+pub use commands::{Done, Outcome, Salts, answer_questions};
 pub use identity::{Barred, Check};
 pub use model::{ClientOverview, DynamicSecurity};
 pub use read::DynamicError;

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use motte_pki::write_private;
+
 use super::super::ConfigFile;
 use super::{check, folder, with};
 use crate::settings::SourceName;
@@ -20,7 +22,7 @@ fn sources_are_asked_in_the_order_they_are_named_and_a_listener_may_have_its_own
         fs::write(&path, text).unwrap();
         ConfigFile::load(&path).unwrap().listeners.remove(0).rules
     };
-    assert_eq!(rules(&with_lines("", "")).sources, [SourceName::Certificate, SourceName::Password]);
+    assert_eq!(rules(&with_lines("", "")).sources, SourceName::DEFAULT);
     let turned = "sources = [\"password\", \"certificate\"]";
     assert_eq!(rules(&with_lines(turned, "")).sources, [SourceName::Password, SourceName::Certificate]);
     assert_eq!(rules(&with_lines(turned, "sources = [\"certificate\"]")).sources, [SourceName::Certificate]);
@@ -55,4 +57,25 @@ fn k27_a_source_that_is_named_and_not_configured_is_an_error() {
         &["motte.toml:3: certificate_and_password needs certificates and passwords, and one of them is not in use \
              here"],
     );
+}
+
+#[test]
+fn k27_the_file_of_dynamic_security_is_made_later_or_has_to_be_right_and_is_a_source() {
+    let dir = folder();
+    let path = dir.path().join("motte.toml");
+    let file = dir.path().join("dynamic.json");
+    let found = |rules: &str| {
+        let text = with_lines("", "").replace("acl_file = \"acl\"\n", rules);
+        let text = text.replace("password_file = \"passwords\"\n", "");
+        fs::write(&path, text.replace("client_ca = \"pki/ca.pem\"\n", "")).unwrap();
+        ConfigFile::load(&path).map_err(|errors| errors.into_iter().map(|error| error.what).collect::<Vec<_>>())
+    };
+    let settings = found("dynamic_file = \"dynamic.json\"\ndynamic_admin_password = \"env:WORD\"\n").unwrap();
+    assert_eq!(settings.dynamic.unwrap().file, file);
+    assert_eq!(settings.acl_file, None, "no other rules are needed, and nobody else to ask");
+    let literal = found("dynamic_file = \"dynamic.json\"\ndynamic_admin_password = \"secret\"\n").unwrap_err();
+    assert_eq!(literal, ["dynamic_admin_password is no reference to a secret"]);
+    write_private(&file, b"{\"clients\": [{\"username\": \"a\", \"rolls\": []}]}").unwrap();
+    let broken = found("dynamic_file = \"dynamic.json\"\n").unwrap_err();
+    assert!(broken[0].contains("client \"a\" has a member \"rolls\""), "{broken:?}");
 }

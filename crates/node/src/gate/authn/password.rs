@@ -12,7 +12,7 @@ use crate::gate::Refusal;
 use crate::settings::Settings;
 
 /// Time for the refusal of a check that waited too long to be told as what it is.
-const GRACE: Duration = Duration::from_secs(1);
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// The source.
 #[derive(Debug)]
@@ -51,6 +51,9 @@ async fn ask(question: &Question<'_>) -> Verdict {
 
 /// What a wrong password would have cost, for a user nobody knows.
 pub(super) async fn work_for_nobody(question: &Question<'_>, user: &str, password: &[u8]) -> Result<(), Refusal> {
+    if let (None, Some(clients)) = (&question.snapshot.passwords, &question.snapshot.dynamic) {
+        return super::dynamic::check(question, clients, (user, password)).await.map(drop);
+    }
     let file = question.snapshot.passwords.clone().unwrap_or_default();
     let (user, password) = (user.to_owned(), Zeroizing::new(password.to_vec()));
     question.desk.hashes.compute(question, move || drop(file.verify(&user, &password))).await

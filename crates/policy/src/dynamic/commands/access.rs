@@ -14,13 +14,22 @@ pub(super) fn set_default(model: &mut DynamicSecurity, object: Object<'_>, _: &m
     for value in list {
         let entry = Object::of(value).ok_or("Missing/invalid actions array")?;
         let kind = entry.text("acltype").ok().flatten().ok_or("Invalid/missing acltype")?;
-        let allow = entry.flag("allow").ok().flatten().ok_or("Invalid/missing allow")?;
+        let allow = allow(entry).ok_or("Invalid/missing allow")?;
         let mut named = defaults.named().into_iter();
         let (_, access) = named.find(|(name, _)| name.eq_ignore_ascii_case(kind)).ok_or("Unknown acltype")?;
         *access = allow;
     }
     model.defaults = defaults;
     Ok(None)
+}
+
+/// What an entry asks for. `mosquitto_ctrl` up to 2.0 says it in a word, which Mosquitto itself passes over in silence.
+fn allow(entry: Object<'_>) -> Option<bool> {
+    match entry.text("access") {
+        Ok(Some("allow")) => Some(true),
+        Ok(Some("deny")) => Some(false),
+        _ => entry.flag("allow").ok().flatten(),
+    }
 }
 
 pub(super) fn get_default(model: &mut DynamicSecurity, _: Object<'_>, _: &mut Salts<'_>) -> Answer {

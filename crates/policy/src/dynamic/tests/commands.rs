@@ -345,7 +345,7 @@ fn groups_roles_and_defaults_are_changed() {
         json!({"command": "addGroupRole", "groupname": "g", "rolename": "r", "priority": 8}),
         json!({"command": "addRoleACL", "rolename": "r", "acltype": "subscribeliteral", "topic": "t", "allow": true}),
         json!({"command": "modifyRole", "rolename": "r", "allowwildcardsubs": false}),
-        json!({"command": "setDefaultACLAccess", "acls": [{"acltype": "SUBSCRIBE", "allow": true}]}),
+        json!({"command": "setDefaultACLAccess", "acls": [{"acltype": "SUBSCRIBE", "access": "allow"}]}),
     ];
     assert!(commands.into_iter().all(|command| run(&mut model, command)["error"].is_null()));
     let group = run(&mut model, json!({"command": "getGroup", "groupname": "g"}));
