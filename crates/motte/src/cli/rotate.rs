@@ -100,7 +100,7 @@ pub(crate) fn run(args: &Args, ui: &mut Ui) -> Result<u8, Failure> {
         Failure::new(format!("the files could not be replaced: {error}"), "nothing was changed; check the folders")
     })?;
     if let Err(failure) = prove(args, &socket, view.as_ref()) {
-        return Err(put_back(applied, &socket, failure));
+        return Err(put_back(applied, &socket, &failure));
     }
     let after = census(&socket);
     applied.commit().map_err(|error| {
@@ -223,7 +223,7 @@ fn prove(args: &Args, socket: &Path, view: Option<&View>) -> Result<(), Failure>
 }
 
 /// Puts the old files back and has the broker read them.
-fn put_back(applied: Applied, socket: &Path, failure: Failure) -> Failure {
+fn put_back(applied: Applied, socket: &Path, failure: &Failure) -> Failure {
     failure.show();
     if let Err(error) = applied.roll_back() {
         let hint = "run `motte rotate` again: it puts back what is left first";

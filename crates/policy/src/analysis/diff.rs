@@ -102,11 +102,14 @@ struct Side<'a> {
     sources: Vec<(Source, Vec<Flat<'a>>)>,
 }
 
+/// What two rules that are alike have in common: their source, levels, effect, questions and condition.
+type Likeness<'a> = (usize, Vec<&'a str>, Effect, u8, Option<usize>);
+
 /// What is needed to make both sides alike.
 #[derive(Default)]
 struct Names<'a> {
     conditions: Vec<Condition>,
-    alike: BTreeMap<(usize, Vec<&'a str>, Effect, u8, Option<usize>), usize>,
+    alike: BTreeMap<Likeness<'a>, usize>,
 }
 
 fn compare(
