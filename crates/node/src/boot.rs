@@ -28,6 +28,7 @@ use crate::dynamic;
 use crate::gate::listener::{self, Bound};
 use crate::gate::{Entrance, Gate};
 use crate::log::{self, Reporter};
+use crate::ocsp;
 use crate::outbound::LOOKUPS_MAX;
 use crate::porter::Porter;
 use crate::reload::Reloader;
@@ -240,6 +241,7 @@ impl Node {
             let _ = node.stop();
             return Err(error);
         }
+        node.runtime.spawn(ocsp::keep(node.reloader.clone()));
         node.runtime.spawn(acme::keep(node.reloader.clone(), gate.challenges.clone()));
         if !settings.sys_interval.is_zero() {
             let (keeper, record) = (node.keeper.clone(), Arc::clone(&node.reloader.record));

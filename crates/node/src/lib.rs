@@ -15,6 +15,7 @@ mod durable;
 mod dynamic;
 mod gate;
 mod log;
+mod ocsp;
 pub mod outbound;
 mod porter;
 #[doc(hidden)]

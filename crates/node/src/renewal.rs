@@ -6,8 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use motte_pki::{Authority, CertificateFacts, HostName, IssueError, Issued, LeafRequest, Role, files};
+use motte_pki::{
+    Authority, CertificateFacts, Chain, HostName, Index, IndexError, IssueError, Issued, KeyError, KeyPassword,
+    LeafRequest, Role, files,
+};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::reload::Reloader;
 use crate::settings::{RenewalSettings, TlsSettings};
@@ -80,7 +84,9 @@ pub fn renew_if_due(settings: &TlsSettings, now: SystemTime) -> Result<Renewal, 
     if !motte_pki::renewal_due(&present, now) {
         return Ok(Renewal::NotDue { days_left: present.days_left(now) });
     }
-    let issued = authority(renewal)?.issue(&request(&present, renewal.days)?, now)?;
+    let password = password(settings)?;
+    let issued = authority(renewal, password.as_ref())?.issue(&request(&present, renewal.days)?, now)?;
+    record(renewal, &issued.chain_pem);
     let days_left = leaf(&settings.certificate, &issued.chain_pem)?.days_left(now);
     replace_certificate(settings, &issued)?;
     Ok(Renewal::Renewed { days_left })
@@ -94,10 +100,27 @@ pub fn renew_if_due(settings: &TlsSettings, now: SystemTime) -> Result<Renewal, 
 /// A file cannot be written; what was in place may be so still.
 pub fn replace_certificate(settings: &TlsSettings, issued: &Issued) -> Result<(), RenewalError> {
     let (key, certificate) = (next(&settings.key), next(&settings.certificate));
-    files::write_private(&key, issued.key_pem.as_bytes()).map_err(|error| io(&key, &error))?;
+    let sealed = sealed(settings, &issued.key_pem)?;
+    files::write_private(&key, sealed.as_bytes()).map_err(|error| io(&key, &error))?;
     files::write_public(&certificate, issued.chain_pem.as_bytes()).map_err(|error| io(&certificate, &error))?;
     rename(&settings.key)?;
     rename(&settings.certificate)
+}
+
+fn password(settings: &TlsSettings) -> Result<Option<KeyPassword>, RenewalError> {
+    settings.password().map_err(|error| RenewalError::File { file: settings.key.clone(), what: error.to_string() })
+}
+
+/// The key as it is written: protected if keys are.
+fn sealed(settings: &TlsSettings, plain: &str) -> Result<Zeroizing<String>, RenewalError> {
+    let failed = |error: KeyError| RenewalError::File { file: settings.key.clone(), what: error.to_string() };
+    match password(settings)? {
+        Some(password) => {
+            let key = motte_pki::parse_key(plain.as_bytes(), None).map_err(failed)?;
+            motte_pki::key_pem(&key, Some(&password)).map_err(failed)
+        }
+        None => Ok(Zeroizing::new(plain.to_owned())),
+    }
 }
 
 /// Finishes a renewal that a crash cut between its two renames: a waiting certificate without a waiting key says that
@@ -115,12 +138,23 @@ pub(crate) fn is_interrupted(certificate: &Path, key: &Path) -> bool {
     next(certificate).exists() && !next(key).exists()
 }
 
-fn authority(renewal: &RenewalSettings) -> Result<Authority, RenewalError> {
-    let certificate = read(&renewal.ca_certificate)?;
+fn authority(renewal: &RenewalSettings, password: Option<&KeyPassword>) -> Result<Authority, RenewalError> {
     let broken = |what: String| RenewalError::File { file: renewal.ca_key.clone(), what };
-    let key = files::read_private(&renewal.ca_key).map_err(|error| broken(error.to_string()))?;
-    let key = std::str::from_utf8(&key).map_err(|_| broken(String::from("is not PEM")))?;
-    Ok(Authority::from_pem(&certificate, key)?)
+    Authority::load(&renewal.ca_certificate, &renewal.ca_key, password).map_err(|trouble| broken(trouble.to_string()))
+}
+
+/// Notes a certificate in the book of the CA. A CA whose book is closed to the broker issues all the same: a broker
+/// without a certificate would be worse.
+fn record(renewal: &RenewalSettings, chain_pem: &str) {
+    let path = Index::path_beside(&renewal.ca_certificate);
+    let Some(chain) = Chain::parse(chain_pem) else { return };
+    let noted = Index::update(&path, |index| {
+        index.record(&chain.facts());
+        Ok::<_, IndexError>(())
+    });
+    if let Err(error) = noted {
+        tracing::warn!(%error, "the index of the CA does not know of the renewed certificate");
+    }
 }
 
 /// What to ask of the CA: the names of the present certificate, in their order.

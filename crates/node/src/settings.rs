@@ -18,6 +18,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use motte_broker::{Hints, Limits};
+use motte_pki::KeyPassword;
+use zeroize::Zeroizing;
+
+use crate::secret::{SecretError, SecretRef, process_environment};
 
 use crate::secret::VaultSettings;
 
@@ -132,6 +136,10 @@ pub struct TlsSettings {
     pub certificate: PathBuf,
     /// PEM key of the server, mode 0600.
     pub key: PathBuf,
+    /// Where the password is of keys that are protected by one.
+    pub key_password: Option<SecretRef>,
+    /// Where answers about the certificate's status come from, to be stapled to handshakes.
+    pub ocsp: Option<OcspSource>,
     /// PEM certificates of the CAs that sign client certificates, where a listener names no others.
     pub client_ca: Option<PathBuf>,
     /// Revocation lists, PEM or DER, for listeners that name none; empty: it is not asked whether certificates have
@@ -145,6 +153,31 @@ pub struct TlsSettings {
     pub renewal: Option<RenewalSettings>,
     /// Issue and renewal by a CA that speaks ACME; never beside `renewal`.
     pub acme: Option<AcmeSettings>,
+}
+
+/// Where answers about the status of the server certificate come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OcspSource {
+    /// The responder that the certificate names.
+    Responder,
+    /// A file that something else keeps fresh, DER.
+    File(PathBuf),
+}
+
+impl TlsSettings {
+    /// The password of keys that are protected.
+    ///
+    /// # Errors
+    /// It is not where it should be.
+    pub(crate) fn password(&self) -> Result<Option<KeyPassword>, SecretError> {
+        self.key_password.as_ref().map(resolved).transpose()
+    }
+}
+
+/// The password that a reference leads to.
+pub(crate) fn resolved(reference: &SecretRef) -> Result<KeyPassword, SecretError> {
+    let secret = reference.resolve(&process_environment)?;
+    Ok(KeyPassword::new(Zeroizing::new(secret.bytes().to_vec())))
 }
 
 /// How the node renews its own certificate.

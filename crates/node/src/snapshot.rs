@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use motte_pki::ocsp::Staple;
 use motte_pki::{ClientTrust, CrlFacts, ServerTls};
 use motte_policy::{AclError, DynamicSecurity, PasswordFile, Policy, PolicyFile, UserName};
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -187,6 +188,13 @@ impl Snapshot {
     /// Whether dynamic security keeps a user out, however it proves its name.
     fn is_disabled(&self, user: &UserName) -> bool {
         self.dynamic.as_ref().is_some_and(|dynamic| dynamic.is_disabled(&user.0))
+    }
+
+    /// Shows an answer about the status of the server certificate in handshakes, or none.
+    pub(crate) fn staple(&self, staple: Option<&Staple>) {
+        for tls in self.tls.iter().flatten() {
+            tls.staple(staple);
+        }
     }
 
     /// The revocation lists in use; listeners may share one.

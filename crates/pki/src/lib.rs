@@ -13,6 +13,7 @@ pub mod index;
 pub mod jwt;
 pub mod keys;
 mod name;
+pub mod ocsp;
 mod pem;
 pub mod pkcs12;
 pub mod renewal;

@@ -14,6 +14,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use crate::keys::{self, KeyPassword};
+use crate::ocsp::Staple;
 use crate::pem;
 use crate::trouble::TlsFileError;
 
@@ -134,9 +135,16 @@ pub struct ServerTls {
     ours: Arc<ServerConfig>,
     theirs: Arc<ServerConfig>,
     trust: Option<ClientTrust>,
+    shown: Arc<CertificatesByName>,
 }
 
 impl ServerTls {
+    /// Shows an answer about the certificate's status in the handshakes to come, where it is about the certificate that
+    /// is shown by default; `None`: no longer.
+    pub fn staple(&self, staple: Option<&Staple>) {
+        self.shown.staple(staple);
+    }
+
     /// Whose client certificates count; `None` where none are asked for.
     pub fn client_trust(&self) -> Option<&ClientTrust> {
         self.trust.as_ref()
@@ -165,10 +173,10 @@ fn is_chacha20(suite: CipherSuite) -> bool {
 pub fn server_tls(params: &ServerTlsParams) -> Result<ServerTls, TlsFileError> {
     let provider = crypto_provider();
     let trust = trust::client_trust(params, &provider)?;
-    let ours = config_with(params, &provider, trust.as_ref())?;
+    let (ours, shown) = config_with(params, &provider, trust.as_ref())?;
     let mut theirs = ServerConfig::clone(&ours);
     theirs.ignore_client_order = false;
-    Ok(ServerTls { ours, theirs: Arc::new(theirs), trust })
+    Ok(ServerTls { ours, theirs: Arc::new(theirs), trust, shown })
 }
 
 /// Builds a listener's configuration for clients that have AES in hardware. Fails closed: any file that is missing,
@@ -176,14 +184,14 @@ pub fn server_tls(params: &ServerTlsParams) -> Result<ServerTls, TlsFileError> {
 pub fn server_config(params: &ServerTlsParams) -> Result<Arc<ServerConfig>, TlsFileError> {
     let provider = crypto_provider();
     let trust = trust::client_trust(params, &provider)?;
-    config_with(params, &provider, trust.as_ref())
+    config_with(params, &provider, trust.as_ref()).map(|(config, _)| config)
 }
 
 fn config_with(
     params: &ServerTlsParams,
     provider: &Arc<CryptoProvider>,
     trust: Option<&ClientTrust>,
-) -> Result<Arc<ServerConfig>, TlsFileError> {
+) -> Result<(Arc<ServerConfig>, Arc<CertificatesByName>), TlsFileError> {
     let password = params.key_password.as_ref();
     let mut own = vec![certified_key((&params.certificate, &params.key), password, provider)?];
     for (certificate, key) in &params.more {
@@ -196,7 +204,8 @@ fn config_with(
         Some(trust) => builder.with_client_cert_verifier(Arc::clone(&trust.verifier)),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(CertificatesByName::new(own, params.names_strict)));
+    let shown = Arc::new(CertificatesByName::new(own, params.names_strict));
+    let mut config = builder.with_cert_resolver(Arc::<CertificatesByName>::clone(&shown));
     config.alpn_protocols.clone_from(&params.alpn);
     config.max_early_data_size = 0;
     config.ignore_client_order = true;
@@ -208,7 +217,7 @@ fn config_with(
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), shown))
 }
 
 /// Builds a client's configuration; the server's name is given when a connection is opened.

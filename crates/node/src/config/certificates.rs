@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use super::parse::required;
 use super::reader::{Located, Problems, Section};
-use crate::settings::CertificateFiles;
+use crate::secret::SecretRef;
+use crate::settings::{CertificateFiles, OcspSource};
 
 /// A certificate and its key.
 #[derive(Debug)]
@@ -50,6 +51,36 @@ impl ByName {
         let strict = section.word("sni", &[("default", false), ("strict", true)], problems);
         (Self { certificates, strict: strict.unwrap_or(false) }, strict)
     }
+}
+
+/// Where the password of protected keys is.
+pub(super) fn key_password(tls: &Section<'_>, problems: &mut Problems) -> Option<Located<SecretRef>> {
+    let text = tls.text("key_password", problems)?;
+    match SecretRef::parse(&text.value, &problems.beside("")) {
+        Ok(SecretRef::Literal(_)) => {
+            let hint = "write it to a file with mode 0600 and name that: key_password = \"file:PATH\"";
+            problems.at(text.line, "key_password holds the password itself", hint);
+            None
+        }
+        Ok(value) => Some(Located { value, line: text.line }),
+        Err(error) => {
+            problems.at(text.line, format!("key_password: {error}"), error.hint());
+            None
+        }
+    }
+}
+
+/// Where staples come from.
+pub(super) fn ocsp(tls: &Section<'_>, problems: &mut Problems) -> Option<OcspSource> {
+    let source = tls.path("ocsp", problems)?;
+    if source.value == problems.beside("auto") {
+        return Some(OcspSource::Responder);
+    }
+    if !source.value.is_file() {
+        let what = format!("{} does not exist, or is not a file", source.value.display());
+        problems.at(source.line, what, "name the file with the responder's answer in DER, or write \"auto\"");
+    }
+    Some(OcspSource::File(source.value))
 }
 
 /// The pair a listener has instead of that of `[tls]`.

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use motte_pki::{
-    Authority, CertificateFacts, CertificateRole, HostName, ServerTlsParams, TlsFileError, read_private, server_config,
+    Authority, CertificateFacts, CertificateRole, HostName, KeyPassword, ServerTlsParams, TlsFileError, read_private,
+    server_config,
 };
 use motte_policy::{AclError, PasswordFile, Policy, PolicyFile};
 
@@ -17,7 +18,7 @@ use super::ConfigError;
 use super::parse::{Draft, RenewalDraft};
 use super::reader::{Located, Problems};
 use super::revocation;
-use crate::{dynamic, renewal};
+use crate::{dynamic, renewal, settings};
 
 /// Far more than any file of rules or passwords; a wrong path to something huge ends here.
 const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -27,16 +28,18 @@ const OPEN_TO_OTHERS: u32 = 0o027;
 
 /// Checks every file of the draft. `now` decides whether certificates are in force.
 pub(super) fn check(draft: &Draft, now: SystemTime, problems: &mut Problems) {
+    let password = key_password(draft, problems);
+    let password = password.as_ref();
     if !is_to_be_issued(draft) {
         let renewed = draft.renewal.is_some() || draft.acme.is_some();
-        pair(draft.certificate.as_ref(), draft.key.as_ref(), renewed, now, problems);
+        pair((draft.certificate.as_ref(), draft.key.as_ref()), password, renewed, now, problems);
     }
     if let Some(ca) = draft.acme.as_ref().and_then(|acme| acme.ca.as_ref()) {
         let line = draft.certificate.as_ref().map_or(0, |certificate| certificate.line);
         authority_certificate(&Located { value: ca.clone(), line }, now, problems);
     }
     for own in &draft.files.pairs {
-        pair(Some(&own.certificate), Some(&own.key), false, now, problems);
+        pair((Some(&own.certificate), Some(&own.key)), password, false, now, problems);
         if own.by_name {
             has_name(&own.certificate, problems);
         }
@@ -46,7 +49,7 @@ pub(super) fn check(draft: &Draft, now: SystemTime, problems: &mut Problems) {
     }
     revocation::check(draft, now, problems);
     if let Some(renewal) = &draft.renewal {
-        renewal_authority(renewal, now, problems);
+        renewal_authority(renewal, password, now, problems);
     }
     if let Some(file) = &draft.password_file {
         passwords(file, problems);
@@ -70,8 +73,8 @@ fn is_to_be_issued(draft: &Draft) -> bool {
 
 /// A certificate of the broker and its key, as far as they are named: each of them right, and of one pair.
 fn pair(
-    certificate: Option<&Located<PathBuf>>,
-    key: Option<&Located<PathBuf>>,
+    (certificate, key): (Option<&Located<PathBuf>>, Option<&Located<PathBuf>>),
+    password: Option<&KeyPassword>,
     renewed: bool,
     now: SystemTime,
     problems: &mut Problems,
@@ -89,6 +92,7 @@ fn pair(
         let params = ServerTlsParams {
             certificate: certificate.value.clone(),
             key: key.value.clone(),
+            key_password: password.cloned(),
             ..ServerTlsParams::default()
         };
         if let Err(error) = server_config(&params) {
@@ -157,17 +161,22 @@ fn certificates(file: &Located<PathBuf>, problems: &mut Problems) -> Option<Vec<
     }
 }
 
-fn renewal_authority(renewal: &RenewalDraft, now: SystemTime, problems: &mut Problems) {
+/// The password of protected keys.
+fn key_password(draft: &Draft, problems: &mut Problems) -> Option<KeyPassword> {
+    let reference = draft.key_password.as_ref()?;
+    let found = settings::resolved(&reference.value);
+    found.map_err(|error| problems.at(reference.line, format!("key_password: {error}"), error.hint())).ok()
+}
+
+fn renewal_authority(renewal: &RenewalDraft, password: Option<&KeyPassword>, now: SystemTime, problems: &mut Problems) {
     let line = renewal.ca_key.line;
     let certificate = certificates(&renewal.ca_certificate, problems).is_some();
-    let key = match read_private(&renewal.ca_key.value) {
-        Ok(key) => key,
-        Err(error) => return tls_problem(&error, line, problems),
-    };
-    let pem = fs::read_to_string(&renewal.ca_certificate.value).ok().filter(|_| certificate);
-    let (Some(pem), Ok(key)) = (pem, std::str::from_utf8(&key)) else { return };
-    if let Err(error) = Authority::from_pem(&pem, key) {
-        problems.at(line, error.to_string(), error.hint());
+    if let Err(error) = motte_pki::read_key(&renewal.ca_key.value, password) {
+        return tls_problem(&error, line, problems);
+    }
+    let load = || Authority::load(&renewal.ca_certificate.value, &renewal.ca_key.value, password);
+    if let (true, Err(trouble)) = (certificate, load().map(|_| ())) {
+        problems.at(line, trouble.what, trouble.hint);
     }
     authority_certificate(&renewal.ca_certificate, now, problems);
 }

@@ -10,16 +10,16 @@ use motte_broker::{Hints, QueuePolicy};
 use toml::de::DeTable;
 
 use super::catalogue::{BOUNDS, Bounds, known};
-use super::certificates::ByName;
+use super::certificates::{self, ByName};
 use super::dynamic::{self, DynamicDraft};
 use super::reader::{Located, Problems, Section};
 use super::remote::{self, Weakened};
 use super::rules::{self, Defaults, OwnFiles};
 use super::{acme, durability, hints, identity, listener, revocation};
-use crate::secret::VaultSettings;
+use crate::secret::{SecretRef, VaultSettings};
 use crate::settings::{
     AcmeSettings, DurabilitySettings, IdentitySettings, ListenerRules, ListenerSettings, LogFormat, LogLevel,
-    LogSettings, RemoteSettings, RenewalSettings, SYS_INTERVAL, Settings, TlsSettings,
+    LogSettings, OcspSource, RemoteSettings, RenewalSettings, SYS_INTERVAL, Settings, TlsSettings,
 };
 
 /// Sections that stand at the top.
@@ -38,6 +38,8 @@ pub(super) struct Draft {
     pub(super) certificate: Option<Located<PathBuf>>,
     pub(super) key: Option<Located<PathBuf>>,
     pub(super) client_ca: Option<Located<PathBuf>>,
+    pub(super) key_password: Option<Located<SecretRef>>,
+    pub(super) ocsp: Option<OcspSource>,
     pub(super) crls: Vec<Located<PathBuf>>,
     pub(super) accept_expired_crls: bool,
     pub(super) files: OwnFiles,
@@ -128,6 +130,8 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         control_socket: node.path("control_socket", problems).map(|path| path.value),
         certificate: required(&tls, "certificate", HINT_CERTIFICATE, problems),
         key: required(&tls, "key", "name the PEM file with the key of the certificate", problems),
+        key_password: certificates::key_password(&tls, problems),
+        ocsp: certificates::ocsp(&tls, problems),
         crls: revocation::lists(&tls, problems).unwrap_or_default(),
         accept_expired_crls: revocation::accept_expired(&tls, &danger, &mut dangers, problems),
         tls12: tls.word("min", &[("1.2", true), ("1.3", false)], problems).unwrap_or(true),
@@ -176,6 +180,8 @@ impl Draft {
                 certificate: self.certificate.expect(present).value,
                 key: self.key.expect(present).value,
                 client_ca: self.client_ca.map(|path| path.value),
+                key_password: self.key_password.map(|reference| reference.value),
+                ocsp: self.ocsp,
                 crls: self.crls.into_iter().map(|path| path.value).collect(),
                 accept_expired_crls: self.accept_expired_crls,
                 tls12: self.tls12,

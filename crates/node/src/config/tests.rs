@@ -645,6 +645,8 @@ fn the_sample_is_right_and_shows_the_defaults() {
         .collect();
     fs::write(&path, &shown).unwrap();
     write_private(&dir.path().join("policy.toml"), ROLE.as_bytes()).unwrap();
+    create_private_dir(&dir.path().join("secrets")).unwrap();
+    write_private(&dir.path().join("secrets/key"), b"word\n").unwrap();
     write_public(&dir.path().join("pki/crl.pem"), revocation::list_of(dir.path()).pem.as_bytes()).unwrap();
     let spelled = ConfigFile::load(&path).unwrap();
     assert_eq!(format!("{:?}", spelled.limits), format!("{:?}", chosen.limits));

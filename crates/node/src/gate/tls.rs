@@ -102,7 +102,10 @@ pub(crate) fn server_tls(
         return Ok(None);
     }
     let alpn = listener.transport.alpn().iter().map(|protocol| protocol.to_vec()).collect();
-    let params = ServerTlsParams { alpn, ..params(settings, listener) };
+    let password = settings
+        .password()
+        .map_err(|error| problem(&settings.key, 0, format!("the password of the key: {error}"), &error.hint()))?;
+    let params = ServerTlsParams { alpn, key_password: password, ..params(settings, listener) };
     motte_pki::server_tls(&params).map(Some).map_err(|error| config_error(settings, &error))
 }
 

@@ -14,6 +14,7 @@ mod identity;
 mod lifecycle;
 mod live;
 mod matrix;
+mod ocsp;
 mod pace;
 mod packets;
 mod pressure;

@@ -56,6 +56,8 @@ impl House {
                 certificate: path("server.pem"),
                 key: path("server.key"),
                 client_ca: Some(path("ca.pem")),
+                key_password: None,
+                ocsp: None,
                 crls: Vec::new(),
                 accept_expired_crls: false,
                 tls12: true,

@@ -11,6 +11,18 @@ pub(super) const TLS: SectionEntry = SectionEntry {
     keys: &[
         key("certificate", "\"pki/server.pem\"", "Certificate of the server and those between it and the root."),
         key("key", "\"pki/server.key\"", "Its key; only its owner may read it (mode 0600)."),
+        key(
+            "key_password",
+            "\"file:secrets/key\"",
+            "Where the password is of keys that are protected by one, the CA's of [tls.renewal] too: file:PATH,\n\
+             env:NAME or credential:NAME. What the broker renews is protected by it as well. Default: none.",
+        ),
+        key(
+            "ocsp",
+            "\"auto\"",
+            "Staple answers about the certificate's status: \"auto\" (of the responder it names) or a file that\n\
+             something else keeps fresh. Only a good answer is shown, and only while it counts. Default: none.",
+        ),
         key("client_ca", "\"pki/ca.pem\"", "The CA whose client certificates count. Default: none."),
         key(
             "crl",

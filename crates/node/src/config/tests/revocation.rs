@@ -100,3 +100,39 @@ fn only_danger_lets_a_list_count_beyond_its_end() {
     assert!(settings.tls.accept_expired_crls);
     assert!(settings.dangers[0].starts_with("crl_expired: "), "{:?}", settings.dangers);
 }
+
+#[test]
+fn k39_the_password_of_keys_is_referred_to_and_never_written_out() {
+    let key = "key = \"pki/server.key\"";
+    check(
+        &with(key, &format!("{key}\nkey_password = \"hunter2\"")),
+        &["motte.toml:7: key_password holds the password itself"],
+    );
+    check(
+        &with(key, &format!("{key}\nkey_password = \"file:word\"")),
+        &["motte.toml:7: key_password: word does not exist"],
+    );
+    check(
+        &with(key, &format!("{key}\nocsp = \"answer.der\"")),
+        &["motte.toml:7: answer.der does not exist, or is not a file"],
+    );
+    check(&with(key, &format!("{key}\nocsp = \"auto\"")), &[]);
+    let dir = folder();
+    let read = || fs::read(dir.path().join("pki/server.key")).unwrap();
+    let secret = motte_pki::KeyPassword::new(zeroize::Zeroizing::new(b"word".to_vec()));
+    let sealed = motte_pki::key_pem(&motte_pki::parse_key(&read(), None).unwrap(), Some(&secret)).unwrap();
+    write_private(&dir.path().join("pki/server.key"), sealed.as_bytes()).unwrap();
+    let now = SystemTime::now();
+    let text = with(key, &format!("{key}\nkey_password = \"file:word\""));
+    assert_eq!(
+        errors(dir.path(), GOOD.as_bytes(), now),
+        ["motte.toml:6: the key pki/server.key is protected by a password"]
+    );
+    write_private(&dir.path().join("word"), b"word\n").unwrap();
+    assert_eq!(errors(dir.path(), text.as_bytes(), now), [""; 0]);
+    write_private(&dir.path().join("word"), b"else\n").unwrap();
+    assert_eq!(
+        errors(dir.path(), text.as_bytes(), now),
+        ["motte.toml:6: the password of the key pki/server.key is wrong"]
+    );
+}
