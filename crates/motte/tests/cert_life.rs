@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Outcome, mode, motte};
+use support::{Outcome, Quickstart, mode, motte};
 use tempfile::TempDir;
 
 fn cert(dir: &Path, args: &[&str]) -> Outcome {
@@ -340,6 +340,8 @@ fn a_ca_is_rotated_while_both_are_trusted() {
     assert!(listed.out.contains("rotating out"), "{listed:?}");
     assert!(listed.err.contains("the old one is needed until CN=kept ends at"), "{listed:?}");
     refused(dir, &["rotate-ca", "--finish"], "the old CA is still needed: CN=kept ends only at");
+    let old = entry(dir, "ca-old.pem");
+    assert_eq!((&old["state"], &old["needed_until"]), (&"rotating out".into(), &entry(dir, "kept.pem")["not_after"]));
     // The server's old certificate counts too, until it is revoked.
     done(dir, &["revoke", "kept"]);
     refused(dir, &["rotate-ca", "--finish"], "the old CA is still needed: CN=localhost");
@@ -359,6 +361,43 @@ fn a_ca_is_rotated_while_both_are_trusted() {
     agrees(dir, "verify -CAfile ca.pem -crl_check -CRLfile crl.pem new.pem");
     done(dir, &["client", "after"]);
     agrees(dir, "verify -CAfile ca.pem after.pem");
+}
+
+#[test]
+fn k24_a_device_with_a_protected_key_is_admitted_until_it_is_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let broker = Quickstart::start(dir, &[]);
+    let pki = ["cert", "--dir", "motte-data/pki"];
+    write_secret(&dir.join("word"), "long enough\n");
+    let make = ["client", "pump", "--encrypt", "--new-password-file", "word"];
+    assert_eq!(motte(dir, &[&pki[..], &make].concat()).code, 0);
+    let port = broker.port("mqtts").to_string();
+    let at = |name: &str| format!("motte-data/pki/{name}");
+    let (ca, certificate, key) = (at("ca.pem"), at("pump.pem"), at("pump.key"));
+    let send = ["pub", "-h", "localhost", "-p", &port, "--cafile", &ca, "--cert", &certificate, "--key", &key];
+    let message = ["-t", "sensors/pump/flow", "-m", "1", "-q", "1"];
+    let publish = |more: &[&str]| motte(dir, &[&send[..], &message, more].concat());
+    let without = publish(&[]);
+    assert!(without.code != 0 && without.err.contains("--key-password-file"), "{without:?}");
+    assert_eq!(publish(&["--key-password-file", "word"]).code, 0);
+    // The list comes into force with the next reload.
+    assert_eq!(motte(dir, &[&pki[..], &["revoke", "pump"]].concat()).code, 0);
+    let path = dir.join("motte-data/motte.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let (head, tls) = text.split_once("\n[tls]\n").unwrap();
+    fs::write(&path, format!("{head}\n[tls]\n{}", tls.replacen("#crl = ", "crl = ", 1))).unwrap();
+    broker.hang_up();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        let refused = publish(&["--key-password-file", "word"]);
+        if refused.code != 0 {
+            assert!(refused.err.contains("has been revoked"), "{refused:?}");
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{}", fs::read_to_string(dir.join("log")).unwrap());
+    }
+    assert!(broker.stop().success());
 }
 
 /// The files as they are when the rotation is cut short before its last step.

@@ -15,7 +15,7 @@ mod show;
 use std::path::Path;
 use std::time::SystemTime;
 
-use motte_pki::{Authority, HostName, LeafRequest, Role, write_private, write_public};
+use motte_pki::{Authority, Chain, HostName, Index, IndexError, LeafRequest, Role, write_private, write_public};
 
 use args::Action;
 pub(crate) use args::Args;
@@ -102,6 +102,16 @@ pub(crate) fn issue(
     let secrets = Secrets::new(None, None);
     Folder::new(dir, &secrets).record(folder::CA, &issued.chain_pem)?;
     write_pair(dir, stem, &issued.chain_pem, &issued.key_pem)
+}
+
+/// Notes a certificate in the index of the CA of this file.
+pub(crate) fn record(authority: &Path, chain_pem: &str) -> Result<(), Failure> {
+    let Some(chain) = Chain::parse(chain_pem) else { return Ok(()) };
+    let noted = Index::update(&Index::path_beside(authority), |index| {
+        index.record(&chain.facts());
+        Ok::<_, IndexError>(())
+    });
+    noted.map_err(|error| Failure::new(error.to_string(), error.hint()))
 }
 
 /// Writes key and certificate, the key first: a certificate without its key would be of no use.

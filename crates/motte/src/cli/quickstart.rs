@@ -137,6 +137,7 @@ fn cover_names(settings: &Settings, hosts: &[HostName], now: SystemTime) -> Resu
     let authority = cert::read_authority(&renewal.ca_certificate, &renewal.ca_key)?;
     let request = cert::server_request(names, renewal.days);
     let issued = authority.issue(&request, now).map_err(|error| Failure::new(error.to_string(), error.hint()))?;
+    cert::record(&renewal.ca_certificate, &issued.chain_pem)?;
     motte_node::replace_certificate(tls, &issued).map_err(|error| {
         Failure::new(error.to_string(), "check that the directory of the certificates is there and yours")
     })?;

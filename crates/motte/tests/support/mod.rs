@@ -77,6 +77,11 @@ impl Quickstart {
         digits.parse().unwrap()
     }
 
+    /// Lets it read its files again.
+    pub(crate) fn hang_up(&self) {
+        signal(self.child.id(), "HUP");
+    }
+
     /// Stops it in order.
     pub(crate) fn stop(mut self) -> ExitStatus {
         signal(self.child.id(), "TERM");

@@ -52,7 +52,13 @@ pub(super) fn list(folder: &Folder<'_>, json: bool, now: SystemTime, ui: &mut Ui
         }
     }
     if json {
-        ui.line(Value::Array(all.iter().map(|listed| list_entry(listed, now)).collect()))?;
+        let mut entries: Vec<_> = all.iter().map(|listed| list_entry(listed, now)).collect();
+        if folder.stems().contains(&OLD) {
+            let needed = rotate::last_of_old(folder, now)?.map(|(_, ends)| moment(ends));
+            let old = entries.iter_mut().zip(&all).find(|(_, listed)| file_name(&listed.path) == "ca-old.pem");
+            old.map(|(entry, _)| entry["needed_until"] = json!(needed));
+        }
+        ui.line(Value::Array(entries))?;
         return Ok(SUCCESS);
     }
     let rows: Vec<_> = all.iter().map(|listed| row(listed, now)).collect();
