@@ -57,8 +57,9 @@ impl<J: Journal> Shard<J> {
         let slot = self.slot(key);
         if slot.is_none() && self.journal.state() == JournalState::Ready {
             // It ended before the journal was told that it is owed the message: there is nothing that could be moved.
-            if let Some(estate) = self.estates.get(&key).map(|estate| Arc::clone(&estate.facts)) {
-                self.settle_owed(&owed, &estate);
+            // What it leaves may have come to be owed it since, whether or not the session still lasted in the end.
+            if let (Some(estate), Some(origin)) = (self.estates.get(&key), owed.message.origin) {
+                self.journal.append(&Record::Settled { client_id: estate.name(), origin });
             }
             self.settle_owed(&owed, &facts);
             owed.is_kept = false;

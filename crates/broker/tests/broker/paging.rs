@@ -523,6 +523,34 @@ fn a_message_that_reaches_a_member_too_late_is_written_down_for_the_next_one() {
     assert_eq!(world.kept_for("other"), 0);
 }
 
+/// It left with a Session Expiry Interval of 0: what it was owed by then is among what it leaves, in the journal alone.
+#[test]
+fn a_message_that_reaches_a_member_too_late_is_not_owed_to_what_it_left_as_well() {
+    let mut world = World::reading_back(2, OPEN, &Limits::default());
+    let from = world.connect(&v5("from"));
+    let there =
+        ["a", "b", "c", "d"].into_iter().find(|name| motte_broker::home(name, 2) != motte_broker::home("from", 2));
+    let gone = world.connect(&lasting(there.expect("one of them is at home elsewhere")));
+    world.subscribe(gone, &[("$share/g/x", 1)]);
+    let other = world.connect(&lasting("other"));
+    world.subscribe(other, &[("$share/g/x", 1)]);
+    world.lose(other);
+    publish_all(&mut world, from, 1..=400);
+    (world.letters_wait, world.fetches_wait) = (true, true);
+    publish_all(&mut world, from, 401..=401);
+    let leaves = Disconnect { session_expiry_s: Some(0), ..Disconnect::new(ReasonCode::Success) };
+    world.send(gone, &Packet::Disconnect(leaves));
+    world.letters_wait = false;
+    world.settle();
+    // The rest is read back by the next run.
+    let cut = *world.cuts().last().unwrap();
+    let mut world = world.crash(cut, 2, 10);
+    let other = world.admit(&lasting("other"));
+    let mut got = drain(&mut world, other);
+    got.sort_by_key(|payload| payload.parse::<u32>().unwrap());
+    assert_eq!(got, numbers(1..=401));
+}
+
 #[test]
 fn who_leaves_a_group_leaves_what_waits_for_it_to_the_others_as_it_is_read_back() {
     let mut world = World::reading_back(1, OPEN, &Limits { inflight_max: 10, ..Limits::default() });
