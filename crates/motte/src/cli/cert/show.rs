@@ -56,7 +56,9 @@ pub(super) fn list(folder: &Folder<'_>, json: bool, now: SystemTime, ui: &mut Ui
         if folder.stems().contains(&OLD) {
             let needed = rotate::last_of_old(folder, now)?.map(|(_, ends)| moment(ends));
             let old = entries.iter_mut().zip(&all).find(|(_, listed)| file_name(&listed.path) == "ca-old.pem");
-            old.map(|(entry, _)| entry["needed_until"] = json!(needed));
+            if let Some((entry, _)) = old {
+                entry["needed_until"] = json!(needed);
+            }
         }
         ui.line(Value::Array(entries))?;
         return Ok(SUCCESS);
