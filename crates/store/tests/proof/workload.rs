@@ -312,7 +312,7 @@ fn subject(client_id: &str, random: &mut Random) -> Subject {
     let named = identity.user_name().map(str::len);
     let subject = Subject::new(identity, ClientId(client_id.into()));
     // Every other client is known by more than its name.
-    if named.is_none() || client_id.len() % 2 == 0 {
+    if named.is_none() || client_id.len().is_multiple_of(2) {
         return subject;
     }
     let mut attributes = Attributes::default();
