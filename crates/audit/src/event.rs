@@ -66,6 +66,8 @@ pub enum RefusalReason {
     ConnectionRate,
     /// The password check queue is full, or a check waited in it for too long.
     Overloaded,
+    /// Too many wrong proofs for this user, or from this address, a short while ago.
+    Guessing,
     /// A source of identities that had to be asked could not tell.
     SourceUnavailable,
     /// The user or the client identifier is kept out by an operator.
@@ -153,6 +155,13 @@ pub enum EventKind {
         /// Why.
         reason: RefusalReason,
     },
+    /// Somebody proved one of several secrets, or one that ends.
+    SecretUsed {
+        /// Its label.
+        label: Arc<str>,
+        /// When it ends, as RFC 3339 writes it.
+        expires: Option<Arc<str>>,
+    },
     /// An admitted connection ended.
     Closed {
         /// Why.
@@ -202,7 +211,9 @@ impl EventKind {
             Self::Admitted { .. } | Self::Closed { .. } | Self::SessionExpired | Self::WillPublished { .. } => {
                 Severity::Info
             }
-            Self::Refused { .. }
+            Self::SecretUsed { expires: None, .. } => Severity::Info,
+            Self::SecretUsed { .. }
+            | Self::Refused { .. }
             | Self::Denied { .. }
             | Self::QueueFull { .. }
             | Self::Dropped { .. }

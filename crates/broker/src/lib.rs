@@ -50,4 +50,4 @@ pub use mount::{MountPoint, MountPointError};
 pub use restore::{Fetch, Fetched, Restored, RestoredSession};
 pub use shard::{LinkId, Millis, Shard, ShardId, home};
 pub use shared::Shared;
-pub use sys::{NodeFigures, ReloadFigures, SourceFigures, StoreFigures};
+pub use sys::{CheckFigures, NodeFigures, ReloadFigures, SourceFigures, StoreFigures};

@@ -41,8 +41,21 @@ pub struct NodeFigures {
     pub outgoing: Traffic,
     /// The sources of identities that were asked, by name, and what they said.
     pub identity: Vec<(String, SourceFigures)>,
+    /// What was done for all of them.
+    pub checks: CheckFigures,
+}
+
+/// What checks of passwords came to since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckFigures {
     /// User names that no source knew.
     pub unclaimed: u64,
+    /// Slow hashes that were computed.
+    pub hashes: u64,
+    /// Passwords that were known to be right without a hash.
+    pub recalled: u64,
+    /// Clients that had to wait, or were refused, because of wrong guesses.
+    pub slowed: u64,
 }
 
 /// What a source of identities said since the start.
@@ -259,7 +272,14 @@ fn identity(node: &NodeFigures, values: &mut Vec<(String, String)>) {
             values.push((format!("{ROOT}/identity/{source}/{name}"), value.to_string()));
         }
     }
-    values.push((format!("{ROOT}/identity/unclaimed"), node.unclaimed.to_string()));
+    for (name, value) in [
+        ("unclaimed", node.checks.unclaimed),
+        ("hashes", node.checks.hashes),
+        ("recalled", node.checks.recalled),
+        ("slowed", node.checks.slowed),
+    ] {
+        values.push((format!("{ROOT}/identity/{name}"), value.to_string()));
+    }
 }
 
 /// What went in and out since the start.

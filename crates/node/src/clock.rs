@@ -1,10 +1,15 @@
 //! The one clock of the node: monotonic milliseconds that go on over restarts, as far as the store remembers them.
 //!
-//! Read by the shard workers and handed to the broker as an argument. Never tells the time of day.
+//! Read by the shard workers and handed to the broker as an argument. The time of day is for what has dates only.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use motte_broker::Millis;
+
+/// The time of day, in seconds of Unix time.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
 
 /// A monotonic clock.
 #[derive(Clone, Copy, Debug)]

@@ -17,6 +17,7 @@ mod gate;
 mod log;
 mod ocsp;
 pub mod outbound;
+pub mod passwords;
 mod porter;
 #[doc(hidden)]
 pub mod probe;

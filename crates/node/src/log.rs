@@ -170,6 +170,12 @@ fn write(entry: &Entry) {
         EventKind::Refused { reason } => {
             tracing::warn!(reason = word(reason), client_id, user, address, proxy, listener, detail, "refused");
         }
+        EventKind::SecretUsed { label, expires: Some(expires) } => {
+            tracing::warn!(label = %Escaped(label), %expires, client_id, user, address, "a secret that ends was used");
+        }
+        EventKind::SecretUsed { label, expires: None } => {
+            tracing::info!(label = %Escaped(label), client_id, user, address, "secret used");
+        }
         EventKind::Closed { cause, detail } => {
             tracing::info!(cause = word(cause), client_id, user, detail, "closed");
         }

@@ -116,7 +116,7 @@ pub(crate) struct Review {
 #[derive(Debug)]
 struct Judge {
     snapshot: Arc<Snapshot>,
-    /// Users of whose passwords nothing holds that held before, and why.
+    /// Users of whose passwords something is gone that held before, and why.
     causes: Arc<BTreeMap<UserName, CloseCause>>,
     mailboxes: Arc<[Mailbox]>,
 }
@@ -172,9 +172,11 @@ impl Judge {
 
     fn judge_some(&self, shard: usize, links: &[(LinkId, Arc<Proof>)], told: &Sender<EndedSession>) {
         let now = UnixTime::now();
-        let cause = |proof: &Proof| match proof.password_of().and_then(|name| self.causes.get(name)) {
-            Some(cause) => Some(*cause),
-            None => (!self.snapshot.still_accepts(proof, now)).then_some(CloseCause::Revoked),
+        // Of a user's secrets one may be gone: those who came in by another stay.
+        let cause = |proof: &Proof| {
+            let known = proof.password_of().and_then(|name| self.causes.get(name)).copied();
+            let is_over = known.is_some() && proof.entry_of().is_some() || !self.snapshot.still_accepts(proof, now);
+            is_over.then(|| known.unwrap_or(CloseCause::Revoked))
         };
         let links: Vec<_> = links.iter().filter_map(|(link, proof)| Some((*link, cause(proof)?))).collect();
         if !links.is_empty() {

@@ -214,6 +214,29 @@ pub struct GateLimits {
     pub hashes_waiting_max: usize,
     /// How long a password check may wait for its turn and take.
     pub hash_deadline: Duration,
+    /// Passwords that were right a moment ago, which are not hashed again; zero: none.
+    pub proofs_max: usize,
+    /// How long they are known.
+    pub proof_life: Duration,
+    /// Wrong proofs before somebody waits.
+    pub guesses: GuessLimits,
+}
+
+/// Wrong proofs before somebody waits; zero: any number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuessLimits {
+    /// Of one user from one address.
+    pub wrong_max: u32,
+    /// From one address (IPv6: one /64).
+    pub wrong_per_address_max: u32,
+    /// Of one user.
+    pub wrong_per_user_max: u32,
+}
+
+impl Default for GuessLimits {
+    fn default() -> Self {
+        Self { wrong_max: 5, wrong_per_address_max: 100, wrong_per_user_max: 50 }
+    }
 }
 
 impl Default for GateLimits {
@@ -229,6 +252,9 @@ impl Default for GateLimits {
             hashes_at_once_max: 2,
             hashes_waiting_max: 256,
             hash_deadline: Duration::from_secs(5),
+            proofs_max: 65_536,
+            proof_life: Duration::from_secs(15 * 60),
+            guesses: GuessLimits::default(),
         }
     }
 }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use motte_pki::ocsp::Staple;
 use motte_pki::{ClientTrust, CrlFacts, ServerTls};
-use motte_policy::{AclError, DynamicSecurity, PasswordFile, Policy, PolicyFile, UserName};
+use motte_policy::{AclError, DynamicSecurity, Fingerprint, PasswordFile, Policy, PolicyFile, UserName};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use crate::clock::unix_now;
 use crate::config::ConfigError;
 use crate::dynamic;
 use crate::gate::authn::{Chain, RemoteSources};
@@ -127,24 +128,20 @@ impl Snapshot {
         Some(Self { settings, tls, chains, remote, passwords, dynamic, policy, contents, stamps })
     }
 
-    /// Whether what was proved against `earlier` holds here as well: the same password entry, a chain that is still
-    /// good at `now`.
-    pub(crate) fn upholds(&self, earlier: &Self, proof: &Proof, now: UnixTime) -> bool {
-        proof.password_of().is_none_or(|name| self.keeps(earlier, name)) && self.still_accepts(proof, now)
-    }
-
-    /// Whether such a proof is accepted here at `now`, by the rules of the listener it came in through: a chain that is
-    /// still good and still names the same, passwords where those are asked for, or nothing where that is enough.
-    /// Whether a password is still the same is not looked at.
+    /// Whether such a proof is accepted here at `now`, by the rules of the listener it came in through: a secret that
+    /// is still in the file and counts, a chain that is still good and still names the same, or nothing where that is
+    /// enough.
     pub(crate) fn still_accepts(&self, proof: &Proof, now: UnixTime) -> bool {
         match proof {
-            Proof::Password { listener, name } => self.rules(*listener).is_some_and(|rules| {
-                let asks = rules.asks(&SourceName::Password) || rules.asks(&SourceName::Dynamic);
-                asks && !rules.certificate_and_password && !self.is_disabled(name)
-            }),
-            Proof::Certificate { listener, chain, name, and_password } => {
-                let enough =
-                    self.rules(*listener).is_some_and(|rules| *and_password || !rules.certificate_and_password);
+            Proof::Password { listener, name, secret } => {
+                let enough = self.rules(*listener).is_some_and(|rules| !rules.certificate_and_password);
+                enough && !self.is_disabled(name) && self.stands(*listener, name, *secret, now)
+            }
+            Proof::Certificate { listener, chain, name, password } => {
+                let enough = match password {
+                    Some(secret) => self.stands(*listener, name, *secret, now),
+                    None => self.rules(*listener).is_some_and(|rules| !rules.certificate_and_password),
+                };
                 enough && !self.is_disabled(name) && self.trusts(*listener, chain, name, now)
             }
             Proof::Vouched { listener, vouch, name, certificate } => {
@@ -160,12 +157,25 @@ impl Snapshot {
         }
     }
 
-    /// Whose line of the password file here, of either kind, or whose entry in dynamic security is gone or different in
+    /// Whether what was proved against `earlier` holds here as well: the same secret or entry of dynamic security, a
+    /// chain that is still good at `now`.
+    pub(crate) fn upholds(&self, earlier: &Self, proof: &Proof, now: UnixTime) -> bool {
+        proof.entry_of().is_none_or(|name| self.keeps(earlier, name)) && self.still_accepts(proof, now)
+    }
+
+    /// Whether the password file is asked at a listener and has this secret of a user, which counts at `now`. One that
+    /// is no secret of the file is a password of dynamic security; whether that is the same is not looked at.
+    fn stands(&self, listener: usize, name: &UserName, secret: Option<Fingerprint>, now: UnixTime) -> bool {
+        let asks = |source: &SourceName| self.rules(listener).is_some_and(|rules| rules.asks(source));
+        let Some(secret) = secret else { return asks(&SourceName::Dynamic) };
+        let file = self.passwords.as_ref().filter(|_| asks(&SourceName::Password));
+        file.is_some_and(|file| file.stands(&name.0, secret, now.as_secs()))
+    }
+
+    /// Of whose secrets in the password file here one, or whose entry in dynamic security, is gone or different in
     /// `next`.
     pub(crate) fn users_revoked_by(&self, next: &Self) -> BTreeSet<UserName> {
-        let lines = self.passwords.iter().flat_map(|file| {
-            file.users().map(|(name, _)| name.clone()).chain(file.scram_users().map(|(name, _)| name.clone()))
-        });
+        let lines = self.passwords.iter().flat_map(|file| file.names().into_iter().cloned());
         let clients = self.dynamic.iter().flat_map(|dynamic| dynamic.users()).map(|name| UserName(Arc::clone(name)));
         lines.chain(clients).filter(|name| !next.keeps(self, name)).collect()
     }
@@ -232,7 +242,7 @@ impl Snapshot {
             return true;
         }
         let files = self.passwords.as_ref().zip(earlier.passwords.as_ref());
-        files.is_some_and(|(now, before)| now.upholds(before, &user.0))
+        files.is_some_and(|(now, before)| now.upholds(before, &user.0, unix_now()))
     }
 }
 

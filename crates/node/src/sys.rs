@@ -43,7 +43,7 @@ pub(crate) async fn report(source: Source, interval: Duration) {
 fn figures(source: &Source, (memory_bytes, memory_bytes_max): (u64, u64)) -> NodeFigures {
     let Source { gate, clock, keeper, mode, .. } = source;
     let (sockets, sockets_open) = gate.places.sockets();
-    let (identity, unclaimed) = gate.desk.tallies.figures();
+    let (identity, checks) = gate.desk.tallies.figures();
     NodeFigures {
         version: env!("CARGO_PKG_VERSION"),
         durability: mode.word(),
@@ -57,7 +57,7 @@ fn figures(source: &Source, (memory_bytes, memory_bytes_max): (u64, u64)) -> Nod
         incoming: gate.exchange.incoming(),
         outgoing: gate.exchange.outgoing(),
         identity,
-        unclaimed,
+        checks,
     }
 }
 

@@ -25,7 +25,7 @@ pub use facts::{Attributes, Facts, TooManyAttributes};
 pub use file::PolicyFile;
 pub use grants::{Grant, Grants, GrantsError};
 pub use identity::{ClientId, Identity, Subject, TenantName, TenantNameError, UserName};
-pub use password::{PasswordError, PasswordFile, PasswordHash, SALT_BYTES};
+pub use password::{Fingerprint, Label, Login, PasswordError, PasswordFile, PasswordHash, SALT_BYTES, Secret, Term};
 pub use permit::{AdmitPermit, Authenticated, Method, Refused, Vouch};
 pub use policy::{Action, Explanation, Narrowed, Policy, PublishRight, Publishing, Question, Source, SubscribeVerdict};
 pub use ranked::RuleSet;

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::facts::{Facts, TooManyAttributes};
 use crate::identity::{ClientId, Identity, Subject, UserName};
+use crate::password::Fingerprint;
 use crate::policy::{Policy, Publishing};
 use crate::scram::{Proved, Reauthentication};
 use crate::topic::{Reserved, reserved};
@@ -44,6 +45,7 @@ pub struct Authenticated {
     identity: Identity,
     method: Method,
     reauthentication: Option<Box<Reauthentication>>,
+    secret: Option<Fingerprint>,
     facts: Facts,
     vouch: Option<Vouch>,
 }
@@ -68,21 +70,27 @@ impl Authenticated {
         Self::new(Identity::Anonymous, Method::Anonymous)
     }
 
-    /// Made by the password file after the hash matched.
+    /// Made by the dynamic users after the hash matched.
     pub(crate) fn by_password(name: UserName) -> Self {
         Self::new(Identity::User(name), Method::Password)
+    }
+
+    /// Made by the password file after the hash of one of the user's secrets matched.
+    pub(crate) fn by_secret(name: UserName, secret: Fingerprint) -> Self {
+        Self { secret: Some(secret), ..Self::new(Identity::User(name), Method::Password) }
     }
 
     /// Whoever completed a SCRAM exchange against a record of the password file.
     #[must_use]
     pub fn by_scram(proved: Proved) -> Self {
         let identity = Identity::User(proved.user().clone());
+        let secret = Some(proved.fingerprint());
         let reauthentication = Some(Box::new(Reauthentication::new(proved)));
-        Self { reauthentication, ..Self::new(identity, Method::Scram) }
+        Self { reauthentication, secret, ..Self::new(identity, Method::Scram) }
     }
 
     fn new(identity: Identity, method: Method) -> Self {
-        Self { identity, method, reauthentication: None, facts: Facts::default(), vouch: None }
+        Self { identity, method, reauthentication: None, secret: None, facts: Facts::default(), vouch: None }
     }
 
     /// Who it is.
@@ -127,6 +135,7 @@ pub struct AdmitPermit {
     subject: Subject,
     method: Method,
     reauthentication: Option<Box<Reauthentication>>,
+    secret: Option<Fingerprint>,
     until: Option<u64>,
     vouch: Option<Vouch>,
 }
@@ -142,6 +151,12 @@ impl AdmitPermit {
     #[must_use]
     pub fn method(&self) -> Method {
         self.method
+    }
+
+    /// Which secret of the password file was proved.
+    #[must_use]
+    pub fn secret(&self) -> Option<Fingerprint> {
+        self.secret
     }
 
     /// When the proof ends, in seconds of Unix time.
@@ -171,7 +186,7 @@ impl Policy {
         client_id: ClientId,
         will: Option<Publishing<'_>>,
     ) -> Result<AdmitPermit, Refused> {
-        let Authenticated { identity, method, reauthentication, facts, vouch } = who;
+        let Authenticated { identity, method, reauthentication, secret, facts, vouch } = who;
         let until = facts.until;
         let subject = Subject::new(identity, client_id).with_facts(facts);
         if self.is_unsafe(&subject) {
@@ -180,7 +195,7 @@ impl Policy {
         if will.is_some_and(|will| !self.may_will(&subject, will)) {
             return Err(Refused::WillDenied);
         }
-        Ok(AdmitPermit { subject, method, reauthentication, until, vouch })
+        Ok(AdmitPermit { subject, method, reauthentication, secret, until, vouch })
     }
 
     /// Whether `who` may have this published when its connection ends: what it may publish itself, but for commands to

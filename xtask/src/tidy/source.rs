@@ -20,7 +20,8 @@ const BANNED: [(&str, &str); 5] = [
 ];
 
 /// Makers of an identity, callable by the gate's authentication alone, and by tests and the simulation.
-const IDENTITY_MAKERS: [&str; 5] = ["by_certificate", "anonymously", "by_password", "by_scram", "by_source"];
+const IDENTITY_MAKERS: [&str; 6] =
+    ["by_certificate", "anonymously", "by_password", "by_secret", "by_scram", "by_source"];
 
 /// All checks of one file.
 pub(crate) fn check(file: &str, text: &str) -> Vec<Finding> {

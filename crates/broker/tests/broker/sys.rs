@@ -2,7 +2,7 @@
 
 use motte_audit::{Denial, EventKind};
 use motte_broker::mqtt::{Packet, Publish, RetainHandling, SubscriptionOptions};
-use motte_broker::{Limits, NodeFigures, ReloadFigures, SourceFigures, Traffic};
+use motte_broker::{CheckFigures, Limits, NodeFigures, ReloadFigures, SourceFigures, Traffic};
 
 use crate::kit::*;
 
@@ -30,7 +30,7 @@ fn figures() -> NodeFigures {
             String::from("password"),
             SourceFigures { accepted: 5, refused: 4, deferred: 3, unavailable: 2, time_us: 1_000 },
         )],
-        unclaimed: 6,
+        checks: CheckFigures { unclaimed: 6, hashes: 7, recalled: 8, slowed: 9 },
     }
 }
 
@@ -88,6 +88,9 @@ fn the_tree_is_the_sum_of_all_shards_under_the_names_of_mosquitto() {
         ("identity/password/unavailable", "2"),
         ("identity/password/time_us", "1000"),
         ("identity/unclaimed", "6"),
+        ("identity/hashes", "7"),
+        ("identity/recalled", "8"),
+        ("identity/slowed", "9"),
         ("reload/state", "refused"),
         ("reload/done", "7"),
         ("reload/refused", "3"),

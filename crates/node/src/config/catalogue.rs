@@ -4,6 +4,7 @@
 //! numbers are those of the types themselves, so that they are stated once.
 
 mod certificates;
+mod durability;
 mod remote;
 
 use std::ops::RangeInclusive;
@@ -210,28 +211,7 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
     SectionEntry {
         name: "durability",
         doc: "What survives a restart, a crash and a power cut: sessions, queued and retained messages, wills.",
-        keys: &[
-            key(
-                "mode",
-                "\"sync\"",
-                "\"sync\": nothing is acknowledged before it is on the disk. \"interval\": a crash loses what was\n\
-                 acknowledged in the last interval_ms = 1000 (10 to 60000). \"memory\": every stop loses everything.",
-            ),
-            key("directory", "\"store\"", "Where it is kept; a directory of this broker alone."),
-            key("interval_ms", "1000", "Only for \"interval\": milliseconds between two commits, 10 to 60000."),
-            key(
-                "max_bytes",
-                "0",
-                "Bytes of sessions and messages it may keep, from 16777216; 0: no bound. The file may take twice\n\
-                 as much. Beyond, messages of QoS 1 and 2 and new sessions that outlive their connections are\n\
-                 refused until there is room.",
-            ),
-            key(
-                "reserve_bytes",
-                "8388608",
-                "Bytes of the disk that are left free, from 1048576, so that what was delivered can always be removed.",
-            ),
-        ],
+        keys: durability::KEYS,
     },
     SectionEntry {
         name: "log",
@@ -361,6 +341,44 @@ pub(super) static BOUNDS: &[Bound] = &[
         range: 1..=120,
         read: |bounds| bounds.gate.hash_deadline.as_secs(),
         write: |bounds, value| bounds.gate.hash_deadline = std::time::Duration::from_secs(value),
+    },
+    bound!(
+        gate.proofs_max: usize,
+        0..=1_000_000,
+        "Passwords that were right a moment ago and are not hashed again; 0 for none. None is stored, only digests\n\
+         under a key of the process."
+    ),
+    Bound {
+        name: "proof_life_s",
+        doc: "Seconds for which they are known.",
+        range: 0..=86_400,
+        read: |bounds| bounds.gate.proof_life.as_secs(),
+        write: |bounds, value| bounds.gate.proof_life = std::time::Duration::from_secs(value),
+    },
+    Bound {
+        name: "wrong_proofs_max",
+        doc: "Wrong passwords of one user from one address before it waits for 1 s, then 2 s, up to 60 s; 0 for any.",
+        range: 0..=1_000_000,
+        read: |bounds| u64::from(bounds.gate.guesses.wrong_max),
+        write: |bounds, value| bounds.gate.guesses.wrong_max = u32::try_from(value).expect("the range fits the type"),
+    },
+    Bound {
+        name: "wrong_proofs_per_address_max",
+        doc: "Wrong passwords from one address before it waits; one is forgotten every 3 s. 0 for any number.",
+        range: 0..=1_000_000,
+        read: |bounds| u64::from(bounds.gate.guesses.wrong_per_address_max),
+        write: |bounds, value| {
+            bounds.gate.guesses.wrong_per_address_max = u32::try_from(value).expect("the range fits the type");
+        },
+    },
+    Bound {
+        name: "wrong_proofs_per_user_max",
+        doc: "Wrong passwords of one user before its checks are 2 s late; one is forgotten every second. 0 for any.",
+        range: 0..=1_000_000,
+        read: |bounds| u64::from(bounds.gate.guesses.wrong_per_user_max),
+        write: |bounds, value| {
+            bounds.gate.guesses.wrong_per_user_max = u32::try_from(value).expect("the range fits the type");
+        },
     },
     Bound {
         name: "packet_deadline_s",

@@ -4,13 +4,16 @@
 //! What a source says is final unless it says that the client is not its own; nothing a source fails to say lets
 //! anybody in (K28).
 
+mod backoff;
 mod certificate;
 mod claims;
 mod desk;
 mod dynamic;
 mod jwt;
 mod ldap;
+mod lru;
 mod password;
+mod proofs;
 mod remote;
 pub(super) mod scram;
 mod webhook;
@@ -32,6 +35,7 @@ pub(crate) use self::remote::RemoteSources;
 use super::Refusal;
 use crate::settings::{ListenerRules, ListenerSettings, Settings, SourceName};
 use crate::snapshot::Snapshot;
+use crate::socket::Peer;
 
 /// What a source says of a client.
 #[derive(Debug)]
@@ -61,6 +65,8 @@ pub(crate) struct Question<'a> {
     pub(super) listener: &'a str,
     /// The CONNECT.
     pub(super) connect: &'a Connect<'a>,
+    /// Where it comes from.
+    pub(super) peer: Peer,
     /// Slow hashes and the counts of what sources said.
     pub(super) desk: &'a Desk,
 }
@@ -96,6 +102,12 @@ pub(crate) trait Source: fmt::Debug + Send + Sync {
 
     /// Whether it looks at user names and passwords.
     fn judges_names(&self) -> bool;
+
+    /// Whether it knows without work that the client is who it says. Such a client is not made to wait for what others
+    /// at its address got wrong.
+    fn knows_already(&self, _question: &Question<'_>) -> bool {
+        false
+    }
 
     /// Asks it. Dropped when the client leaves or its time is over.
     fn ask<'a>(&'a self, question: &'a Question<'a>) -> Answer<'a>;
@@ -134,16 +146,28 @@ impl Chain {
         if question.rules.certificate_and_password && certified.is_none() {
             return Err(question.refused(RefusalReason::NoCredentials, ReasonCode::NotAuthorized));
         }
+        let mut guarded = false;
         for source in &self.sources {
+            if source.judges_names() && !guarded {
+                guarded = true;
+                if !source.knows_already(question) {
+                    question.desk.slow_down(question).await?;
+                }
+            }
             match question.desk.tallies.count(&source.name(), self.ask(source.as_ref(), question)).await {
                 Verdict::NotMine => {}
                 Verdict::Accepted(who) => {
+                    question.desk.was_right(question, guarded);
                     return if agrees(&who, certified.as_ref()) { Ok(who) } else { Err(question.wrong()) };
                 }
-                Verdict::Refused(refusal) | Verdict::Unavailable(refusal) => return Err(refusal),
+                Verdict::Refused(refusal) => {
+                    question.desk.was_wrong(question, &refusal);
+                    return Err(refusal);
+                }
+                Verdict::Unavailable(refusal) => return Err(refusal),
             }
         }
-        self.unclaimed(question).await
+        self.unclaimed(question).await.inspect_err(|refusal| question.desk.was_wrong(question, refusal))
     }
 
     async fn ask(&self, source: &dyn Source, question: &Question<'_>) -> Verdict {

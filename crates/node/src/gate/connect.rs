@@ -80,7 +80,7 @@ fn decode(bytes: &[u8], bytes_max: u32) -> Result<Option<(Connect<'_>, usize)>, 
                 _ => RefusalReason::BadConnect,
             };
             let answer = claimed_version(bytes).map(|version| (version, error.reason()));
-            Err(Refusal { reason, answer, detail: Some(error.to_string()) })
+            Err(Refusal { answer, ..Refusal::silent(reason, error.to_string()) })
         }
     }
 }

@@ -15,14 +15,14 @@ use crate::socket::Peer;
 
 /// An address as it is counted: one IPv4 address, or one IPv6 /64, which is what one household or host is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Origin {
+pub(super) enum Origin {
     V4([u8; 4]),
     V6([u8; 8]),
 }
 
 impl Origin {
     /// `None` for a unix socket, which has no address to count by.
-    fn of(peer: Peer) -> Option<Self> {
+    pub(super) fn of(peer: Peer) -> Option<Self> {
         Some(match peer.client()?.ip().to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4.octets()),
             IpAddr::V6(v6) => {

@@ -86,17 +86,19 @@ pub(crate) struct Refusal {
     /// The CONNACK, when the peer has shown a version to answer in.
     answer: Option<(ProtocolVersion, ReasonCode)>,
     detail: Option<String>,
+    /// Whether the log has a line about refusals like this one already.
+    unheard: bool,
 }
 
 impl Refusal {
     /// A refusal without an MQTT answer.
     fn silent(reason: RefusalReason, detail: impl Into<Option<String>>) -> Self {
-        Self { reason, answer: None, detail: detail.into() }
+        Self { reason, answer: None, detail: detail.into(), unheard: false }
     }
 
     /// A refusal with a CONNACK.
     fn answered(reason: RefusalReason, version: ProtocolVersion, code: ReasonCode) -> Self {
-        Self { reason, answer: Some((version, code)), detail: None }
+        Self { reason, answer: Some((version, code)), detail: None, unheard: false }
     }
 }
 
@@ -138,7 +140,7 @@ impl Gate {
         mailboxes: Arc<[Mailbox]>,
         reporter: Reporter,
     ) -> io::Result<Self> {
-        let desk = Desk::new(&snapshot.load().settings.gate);
+        let desk = Desk::new(&snapshot.load().settings.gate, reporter.clone());
         let shards = u16::try_from(mailboxes.len()).expect("the settings count shards in 16 bits");
         let (places, exchange, placement) = (Places::default(), Exchange::default(), SoloNode::new(shards));
         let mut decoy_secret = [0; SEED_BYTES];
@@ -192,7 +194,7 @@ impl Gate {
         };
         // The verdict stands from here on; what follows is only how the peer is told.
         claim.judged = true;
-        if !visitor.was_answered_in_http() {
+        if !visitor.was_answered_in_http() && !refusal.unheard {
             self.report(entrance, claim, refusal.reason, refusal.detail);
         }
         visitor.refuse(refusal.answer, &self.exchange).await;
@@ -278,6 +280,7 @@ impl Gate {
             address: visitor.peer.client().map(|client| client.ip()),
             listener: &entrance.name,
             connect,
+            peer: visitor.peer,
             desk: &self.desk,
         };
         if connect.properties.authentication_method.is_some() {
@@ -339,12 +342,14 @@ fn proof_of(permit: &AdmitPermit, (listener, rules): (usize, &ListenerRules), vi
     let chain = || visitor.certificates().unwrap_or_default().into();
     match (permit.method(), &permit.subject().identity) {
         (Method::Certificate, Identity::User(name)) => {
-            Proof::Certificate { listener, chain: chain(), name: name.clone(), and_password: false }
+            Proof::Certificate { listener, chain: chain(), name: name.clone(), password: None }
         }
         (Method::Password | Method::Scram, Identity::User(name)) if rules.certificate_and_password => {
-            Proof::Certificate { listener, chain: chain(), name: name.clone(), and_password: true }
+            Proof::Certificate { listener, chain: chain(), name: name.clone(), password: Some(permit.secret()) }
         }
-        (Method::Password | Method::Scram, Identity::User(name)) => Proof::Password { listener, name: name.clone() },
+        (Method::Password | Method::Scram, Identity::User(name)) => {
+            Proof::Password { listener, name: name.clone(), secret: permit.secret() }
+        }
         (Method::Source, Identity::User(name)) => {
             let vouch = permit.vouch().cloned().expect("who came in by a source has its word");
             let certificate = rules.certificate_and_password.then(chain);

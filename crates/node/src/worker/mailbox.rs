@@ -12,7 +12,7 @@ use std::time::Duration;
 use mio::Waker;
 use motte_audit::CloseCause;
 use motte_broker::{Admission, ControlAnswer, Fetched, Letter, LinkId, NodeFigures};
-use motte_policy::{UserName, Vouch};
+use motte_policy::{Fingerprint, UserName, Vouch};
 use rustls_pki_types::CertificateDer;
 
 use crate::gate::limits::ConnectionPlace;
@@ -53,6 +53,8 @@ pub(crate) enum Proof {
         listener: usize,
         /// Whose.
         name: UserName,
+        /// Which of the user's secrets.
+        secret: Option<Fingerprint>,
     },
     /// By a chain of certificates, with a password beside it where both are needed.
     Certificate {
@@ -62,8 +64,8 @@ pub(crate) enum Proof {
         chain: Arc<[CertificateDer<'static>]>,
         /// Whom it named.
         name: UserName,
-        /// Whether the password of the same user was proved as well.
-        and_password: bool,
+        /// Which secret of the same user was proved as well, where both are needed.
+        password: Option<Option<Fingerprint>>,
     },
     /// By the word of a source outside.
     Vouched {
@@ -84,10 +86,20 @@ pub(crate) enum Proof {
 }
 
 impl Proof {
+    /// The user of dynamic security whose password is part of it: that names no secret of the password file.
+    pub(crate) fn entry_of(&self) -> Option<&UserName> {
+        match self {
+            Self::Password { name, secret: None, .. } | Self::Certificate { name, password: Some(None), .. } => {
+                Some(name)
+            }
+            Self::Password { .. } | Self::Certificate { .. } | Self::Vouched { .. } | Self::Nothing { .. } => None,
+        }
+    }
+
     /// The user whose password is part of it.
     pub(crate) fn password_of(&self) -> Option<&UserName> {
         match self {
-            Self::Password { name, .. } | Self::Certificate { name, and_password: true, .. } => Some(name),
+            Self::Password { name, .. } | Self::Certificate { name, password: Some(_), .. } => Some(name),
             Self::Certificate { .. } | Self::Vouched { .. } | Self::Nothing { .. } => None,
         }
     }

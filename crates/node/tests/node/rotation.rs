@@ -1,5 +1,6 @@
 //! Reloads under load (R16, R17): certificates, CA, revocation list and rules change again and again, some of them
 //! broken on purpose, while clients come, stay and ask.
+#![allow(clippy::print_stderr, reason = "figures are shown with the test")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha512};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-use super::SALT_BYTES;
+use super::{Fingerprint, SALT_BYTES};
 
 /// OWASP's and RFC 9106's advice for a server that checks many logins: 19 MiB, two passes, one lane.
 const NEW: Scheme = Scheme::Argon2id { m_kib: 19_456, t: 2, p: 1 };
@@ -25,8 +25,8 @@ const ARGON2_P_MAX: u32 = 16;
 const PBKDF2_ITERATIONS_MAX: u32 = 10_000_000;
 const SHA512_BYTES: usize = 64;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scheme {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scheme {
     /// RFC 9106: memory in KiB, passes, lanes.
     Argon2id { m_kib: u32, t: u32, p: u32 },
     /// Mosquitto's `$7$`: PBKDF2 with HMAC-SHA-512 (RFC 8018).
@@ -38,7 +38,7 @@ enum Scheme {
 /// One hash, parsed. Two are equal when their scheme, parameters, salt and digest are.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash {
-    scheme: Scheme,
+    pub(super) scheme: Scheme,
     salt: Vec<u8>,
     digest: Vec<u8>,
 }
@@ -95,6 +95,23 @@ impl PasswordHash {
             Scheme::Argon2id { .. } => "argon2id",
             Scheme::Pbkdf2 { .. } => "sha512-pbkdf2",
             Scheme::Sha512 => "sha512",
+        }
+    }
+
+    /// Tells it apart from others.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.digest)
+    }
+
+    /// Whether it is easier to guess from than a new one would be.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        let Scheme::Argon2id { m_kib: least, t: passes, .. } = NEW else { return true };
+        match self.scheme {
+            // What a guess costs is the memory it fills, over and over.
+            Scheme::Argon2id { m_kib, t, .. } => u64::from(m_kib) * u64::from(t) < u64::from(least) * u64::from(passes),
+            Scheme::Pbkdf2 { .. } | Scheme::Sha512 => true,
         }
     }
 

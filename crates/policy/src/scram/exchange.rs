@@ -14,7 +14,7 @@ use super::keys::{ScramKeys, sign};
 use super::message::{ClientFinal, ClientFirst};
 use super::{ITERATIONS_NEW, ScramError};
 use crate::identity::UserName;
-use crate::password::SALT_BYTES;
+use crate::password::{Fingerprint, SALT_BYTES};
 
 /// Random bytes an exchange takes, for its nonce and those of all exchanges that follow on the connection.
 pub const SEED_BYTES: usize = 32;
@@ -93,6 +93,11 @@ impl Proved {
     #[must_use]
     pub fn user(&self) -> &UserName {
         &self.user
+    }
+
+    /// The record that was proved.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.keys.fingerprint()
     }
 
     /// The server's last message, for the client.

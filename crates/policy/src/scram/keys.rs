@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-use crate::password::SALT_BYTES;
+use crate::password::{Fingerprint, SALT_BYTES};
 
 /// Iterations of a new record. RFC 7677 asks for 4,096 at least and recommends 15,000 and more. They are the client's
 /// work at every connection, which a small device has to do within the gate's deadline; a stolen file is as slow to
@@ -62,6 +62,12 @@ impl ScramKeys {
     pub fn is_of(&self, password: &[u8]) -> bool {
         Self::derive(password, &self.salt, self.iterations)
             .is_ok_and(|other| bool::from(other.stored_key.ct_eq(&self.stored_key)))
+    }
+
+    /// Tells it apart from others.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.stored_key)
     }
 
     /// A record nobody has a password for.

@@ -7,26 +7,92 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use motte_audit::RefusalReason;
-use motte_broker::SourceFigures;
+use motte_audit::{Event, EventKind, RefusalReason};
+use motte_broker::{CheckFigures, SourceFigures};
 use motte_mqtt::{ProtocolVersion, ReasonCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::backoff::{Backoff, Decision};
+use super::proofs::Proofs;
 use super::{Question, Verdict};
 use crate::gate::Refusal;
+use crate::gate::limits::Origin;
+use crate::log::{Entry, Reporter};
 use crate::settings::GateLimits;
 
 /// What checks share.
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(super) hashes: Hashes,
+    pub(super) proofs: Proofs,
+    pub(super) backoff: Backoff,
     pub(crate) tallies: Tallies,
+    reporter: Reporter,
 }
 
 impl Desk {
     /// A desk with the bounds of `limits`.
-    pub(crate) fn new(limits: &GateLimits) -> Self {
-        Self { hashes: Hashes::new(limits), tallies: Tallies::default() }
+    pub(crate) fn new(limits: &GateLimits, reporter: Reporter) -> Self {
+        let (proofs, backoff, tallies) = (Proofs::new(), Backoff::new(), Tallies::default());
+        Self { hashes: Hashes::new(limits), proofs, backoff, tallies, reporter }
+    }
+
+    /// Makes somebody wait who, or whose address, got too much wrong.
+    pub(super) async fn slow_down(&self, question: &Question<'_>) -> Result<(), Refusal> {
+        let user = question.connect.user_name.unwrap_or_default();
+        match self.decide(question, user) {
+            Decision::Go => Ok(()),
+            Decision::Later(delay) => {
+                tokio::time::sleep(delay).await;
+                Ok(())
+            }
+            Decision::Refuse { told } => {
+                let refusal = question.refused(RefusalReason::Guessing, ReasonCode::ConnectionRateExceeded);
+                let detail = told.map(|refusals| format!("{refusals} refused since the last line about this address"));
+                Err(Refusal { detail, unheard: told.is_none(), ..refusal })
+            }
+        }
+    }
+
+    /// What to do with somebody who says to be `user`.
+    pub(super) fn decide(&self, question: &Question<'_>, user: &str) -> Decision {
+        let limits = &question.snapshot.settings.gate.guesses;
+        let decision = self.backoff.decide(user, Origin::of(question.peer), limits, Instant::now());
+        if decision != Decision::Go {
+            self.tallies.slowed();
+        }
+        decision
+    }
+
+    /// A proof was refused; what is no proof at all is no guess.
+    pub(super) fn was_wrong(&self, question: &Question<'_>, refusal: &Refusal) {
+        if refusal.reason == RefusalReason::BadCredentials {
+            self.guessed(question, question.connect.user_name.unwrap_or_default());
+        }
+    }
+
+    /// A guess at a user was wrong.
+    pub(super) fn guessed(&self, question: &Question<'_>, user: &str) {
+        let limits = &question.snapshot.settings.gate.guesses;
+        self.backoff.wrong(user, Origin::of(question.peer), limits, Instant::now());
+    }
+
+    /// Somebody was let in, by a name that had to be proved if `named`.
+    pub(super) fn was_right(&self, question: &Question<'_>, named: bool) {
+        if let (true, Some(user)) = (named, question.connect.user_name) {
+            self.backoff.right(user, Origin::of(question.peer));
+        }
+    }
+
+    /// Tells which of several secrets of a user was used, and when it ends if it does.
+    pub(super) fn report_secret(&self, question: &Question<'_>, (label, expires): (&str, Option<String>)) {
+        let kind = EventKind::SecretUsed { label: label.into(), expires: expires.map(Into::into) };
+        let event = Event {
+            client_id: Some(question.connect.client_id.into()),
+            user_name: question.connect.user_name.map(Into::into),
+            kind,
+        };
+        self.reporter.report(Entry::of(event, Some(question.peer)));
     }
 }
 
@@ -107,7 +173,7 @@ pub(crate) struct Tallies {
 #[derive(Debug, Default)]
 struct Counts {
     sources: BTreeMap<String, SourceFigures>,
-    unclaimed: u64,
+    checks: CheckFigures,
 }
 
 impl Tallies {
@@ -131,18 +197,38 @@ impl Tallies {
 
     /// Somebody came whom no source knows.
     pub(super) fn unclaimed(&self) {
-        self.lock().unclaimed += 1;
+        self.lock().checks.unclaimed += 1;
     }
 
-    /// Sources that were asked and what they said, and how many users no source knew.
-    pub(crate) fn figures(&self) -> (Vec<(String, SourceFigures)>, u64) {
+    /// So many hashes were computed.
+    pub(super) fn hashed(&self, hashes: usize) {
+        self.lock().checks.hashes += hashes as u64;
+    }
+
+    /// A password was known to be right without a hash.
+    pub(super) fn recalled(&self) {
+        self.lock().checks.recalled += 1;
+    }
+
+    /// Somebody was refused unasked, or asked later, because of wrong guesses.
+    fn slowed(&self) {
+        self.lock().checks.slowed += 1;
+    }
+
+    /// Sources that were asked and what they said, and what was done for all of them.
+    pub(crate) fn figures(&self) -> (Vec<(String, SourceFigures)>, CheckFigures) {
         let counts = self.lock();
-        (counts.sources.iter().map(|(name, figures)| (name.clone(), *figures)).collect(), counts.unclaimed)
+        (counts.sources.iter().map(|(name, figures)| (name.clone(), *figures)).collect(), counts.checks)
     }
 
     /// Writes the counts into the log, a line for each source.
     pub(crate) fn announce(&self) {
-        for (source, figures) in self.figures().0 {
+        let (sources, checks) = self.figures();
+        let CheckFigures { unclaimed, hashes, recalled, slowed } = checks;
+        if checks != CheckFigures::default() {
+            tracing::info!(unclaimed, hashes, recalled, slowed, "passwords checked");
+        }
+        for (source, figures) in sources {
             let SourceFigures { accepted, refused, deferred, unavailable, time_us } = figures;
             tracing::info!(source, accepted, refused, deferred, unavailable, time_us, "identities asked for");
         }

@@ -10,6 +10,7 @@ use motte_mqtt::{Auth, Decoder, EncodeError, Encoder, Packet, ProtocolVersion, R
 use motte_policy::scram::{Candidate, Exchange, METHOD, Proved, Reply, SEED_BYTES};
 use motte_policy::{Authenticated, ScramError};
 
+use super::backoff::Decision;
 use super::{Certified, Question, Verdict, certified};
 use crate::gate::visitor::Visitor;
 use crate::gate::{Claim, Refusal};
@@ -44,6 +45,10 @@ pub(in crate::gate) async fn prove(
     let named = certified.as_ref().map(|Certified(name)| &*name.0).or(question.connect.user_name);
     let find = |user: &str, claim: &mut Claim| {
         claim.user_name = Some(Arc::from(user));
+        // Who guesses is told what a wrong proof is told; nothing is computed for it.
+        if matches!(question.desk.decide(question, user), Decision::Refuse { .. }) {
+            return Err(ScramError::Credentials);
+        }
         let is_other = named.is_some_and(|named| named != user);
         if is_other { Err(ScramError::OtherUser) } else { Ok(file.candidate(user, secret)) }
     };
@@ -59,7 +64,13 @@ pub(in crate::gate) async fn prove(
     });
     match verdict.await {
         Verdict::Accepted(who) => Ok((who, last)),
-        Verdict::Refused(refusal) | Verdict::Unavailable(refusal) => Err(refusal),
+        Verdict::Refused(refusal) => {
+            if refusal.reason == RefusalReason::BadCredentials {
+                question.desk.guessed(question, claim.user_name.as_deref().unwrap_or_default());
+            }
+            Err(refusal)
+        }
+        Verdict::Unavailable(refusal) => Err(refusal),
         Verdict::NotMine => Err(question.wrong()),
     }
 }

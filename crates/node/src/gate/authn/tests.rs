@@ -4,12 +4,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use motte_mqtt::{ConnectProperties, ProtocolVersion};
-use motte_policy::UserName;
+use motte_policy::{PasswordHash, UserName};
 
 use super::*;
 use crate::config::ConfigFile;
 use crate::config::tests::{GOOD, folder};
+use crate::log::Reporter;
 
 /// A source that says the same to everybody.
 #[derive(Debug)]
@@ -71,7 +74,8 @@ async fn outcome(says: &[&'static str], version: ProtocolVersion, proof: Proof) 
         password: proof.1,
         properties: ConnectProperties::default(),
     };
-    let desk = Desk::new(&snapshot.settings.gate);
+    let (reporter, _scribe) = Reporter::start().unwrap();
+    let desk = Desk::new(&snapshot.settings.gate, reporter);
     let rules = &snapshot.settings.listeners[0].rules;
     let question = Question {
         snapshot: &snapshot,
@@ -80,6 +84,7 @@ async fn outcome(says: &[&'static str], version: ProtocolVersion, proof: Proof) 
         address: None,
         listener: "main",
         connect: &connect,
+        peer: Peer::Unix,
         desk: &desk,
     };
     let outcome = match chain.authenticate(&question).await {
@@ -133,9 +138,99 @@ async fn k28_whom_nobody_knows_is_nobody_where_danger_allows_it_and_nothing_was_
 #[tokio::test]
 async fn what_sources_say_is_counted() {
     let (_, _, desk) = outcome(&["not mine", "down"], V5, PASSWORD).await;
-    let (sources, unclaimed) = desk.tallies.figures();
+    let (sources, checks) = desk.tallies.figures();
     let counts: Vec<_> =
         sources.iter().map(|(name, all)| (name.as_str(), all.accepted, all.deferred, all.unavailable)).collect();
-    assert_eq!((counts, unclaimed), (vec![("oracle:down", 0, 0, 1), ("oracle:not mine", 0, 1, 0)], 0));
-    assert_eq!(outcome(&["not mine"], V5, PASSWORD).await.2.tallies.figures().1, 1);
+    assert_eq!((counts, checks.unclaimed), (vec![("oracle:down", 0, 0, 1), ("oracle:not mine", 0, 1, 0)], 0));
+    assert_eq!(outcome(&["not mine"], V5, PASSWORD).await.2.tallies.figures().1.unclaimed, 1);
+}
+
+/// A CONNECT with a user name and a password.
+fn login<'a>(user: &'a str, password: &'a [u8]) -> Connect<'a> {
+    Connect {
+        version: V5,
+        clean_start: true,
+        keep_alive_s: 0,
+        client_id: "c",
+        will: None,
+        user_name: Some(user),
+        password: Some(password),
+        properties: ConnectProperties::default(),
+    }
+}
+
+/// A line for each user, with a hash of `secret` that is quick to compute.
+fn quick_lines(users: usize) -> String {
+    let mut digest = [0; 64];
+    pbkdf2::pbkdf2::<hmac::Hmac<sha2::Sha512>>(b"secret", &[7; 12], 1, &mut digest).unwrap();
+    let hash = format!("$7$1${}${}", STANDARD.encode([7; 12]), STANDARD.encode(digest));
+    (0..users).map(|number| format!("device-{number}:{hash}\n")).collect()
+}
+
+/// A snapshot with these lines for passwords and no back-off.
+fn snapshot_with(lines: &str) -> (Snapshot, tempfile::TempDir) {
+    let (mut settings, folder) = settings();
+    motte_pki::write_private(&folder.path().join("passwords"), lines.as_bytes()).unwrap();
+    settings.gate.guesses.wrong_per_address_max = 0;
+    settings.listeners[0].rules.allow_anonymous = false;
+    (Snapshot::build(settings).unwrap(), folder)
+}
+
+async fn ask(snapshot: &Snapshot, desk: &Desk, connect: &Connect<'_>) -> Result<Authenticated, Refusal> {
+    let rules = &snapshot.settings.listeners[0].rules;
+    let question = Question {
+        snapshot,
+        rules,
+        certificates: None,
+        address: None,
+        listener: "main",
+        connect,
+        peer: Peer::Unix,
+        desk,
+    };
+    snapshot.chains[0].authenticate(&question).await
+}
+
+#[tokio::test]
+async fn ten_thousand_devices_that_come_back_are_not_hashed_again() {
+    const DEVICES: usize = 10_000;
+    let (snapshot, _folder) = snapshot_with(&quick_lines(DEVICES));
+    let (reporter, _scribe) = Reporter::start().unwrap();
+    let desk = Desk::new(&snapshot.settings.gate, reporter);
+    let checks = || {
+        let figures = desk.tallies.figures().1;
+        (figures.hashes, figures.recalled)
+    };
+    for round in 0..3 {
+        for number in 0..DEVICES {
+            let user = format!("device-{number}");
+            assert!(ask(&snapshot, &desk, &login(&user, b"secret")).await.is_ok());
+        }
+        assert_eq!(checks(), (DEVICES as u64, round * DEVICES as u64), "round {round}");
+    }
+    // A wrong password is never recalled, and a line that changed is proved anew.
+    assert!(ask(&snapshot, &desk, &login("device-1", b"wrong")).await.is_err());
+    let hash = PasswordHash::new(b"other", [1; 16]).encode();
+    let (changed, _folder) = snapshot_with(&format!("device-1:{hash}\n"));
+    assert!(ask(&changed, &desk, &login("device-1", b"secret")).await.is_err());
+    assert!(ask(&changed, &desk, &login("device-1", b"other")).await.is_ok());
+    assert_eq!(checks().0, DEVICES as u64 + 3);
+}
+
+#[tokio::test]
+async fn k29_unknown_users_wrong_passwords_and_ended_secrets_get_one_answer_for_one_work() {
+    let line = quick_lines(1);
+    let hash = line.trim().strip_prefix("device-0:").unwrap();
+    let ended = format!("{line}#+device-0:label=old,expires=2020-01-01T00:00:00Z:{}", hash.replace("$1$", "$2$"));
+    let (snapshot, _folder) = snapshot_with(&ended);
+    let (reporter, _scribe) = Reporter::start().unwrap();
+    let desk = Desk::new(&snapshot.settings.gate, reporter);
+    let mut before = 0;
+    for (user, password) in [("device-0", &b"wrong"[..]), ("nobody", b"wrong"), ("nobody", b"secret"), ("", b"x")] {
+        let refusal = ask(&snapshot, &desk, &login(user, password)).await.unwrap_err();
+        assert_eq!((refusal.reason, refusal.answer.unwrap().1.as_u8()), (RefusalReason::BadCredentials, 0x86));
+        let hashes = desk.tallies.figures().1.hashes;
+        assert_eq!(hashes - before, 2, "{user}");
+        before = hashes;
+    }
 }
