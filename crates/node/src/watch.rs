@@ -35,6 +35,8 @@ pub(crate) struct Watch {
     hints: Option<Arc<Hints>>,
     /// Whether they have to be read again even if nothing changes.
     retry: bool,
+    /// When it is time to look though nothing was said. Outlives a wait that is dropped.
+    round: Instant,
 }
 
 impl Watch {
@@ -45,7 +47,7 @@ impl Watch {
             let every_s = ROUND_WITHOUT_HINTS.as_secs();
             tracing::warn!(%error, every_s, "the system tells of no changed file; the files are looked at instead");
         });
-        Self { seen, hints: hints.ok().map(Arc::new), retry: false }
+        Self { seen, hints: hints.ok().map(Arc::new), retry: false, round: Instant::now() }
     }
 
     /// The files have been read as they looked then. With `retry` the outcome may be another though nothing changes: it
@@ -53,6 +55,7 @@ impl Watch {
     pub(crate) fn were_read(&mut self, seen: Stamps, retry: bool) {
         self.seen = seen;
         self.retry = retry;
+        self.round = Instant::now() + if self.hints.is_some() { ROUND } else { ROUND_WITHOUT_HINTS };
     }
 
     /// Waits until the files are to be read again. May be dropped at any time: what it waited for is found by the next
@@ -74,18 +77,22 @@ impl Watch {
                     return;
                 }
             }
-            if self.hint().await.is_err() && self.retry {
+            if self.is_round().await && self.retry {
                 return;
             }
         }
     }
 
-    /// Waits for a word of the system, or until it is time to look anyway, which is an error.
-    async fn hint(&mut self) -> Result<(), tokio::time::error::Elapsed> {
-        match &self.hints {
-            Some(hints) => tokio::time::timeout(ROUND, hints.next()).await,
-            None => tokio::time::timeout(ROUND_WITHOUT_HINTS, std::future::pending()).await,
+    /// Waits for a word of the system, or until it is time to look anyway; tells whether it is that.
+    async fn is_round(&mut self) -> bool {
+        let (word, every) = match &self.hints {
+            Some(hints) => (tokio::time::timeout_at(self.round, hints.next()).await, ROUND),
+            None => (tokio::time::timeout_at(self.round, std::future::pending()).await, ROUND_WITHOUT_HINTS),
+        };
+        if word.is_err() {
+            self.round = Instant::now() + every;
         }
+        word.is_err()
     }
 
     /// The files as they look now; the folders they are found through are the ones to hear of. They are asked for

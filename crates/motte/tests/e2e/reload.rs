@@ -68,6 +68,76 @@ fn k27_a_reload_that_is_refused_tells_every_error_and_the_old_set_stays() {
 }
 
 #[test]
+fn k27_no_broken_file_takes_effect_and_a_good_one_does_again() {
+    let broker = unwatched();
+    let mut operator = Puppet::paho(&broker, "5", &broker.password(OPERATOR), &json!({"id": "o"})).connected();
+    let [pem, key, passwords] =
+        ["pki/server.pem", "pki/server.key", "passwords"].map(|name| fs::read(broker.file(name)).unwrap());
+    let twice = [&passwords[..], &passwords[..]].concat();
+    let broken: [(&str, Option<&[u8]>); 11] = [
+        ("acl", Some(b"")),
+        ("acl", Some(b"# nothing but words\n")),
+        ("acl", Some(b"\xef\xbb\xbftopic readwrite #\n")),
+        ("acl", Some(b"topic readwrite #\nuser \xff\n")),
+        ("acl", None),
+        ("passwords", Some(b"")),
+        ("passwords", Some(&passwords[..passwords.len() / 2])),
+        ("passwords", Some(&twice)),
+        ("pki/server.pem", Some(&pem[..pem.len() / 2])),
+        ("pki/server.key", Some(&key[..key.len() / 2])),
+        ("pki/ca.pem", Some(b"")),
+    ];
+    for (name, content) in broken {
+        let path = broker.file(name);
+        let good = fs::read(&path).unwrap();
+        match content {
+            Some(bytes) => fs::write(&path, bytes).unwrap(),
+            None => fs::rename(&path, path.with_extension("gone")).unwrap(),
+        }
+        let output = reload(&broker, &[]);
+        assert_eq!(output.status.code(), Some(1), "{name} with {content:?}: {output:?}");
+        assert_eq!(operator.subscribe("sensors/#", 0), json!([0]), "the old set holds");
+        match content {
+            Some(_) => fs::write(&path, &good).unwrap(),
+            None => fs::rename(path.with_extension("gone"), &path).unwrap(),
+        }
+        assert_eq!(reload(&broker, &[]).status.code(), Some(0), "{name}");
+    }
+    for name in ["acl", "passwords", "pki/server.key", "motte.toml"] {
+        let path = broker.file(name);
+        let mode = fs::metadata(&path).unwrap().permissions();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        let output = reload(&broker, &[]);
+        assert_eq!(output.status.code(), Some(1), "{name} that everybody can write: {output:?}");
+        fs::set_permissions(&path, mode).unwrap();
+    }
+    assert_eq!(reload(&broker, &[]).status.code(), Some(0));
+    assert!(!operator.has_event("disconnected"));
+}
+
+#[test]
+fn k27_a_broker_out_of_descriptors_keeps_the_old_set_and_tries_again() {
+    let mut broker = Broker::quickstart();
+    let mut operator = Puppet::paho(&broker, "5", &broker.password(OPERATOR), &json!({"id": "o"})).connected();
+    let process = broker.id().to_string();
+    let descriptors = |limit: &str| {
+        let limit = format!("--nofile={limit}:");
+        let status = std::process::Command::new("prlimit").args(["--pid", &process, &limit]).status();
+        assert!(status.unwrap().success());
+    };
+    // Fewer than it has: it cannot open a file.
+    descriptors("4");
+    let rules = fs::read_to_string(broker.file("acl")).unwrap();
+    fs::write(broker.file("acl"), format!("{rules}\nuser {OPERATOR}\ntopic write late/#\n")).unwrap();
+    broker.logged("reload failed");
+    assert_eq!(operator.publish("late/t", "x", 1, false), 135, "the old rules hold");
+    descriptors("1024");
+    broker.logged("what was wrong with the files is mended; they are in force");
+    assert_ne!(operator.publish("late/t", "x", 1, false), 135);
+    assert!(!operator.has_event("disconnected"));
+}
+
+#[test]
 fn a_reload_without_a_broker_says_so() {
     let broker = unwatched();
     let folder = broker.file("motte.toml");

@@ -124,7 +124,7 @@ fn k24_certificates_of_a_ca_that_is_trusted_no_more_end_connections() {
 }
 
 /// Writes a list that revokes the certificates of these stems.
-fn revoke(house: &House, number: u64, stems: &[&str]) {
+pub(crate) fn revoke(house: &House, number: u64, stems: &[&str]) {
     let entry = |stem: &&str| {
         let pem = std::fs::read_to_string(house.path(&format!("{stem}.pem"))).unwrap();
         let serial_hex = motte_pki::CertificateFacts::from_pem(&pem).unwrap()[0].serial_hex.clone();

@@ -11,6 +11,7 @@ use motte_node::ReloadError;
 use motte_node::settings::ClientCertificates;
 use motte_pki::Role;
 
+use crate::reload::revoke;
 use crate::support::{Client, House, Running, connect_as_alice, connect_as_nobody};
 
 /// Reloads of R17.
@@ -134,6 +135,10 @@ fn rotate(sessions: usize, changes: usize) {
     let mut house = House::new();
     house.settings.listeners[0].client_certificates = ClientCertificates::Optional;
     house.settings.watch = true;
+    house.settings.tls.crls = vec![house.path("crl.pem")];
+    revoke(&house, 1, &[]);
+    let doomed: Vec<String> = (0..changes / 10).map(|number| format!("doomed-{number}")).collect();
+    doomed.iter().for_each(|stem| house.issue(stem, Role::Client, "alice", SystemTime::now()));
     house.settings.gate.connections_per_address_max = sessions * 2;
     let node = house.start();
     // Half of them prove who they are by certificate.
@@ -147,7 +152,14 @@ fn rotate(sessions: usize, changes: usize) {
             Mutex::new(client)
         })
         .collect();
+    let come = |stem: &String| {
+        let mut client = house.open(node.address(), Some(stem), b"mqtt");
+        assert_eq!(client.connect(&connect_as_nobody(stem)), 0);
+        client
+    };
+    let mut last: Vec<Client> = doomed.iter().rev().map(come).collect();
     let over = AtomicBool::new(false);
+    let mut slowest_end = Duration::ZERO;
     let (dropped, handshakes, failed) = (AtomicU64::new(0), AtomicU64::new(0), Arc::new(Mutex::new(Vec::new())));
     let mut latest = Duration::ZERO;
     std::thread::scope(|scope| {
@@ -181,20 +193,36 @@ fn rotate(sessions: usize, changes: usize) {
         });
         for change in 0..changes {
             let before = house.served_certificate(node.address());
-            match change % 5 {
+            match change % 10 {
+                // Another certificate is revoked: its session ends, and it opens no other.
+                9 => {
+                    let known: Vec<&str> = doomed.iter().take(change / 10 + 1).map(String::as_str).collect();
+                    revoke(&house, 2 + u64::try_from(change).unwrap(), &known);
+                    let written = Instant::now();
+                    let reason = last.pop().unwrap().receive(|packet| match packet {
+                        Packet::Disconnect(disconnect) => disconnect.reason,
+                        packet => panic!("{packet:?}"),
+                    });
+                    assert_eq!(reason, ReasonCode::NotAuthorized);
+                    slowest_end = slowest_end.max(written.elapsed());
+                    // In TLS 1.3 a client hears of a refusal when it reads.
+                    if let Ok(client) = house.try_open(node.address(), known.last().copied(), b"mqtt") {
+                        assert!(client.until_closed().is_empty(), "a revoked certificate opened a session");
+                    }
+                }
                 // A certificate without the end of its text, and one of another key.
-                3 => {
+                3 | 8 => {
                     let good = std::fs::read_to_string(house.path("server.pem")).unwrap();
                     house.write("server.pem", &good[..good.len() / 2]);
                     std::thread::sleep(Duration::from_millis(300));
                     assert_eq!(house.served_certificate(node.address()), before, "the old one stays");
                     house.write("server.pem", &good);
                 }
-                // The CA file holds another CA beside the old one: both are trusted.
-                2 => {
-                    let other = motte_pki::Authority::create("Next CA", SystemTime::now()).unwrap();
-                    let both = format!("{}{}", house.authority.certificate_pem(), other.certificate_pem());
-                    house.write("ca.pem", &both);
+                // The CA file is another one with the same CA in it, and the list is a later one.
+                2 | 7 => {
+                    house.write("ca.pem", &format!("# {change}\n{}", house.authority.certificate_pem()));
+                    let known: Vec<&str> = doomed.iter().take(change / 10).map(String::as_str).collect();
+                    revoke(&house, 2 + u64::try_from(change).unwrap(), &known);
                 }
                 _ => {
                     let written = Instant::now();
@@ -213,9 +241,9 @@ fn rotate(sessions: usize, changes: usize) {
     });
     let (dropped, handshakes) = (dropped.into_inner(), handshakes.into_inner());
     let failed = failed.lock().unwrap();
-    eprintln!(
-        "{sessions} sessions, {changes} changes, {handshakes} handshakes, new certificate shown after {latest:?}"
-    );
+    eprintln!("{sessions} sessions, {changes} changes, {handshakes} handshakes");
+    eprintln!("a new certificate was shown after {latest:?}, a revoked one was out after {slowest_end:?}");
+    assert!(slowest_end < Duration::from_secs(5), "{slowest_end:?}");
     assert_eq!(dropped, 0, "sessions were dropped");
     assert!(failed.is_empty(), "{failed:?}");
 }
