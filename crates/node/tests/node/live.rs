@@ -218,7 +218,11 @@ fn k24_takeovers_that_are_heard_out_hold_up_no_revocation() {
             let Ok(mut client) = house.try_open(node.address(), None, b"mqtt") else { continue };
             if client.connect(&connect_as_nobody(name)) == 0 {
                 takeovers.fetch_add(1, Ordering::Relaxed);
-                while !is_over.load(Ordering::Relaxed) && client.stream.write_all(&packet).is_ok() {}
+                while !is_over.load(Ordering::Relaxed) {
+                    if client.stream.write_all(&packet).is_err() {
+                        break;
+                    }
+                }
             }
         }
     };

@@ -131,6 +131,19 @@ fn r16_sessions_live_through_fifty_changes_of_certificate_ca_and_revocation_list
     rotate(sessions, CHANGES);
 }
 
+/// Sessions that stand; half of them prove who they are by certificate.
+fn sessions_of_both_kinds(house: &House, node: &Running, sessions: usize) -> Vec<Mutex<Client>> {
+    let open = |number: usize| {
+        let certified = number.is_multiple_of(2);
+        let mut client = house.open(node.address(), certified.then_some("alice"), b"mqtt");
+        let id = format!("session-{number}");
+        let connect = if certified { connect_as_nobody(&id) } else { connect_as_alice(&id) };
+        assert_eq!(client.connect(&connect), 0);
+        Mutex::new(client)
+    };
+    (0..sessions).map(open).collect()
+}
+
 fn rotate(sessions: usize, changes: usize) {
     let mut house = House::new();
     house.settings.listeners[0].client_certificates = ClientCertificates::Optional;
@@ -141,17 +154,7 @@ fn rotate(sessions: usize, changes: usize) {
     doomed.iter().for_each(|stem| house.issue(stem, Role::Client, "alice", SystemTime::now()));
     house.settings.gate.connections_per_address_max = sessions * 2;
     let node = house.start();
-    // Half of them prove who they are by certificate.
-    let clients: Vec<Mutex<Client>> = (0..sessions)
-        .map(|number| {
-            let certified = number.is_multiple_of(2);
-            let mut client = house.open(node.address(), certified.then_some("alice"), b"mqtt");
-            let id = format!("session-{number}");
-            let connect = if certified { connect_as_nobody(&id) } else { connect_as_alice(&id) };
-            assert_eq!(client.connect(&connect), 0);
-            Mutex::new(client)
-        })
-        .collect();
+    let clients = sessions_of_both_kinds(&house, &node, sessions);
     let come = |stem: &String| {
         let mut client = house.open(node.address(), Some(stem), b"mqtt");
         assert_eq!(client.connect(&connect_as_nobody(stem)), 0);
