@@ -52,6 +52,10 @@ pub enum RefusalReason {
     AuthenticationMethod,
     /// An exchange of authentication data broke off or broke the rules.
     AuthenticationExchange,
+    /// The identity belongs to no tenant that is known, or to more than one.
+    NoTenant,
+    /// The tenant is suspended.
+    TenantSuspended,
     /// The client identifier is empty where it may not be, too long, or ill-formed.
     ClientId,
     /// The client identifier belongs to another identity.
@@ -104,6 +108,8 @@ pub enum CloseCause {
     Removed,
     /// The time for which the identity was proved is over.
     Expired,
+    /// The tenant was suspended by an operator, or the client belongs to another one by now.
+    OtherTenant,
     /// The client was to prove its identity again and did not.
     NotProved,
     /// The user or the client identifier was kept out by an operator.
@@ -135,6 +141,8 @@ pub struct Event {
     pub client_id: Option<Arc<str>>,
     /// The identity: user name or certificate name. Peer text as well.
     pub user_name: Option<Arc<str>>,
+    /// The tenant the client belongs to, where there is one.
+    pub tenant: Option<Arc<str>>,
     /// What happened.
     pub kind: EventKind,
 }

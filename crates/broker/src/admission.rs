@@ -3,12 +3,14 @@
 //! Made by the gate, only out of an [`AdmitPermit`]: nobody unauthenticated reaches the broker.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use motte_mqtt::{Connect, ProtocolVersion, Will};
 use motte_policy::{AdmitPermit, Reauthentication, Subject};
 
 use crate::mount::MountPoint;
 use crate::restore::StoredWill;
+use crate::tenant::session_name;
 
 /// Everything the broker keeps of a CONNECT.
 #[derive(Debug)]
@@ -30,6 +32,9 @@ pub struct Admission {
     pub(crate) wants_problem_information: bool,
     pub(crate) will: Option<StoredWill>,
     pub(crate) assigned: bool,
+    /// The name the session is kept under.
+    pub(crate) name: Arc<str>,
+    /// What stands before all topics of the client: the space of its tenant, then what the listener puts there.
     pub(crate) mount_point: MountPoint,
     /// There when the client authenticated by an exchange: the CONNACK then names the method, and the client may
     /// authenticate again.
@@ -65,7 +70,8 @@ impl Admission {
             ProtocolVersion::V31 | ProtocolVersion::V311 => u32::MAX,
         };
         let (subject, reauthentication) = permit.into_parts();
-        Self {
+        let name = session_name(&subject).into();
+        let admission = Self {
             subject,
             version: connect.version,
             clean_start: connect.clean_start,
@@ -78,21 +84,31 @@ impl Admission {
             wants_problem_information: asked.request_problem_information,
             will: connect.will.as_ref().map(StoredWill::new),
             assigned,
+            name,
             mount_point: MountPoint::default(),
             reauthentication,
             authentication_data: Box::default(),
-        }
+        };
+        admission.behind(&MountPoint::default())
     }
 
     /// The same for a client behind a mount point, which is put before the topic of its will now and before all others
-    /// later. The permit has to have been asked for with the will topic behind it.
+    /// later, and behind the space of its tenant. The permit has to have been asked for with the will topic behind it.
     #[must_use]
     pub fn behind(mut self, mount_point: &MountPoint) -> Self {
+        let mount_point = mount_point.within(self.subject.tenant.as_ref());
         if let Some(will) = &mut self.will {
-            will.topic = mount_point.mounted(&will.topic).into();
+            let before = self.mount_point.as_str().len();
+            will.topic = mount_point.mounted(&will.topic[before..]).into();
         }
-        self.mount_point = mount_point.clone();
+        self.mount_point = mount_point;
         self
+    }
+
+    /// The name the session is kept under: it lives on the shard that is the home of this name.
+    #[must_use]
+    pub fn session_name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// The same with the last data of the exchange by which the client authenticated (MQTT 5.0 §4.12).

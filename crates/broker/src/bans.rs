@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use motte_audit::CloseCause;
 use motte_mqtt::ReasonCode;
-use motte_policy::{ClientId, Identity, Subject, UserName};
+use motte_policy::{ClientId, Identity, Subject, TenantName, UserName};
 
 use crate::effects::Effects;
 use crate::handle::Ending;
 use crate::journal::{Journal, Record};
 use crate::shard::{Millis, Shard, ShardId};
 use crate::shared::Shared;
+use crate::tenant::scoped;
 
-/// Who is kept out.
+/// Who is kept out. Made by [`Banned::user`] and [`Banned::client`]: in a tenant the name stands behind that of the
+/// tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Banned {
     /// A user, whatever its client identifier.
@@ -25,17 +27,32 @@ pub enum Banned {
     Client(ClientId),
 }
 
+impl Banned {
+    /// A user of a tenant, or of none.
+    #[must_use]
+    pub fn user(tenant: Option<&TenantName>, name: &str) -> Self {
+        Self::User(UserName(scoped(tenant, name).into()))
+    }
+
+    /// A client identifier in a tenant, or in none.
+    #[must_use]
+    pub fn client(tenant: Option<&TenantName>, id: &str) -> Self {
+        Self::Client(ClientId(scoped(tenant, id).into()))
+    }
+}
+
 /// Everybody who is kept out, and until when; `None` is for good.
 pub(crate) type Bans = BTreeMap<Banned, Option<Millis>>;
 
 /// Whether somebody is kept out now.
 fn is_banned(bans: &Bans, subject: &Subject, now: Millis) -> bool {
     let holds = |who: &Banned| bans.get(who).is_some_and(|until| until.is_none_or(|at| now < at));
+    let tenant = subject.tenant.as_ref();
     let is_user_banned = match &subject.identity {
-        Identity::User(name) => holds(&Banned::User(name.clone())),
+        Identity::User(name) => holds(&Banned::user(tenant, &name.0)),
         Identity::Anonymous => false,
     };
-    is_user_banned || holds(&Banned::Client(subject.client_id.clone()))
+    is_user_banned || holds(&Banned::client(tenant, &subject.client_id.0))
 }
 
 impl Shared {

@@ -19,7 +19,8 @@ use crate::shard::{Millis, ShardId};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 
-/// A fact to be kept. Sessions are named by client identifier, because shards may be another number after a restart.
+/// A fact to be kept. Sessions are named by client identifier, in a tenant behind its name (see
+/// [`crate::tenant::session_name`]), because shards may be another number after a restart.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Record<'a> {
@@ -236,7 +237,7 @@ impl<'a> DurableTarget<'a> {
     /// A message of `qos` and with this RETAIN flag, as a target is owed it.
     pub(crate) fn new(target: &'a Target, qos: Qos, retain: bool) -> Self {
         Self {
-            client_id: &target.facts.subject.client_id.0,
+            client_id: &target.facts.name,
             qos: qos.min(target.qos),
             retain: retain && target.retain_as_published,
             ids: &target.ids,

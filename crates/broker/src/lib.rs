@@ -31,6 +31,7 @@ pub mod shared;
 mod short;
 mod spare;
 pub mod sys;
+pub mod tenant;
 mod timer;
 mod words;
 
@@ -47,6 +48,7 @@ pub use motte_audit as audit;
 pub use motte_mqtt as mqtt;
 pub use motte_policy as policy;
 pub use mount::{MountPoint, MountPointError};
+pub use owners::TenantLimits;
 pub use restore::{Fetch, Fetched, Restored, RestoredSession};
 pub use shard::{LinkId, Millis, Shard, ShardId, home};
 pub use shared::Shared;

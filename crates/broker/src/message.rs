@@ -11,6 +11,7 @@ use motte_policy::{ClientId, Identity, Policy, Publishing, Subject};
 use crate::journal::{DurableTarget, DurableTargets, Journal, Position, Record};
 use crate::shard::{Millis, ShardId};
 use crate::shared::Removals;
+use crate::tenant;
 
 /// Where the journal keeps a message: the shard that accepted it and the position of its record there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,7 +97,7 @@ impl Message {
     /// Whether its publisher may publish it under `policy`.
     pub(crate) fn may_be_published(&self, policy: &Policy) -> bool {
         match &self.publisher {
-            Publisher::Client(subject) => policy.may_publish(subject, self.publishing()),
+            Publisher::Client(subject) => tenant::may_publish(policy, subject, self.publishing()),
             Publisher::Broker => true,
         }
     }

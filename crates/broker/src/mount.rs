@@ -7,6 +7,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use motte_policy::TenantName;
+
+use crate::tenant;
+
 /// Longest mount point in bytes.
 const BYTES_MAX: usize = 256;
 
@@ -87,11 +91,27 @@ impl MountPoint {
         }
     }
 
+    /// The same within a tenant: behind what stands before all of its topics.
+    pub(crate) fn within(&self, tenant: Option<&TenantName>) -> Self {
+        match tenant {
+            None => self.clone(),
+            Some(tenant) => Self(Some([&tenant::prefix(tenant), self.as_str()].concat().into())),
+        }
+    }
+
+    /// The same for who knows names as they are within the tenant.
+    pub(crate) fn without(&self, tenant: Option<&TenantName>) -> Self {
+        match tenant {
+            None => self.clone(),
+            Some(tenant) => Self::restored(self.as_str().strip_prefix(&tenant::prefix(tenant)).unwrap_or_default()),
+        }
+    }
+
     /// A full name as clients behind the mount point see it; `None` when it is not theirs to see. Behind a mount point
     /// there are no topics that begin with `$`: those of the server stay out of reach, and a wildcard never matches a
-    /// name that begins with one in the eyes of its client (MQTT-4.7.2-1).
+    /// name that begins with one in the eyes of its client (MQTT-4.7.2-1). Without one there are no tenants' topics.
     pub(crate) fn seen<'a>(&self, topic: &'a str) -> Option<&'a str> {
-        let Some(prefix) = &self.0 else { return Some(topic) };
+        let Some(prefix) = &self.0 else { return Some(topic).filter(|topic| !tenant::is_reserved(topic)) };
         topic.strip_prefix(&**prefix).filter(|seen| !seen.is_empty() && !seen.starts_with('$'))
     }
 }

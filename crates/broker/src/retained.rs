@@ -5,15 +5,17 @@
 
 mod tree;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::limits::Limits;
 use crate::lock::Lock;
 use crate::message::{Message, Publisher};
+use crate::owners::Owners;
 use crate::routes::first_level;
 use crate::shard::{Millis, fnv1a};
+use crate::tenant;
 use tree::Tree;
 
 const STRIPES: usize = 64;
@@ -39,6 +41,27 @@ struct Stripe {
     serial: u64,
     /// Messages that expire, soonest first.
     expiring: BTreeSet<(Millis, Arc<str>)>,
+    /// How many each tenant has, by the first level of its topics, which stand in one stripe.
+    of_tenants: BTreeMap<Box<str>, usize>,
+}
+
+impl Stripe {
+    /// A topic of a tenant has a message now or not, and had one before or not.
+    fn count(&mut self, space: &str, has: bool, had: bool) {
+        match (has, had) {
+            (true, false) => *self.of_tenants.entry(space.into()).or_default() += 1,
+            (false, true) => {
+                let left = self.of_tenants.get_mut(space).map_or(0, |count| {
+                    *count -= 1;
+                    *count
+                });
+                if left == 0 {
+                    self.of_tenants.remove(space);
+                }
+            }
+            (true, true) | (false, false) => {}
+        }
+    }
 }
 
 /// The store.
@@ -97,8 +120,17 @@ impl Retained {
     }
 
     /// Whether there is room for `message`; what has expired takes some until [`Retained::sweep`].
-    pub(crate) fn fits(&self, message: &Message, limits: &Limits) -> bool {
-        message.payload.is_empty() || self.has_room(message, limits)
+    pub(crate) fn fits(&self, message: &Message, limits: &Limits, owners: &Owners) -> bool {
+        message.payload.is_empty() || self.has_room(message, limits) && self.tenant_has_room(message, owners)
+    }
+
+    /// Whether the tenant a message is of has as many as it may.
+    fn tenant_has_room(&self, message: &Message, owners: &Owners) -> bool {
+        let Some(space) = tenant::space(&message.topic) else { return true };
+        let Some(max) = owners.limits(tenant::of_space(space)).retained_messages_max else { return true };
+        let stripe = self.stripes[stripe_of(&message.topic)].read();
+        let has = stripe.of_tenants.get(space).copied().unwrap_or(0);
+        has < max || stripe.tree.find(&message.topic).is_some()
     }
 
     /// Whether `message` fits. Shards that ask at the same moment may each be told yes, so the limit may be passed by
@@ -123,10 +155,14 @@ impl Retained {
                 self.soonest.fetch_min(at.0, Ordering::Relaxed);
             }
         }
+        let keeps = message.is_some();
         let old = match message {
             Some(new) => stripe.tree.insert(topic, new),
             None => stripe.tree.remove(topic),
         };
+        if let Some(space) = tenant::space(topic) {
+            stripe.count(space, keeps, old.is_some());
+        }
         let Some(old) = old else { return false };
         let (messages, bytes) = share(&old);
         self.messages.fetch_sub(messages, Ordering::Relaxed);

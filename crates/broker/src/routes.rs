@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use motte_mqtt::{Qos, SubscriptionFilter, SubscriptionId, SubscriptionOptions};
-use motte_policy::{Action, ClientId, Policy, Subject};
+use motte_policy::{ClientId, Policy, Subject};
 use smallvec::SmallVec;
 
 pub(crate) use cache::{Cached, RouteCache};
@@ -29,6 +29,7 @@ use trie::Trie;
 use crate::lock::Lock;
 use crate::mount::MountPoint;
 use crate::shard::ShardId;
+use crate::tenant;
 
 /// Stripes for filters that begin with a literal level; filters that begin with a wildcard have one of their own.
 const LITERAL_STRIPES: usize = 63;
@@ -52,6 +53,8 @@ pub(crate) struct SessionRef {
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) subject: Arc<Subject>,
+    /// The name it is kept under, which is another than the client identifier where there are tenants.
+    pub(crate) name: Arc<str>,
     /// What stands before all its topics.
     pub(crate) mount_point: MountPoint,
     /// What it can take: shared subscriptions choose by it.
@@ -65,8 +68,10 @@ pub(crate) struct Facts {
 impl Facts {
     /// Those of somebody else who is as this session was.
     pub(crate) fn renamed(&self, client_id: ClientId) -> Self {
+        let subject = Subject { client_id, ..Subject::clone(&self.subject) };
         Self {
-            subject: Arc::new(Subject { client_id, ..Subject::clone(&self.subject) }),
+            name: tenant::session_name(&subject).into(),
+            subject: Arc::new(subject),
             mount_point: self.mount_point.clone(),
             room: Room::default(),
             durable: AtomicBool::new(true),
@@ -79,6 +84,7 @@ impl Facts {
         let copied = |flag: &AtomicBool| AtomicBool::new(flag.load(Ordering::Acquire));
         Self {
             subject: Arc::new(subject),
+            name: Arc::clone(&self.name),
             mount_point: self.mount_point.clone(),
             room: self.room.copied(),
             durable: copied(&self.durable),
@@ -89,7 +95,7 @@ impl Facts {
     /// Whether a message of the full name `topic` may be given to this session: policy lets it, and the client can be
     /// told the name without what is before its mount point.
     pub(crate) fn may_receive(&self, policy: &Policy, topic: &str) -> bool {
-        self.mount_point.seen(topic).is_some() && policy.allows(&self.subject, Action::Receive, topic)
+        self.mount_point.seen(topic).is_some() && tenant::may_receive(policy, &self.subject, topic)
     }
 }
 

@@ -29,6 +29,7 @@ use crate::mount::MountPoint;
 use crate::restore::StoredWill;
 use crate::routes::{Facts, Fullness, Room, SessionKey};
 use crate::shard::Millis;
+use crate::tenant::{self, session_name};
 use crate::timer::Armed;
 use flight::InFlight;
 use ids::IdSet;
@@ -94,10 +95,11 @@ struct Missed {
 impl Session {
     /// A new session of `owner`, of whose topics the client does not see the mount point.
     pub(crate) fn new(key: SessionKey, owner: Subject, mount_point: MountPoint) -> Self {
+        let name = session_name(&owner).into();
         let (room, durable, full) = (Room::default(), AtomicBool::new(false), AtomicBool::new(false));
         Self {
             key,
-            facts: Arc::new(Facts { subject: Arc::new(owner), mount_point, room, durable, full }),
+            facts: Arc::new(Facts { subject: Arc::new(owner), name, mount_point, room, durable, full }),
             expiry_s: 0,
             link: None,
             subscriptions: BTreeMap::new(),
@@ -136,9 +138,9 @@ impl Session {
         self.expiry_s > 0
     }
 
-    /// The client identifier.
-    pub(crate) fn client_id(&self) -> &Arc<str> {
-        &self.facts.subject.client_id.0
+    /// The name it is kept under: what the journal calls its client identifier.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.facts.name
     }
 
     /// A connection stands for this session: everything unfinished will be sent again on it.
@@ -164,8 +166,14 @@ impl Session {
 
 /// An event about a subject.
 pub(crate) fn event_about(subject: &Subject, kind: EventKind) -> Event {
+    let kind = match kind {
+        EventKind::Denied { what, topic } => EventKind::Denied { what, topic: tenant::shown(subject, &topic) },
+        EventKind::WillPublished { topic } => EventKind::WillPublished { topic: tenant::shown(subject, &topic) },
+        kind => kind,
+    };
     Event {
         client_id: Some(Arc::clone(&subject.client_id.0)),
+        tenant: subject.tenant.as_ref().map(|tenant| tenant.as_str().into()),
         user_name: match &subject.identity {
             motte_policy::Identity::User(name) => Some(Arc::clone(&name.0)),
             motte_policy::Identity::Anonymous => None,

@@ -57,12 +57,12 @@ pub struct ShardId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
-/// The shard where a client id lives, of `shards` in all. Stable over restarts; not chosen by peers to hurt one shard
-/// more than counting already allows, because admission is by identity. The hash is FNV-1a with 64 bits and a final
-/// mixing step; the remainder by `shards` chooses.
+/// The shard where the session of this name lives, of `shards` in all. Stable over restarts; not chosen by peers to
+/// hurt one shard more than counting already allows, because admission is by identity. The hash is FNV-1a with 64 bits
+/// and a final mixing step; the remainder by `shards` chooses.
 #[must_use]
-pub fn home(client_id: &str, shards: u16) -> ShardId {
-    let hash = fnv1a(client_id.as_bytes()) % u64::from(shards.max(1));
+pub fn home(session_name: &str, shards: u16) -> ShardId {
+    let hash = fnv1a(session_name.as_bytes()) % u64::from(shards.max(1));
     ShardId(u16::try_from(hash).expect("less than the number of shards"))
 }
 
@@ -80,7 +80,7 @@ pub struct Shard<J> {
     pub(crate) journal: Recorder<J>,
     pub(crate) core: Core,
     pub(crate) sessions: Slab<Session>,
-    /// Slot of each client id. Ordered: the keys are chosen by peers.
+    /// Slot of each session by its name. Ordered: the keys are chosen by peers.
     pub(crate) clients: BTreeMap<Arc<str>, usize>,
     /// What sessions that ended leave to their groups, by the keys of the sessions.
     pub(crate) estates: BTreeMap<SessionKey, Estate>,
@@ -393,11 +393,11 @@ impl<J: Journal> Shard<J> {
         self.core.counters
     }
 
-    /// The connection that stands for the session of a client identifier. A caller that reads it to the end of what has
+    /// The connection that stands for the session of this name. A caller that reads it to the end of what has
     /// come in before it admits another under the same identifier keeps the order in which the client sent.
     #[must_use]
-    pub fn link_of(&self, client_id: &str) -> Option<LinkId> {
-        let slot = self.clients.get(client_id)?;
+    pub fn link_of(&self, session_name: &str) -> Option<LinkId> {
+        let slot = self.clients.get(session_name)?;
         self.sessions[*slot].link.as_ref().map(|link| link.id)
     }
 

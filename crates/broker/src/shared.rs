@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use motte_policy::{Policy, UserName};
+use motte_policy::{Policy, TenantName, UserName};
 
 use crate::bans::Bans;
 use crate::lock::Lock;
 use crate::message::Message;
-use crate::owners::Owners;
+use crate::owners::{Owners, TenantLimits};
 use crate::rates::ConnectRates;
 use crate::retained::Retained;
 use crate::routes::{Fullness, Routes};
@@ -51,10 +51,10 @@ impl Shared {
         })
     }
 
-    /// The shard where a client id lives.
+    /// The shard where the session of this name lives.
     #[must_use]
-    pub fn home(&self, client_id: &str) -> ShardId {
-        home(client_id, self.shards)
+    pub fn home(&self, session_name: &str) -> ShardId {
+        home(session_name, self.shards)
     }
 
     /// All shards.
@@ -94,6 +94,11 @@ impl Shared {
             self.retained.restore(message, serial);
         }
         Arc::make_mut(&mut self.policy.write().1).extend(removals);
+    }
+
+    /// Puts the bounds of all tenants in force. Those who have more by now keep what they have.
+    pub fn set_tenant_limits(&self, limits: impl IntoIterator<Item = (TenantName, TenantLimits)>) {
+        self.owners.set_limits(limits.into_iter().collect());
     }
 
     /// Retained messages and their bytes now.

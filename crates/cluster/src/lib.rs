@@ -24,10 +24,10 @@ impl SoloNode {
         Self { shards }
     }
 
-    /// Where `client_id` lives: always here, on the shard that its hash chooses.
+    /// Where the session of this name lives: always here, on the shard that its hash chooses.
     #[must_use]
-    pub fn home(&self, client_id: &str) -> Home {
-        Home::Here(home(client_id, self.shards))
+    pub fn home(&self, session_name: &str) -> Home {
+        Home::Here(home(session_name, self.shards))
     }
 }
 

@@ -206,6 +206,7 @@ impl Node {
     ) -> Result<Self, StartError> {
         let settings = snapshot.settings.clone();
         let shared = Shared::new(settings.shards.get(), Arc::clone(&snapshot.policy));
+        shared.set_tenant_limits(settings.tenancy.limits());
         let mailboxes: Arc<[Mailbox]> = (0..settings.shards.get()).map(|_| Mailbox::default()).collect();
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let clock = Clock::starting_at(kept.clock);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use motte_audit::{Event, EventKind};
 use motte_broker::restore::RestoredSession;
+use motte_broker::tenant::session_name;
 use motte_broker::{JournalState, Millis, Restored, home};
 use motte_store::{
     Away, Clock as MachineClock, Figures, Keeper, Mode, Notice, OpenError, OpenReport, Opened, Options, ShardJournal,
@@ -145,7 +146,7 @@ impl Kept {
         };
         let mut shares: Vec<_> = journals.into_iter().map(|journal| (journal, Vec::new())).collect();
         for session in std::mem::take(&mut restored.sessions) {
-            let shard = home(&session.owner.client_id.0, shards);
+            let shard = home(&session_name(&session.owner), shards);
             shares[usize::from(shard.0)].1.push(session);
         }
         Ok(Inheritance { shards: shares, common: restored, keeper: KeeperHandle(Arc::new(Mutex::new(keeper))) })
@@ -164,7 +165,8 @@ impl Drop for Farewell {
 
 /// Turns a notice of the keeper into mail. On the keeper's thread: does not wait.
 fn deliver(notice: Notice, mailboxes: &[Mailbox], reporter: &Reporter) {
-    let report = |kind| reporter.report(Entry::of(Event { client_id: None, user_name: None, kind }, None));
+    let report =
+        |kind| reporter.report(Entry::of(Event { client_id: None, user_name: None, tenant: None, kind }, None));
     match notice {
         Notice::Durable(shard) => mailboxes[usize::from(shard.0)].post_durable(),
         Notice::Fetched(shard, fetched) => mailboxes[usize::from(shard.0)].post(Mail::Fetched(fetched)),

@@ -158,6 +158,7 @@ fn write_all(received: &Receiver<Message>, lost: &AtomicU64) {
 #[allow(clippy::cognitive_complexity, reason = "one arm for each kind of event; the macros count as branches")]
 fn write(entry: &Entry) {
     let client_id = entry.event.client_id.as_deref().map(|text| tracing::field::display(Escaped(text)));
+    let tenant = entry.event.tenant.as_deref();
     let user = entry.event.user_name.as_deref().map(|text| tracing::field::display(Escaped(text)));
     let address = entry.peer.map(tracing::field::display);
     let proxy = entry.peer.and_then(Peer::proxy).map(tracing::field::display);
@@ -165,10 +166,10 @@ fn write(entry: &Entry) {
     let detail = entry.detail.as_deref().map(|text| tracing::field::display(Escaped(text)));
     match &entry.event.kind {
         EventKind::Admitted { session_present, protocol_level } => {
-            tracing::info!(client_id, user, address, proxy, protocol_level, session_present, "admitted");
+            tracing::info!(client_id, user, tenant, address, proxy, protocol_level, session_present, "admitted");
         }
         EventKind::Refused { reason } => {
-            tracing::warn!(reason = word(reason), client_id, user, address, proxy, listener, detail, "refused");
+            tracing::warn!(reason = word(reason), client_id, user, tenant, address, proxy, listener, detail, "refused");
         }
         EventKind::SecretUsed { label, expires: Some(expires) } => {
             tracing::warn!(label = %Escaped(label), %expires, client_id, user, address, "a secret that ends was used");
@@ -177,19 +178,19 @@ fn write(entry: &Entry) {
             tracing::info!(label = %Escaped(label), client_id, user, address, "secret used");
         }
         EventKind::Closed { cause, detail } => {
-            tracing::info!(cause = word(cause), client_id, user, detail, "closed");
+            tracing::info!(cause = word(cause), client_id, user, tenant, detail, "closed");
         }
         EventKind::Denied { what, topic } => {
-            tracing::warn!(what = word(what), client_id, user, topic = %Escaped(topic), "denied");
+            tracing::warn!(what = word(what), client_id, user, tenant, topic = %Escaped(topic), "denied");
         }
-        EventKind::SessionExpired => tracing::info!(client_id, user, "session expired"),
+        EventKind::SessionExpired => tracing::info!(client_id, user, tenant, "session expired"),
         EventKind::WillPublished { topic } => {
-            tracing::info!(client_id, user, topic = %Escaped(topic), "will published");
+            tracing::info!(client_id, user, tenant, topic = %Escaped(topic), "will published");
         }
         EventKind::QueueFull { messages } => {
-            tracing::warn!(client_id, user, messages, "queue full: publishers refused")
+            tracing::warn!(client_id, user, tenant, messages, "queue full: publishers refused")
         }
-        EventKind::Dropped { messages } => tracing::warn!(client_id, user, messages, "messages dropped"),
+        EventKind::Dropped { messages } => tracing::warn!(client_id, user, tenant, messages, "messages dropped"),
         EventKind::JournalFull => tracing::error!(
             detail,
             hint = "make room on the disk, or raise max_bytes in [durability]",

@@ -175,6 +175,7 @@ impl Reloader {
         if !removed.is_empty() {
             self.shared.remove_users(removed.iter().cloned(), self.clock.now());
         }
+        self.shared.set_tenant_limits(next.settings.tenancy.limits());
         if !keeps_rules {
             self.shared.replace_policy(Arc::clone(&next.policy));
         }

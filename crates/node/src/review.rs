@@ -33,6 +33,8 @@ pub(crate) struct Roll {
     pub(crate) shard: usize,
     /// The connections.
     pub(crate) links: Vec<(LinkId, Arc<Proof>)>,
+    /// Those whose clients belong to another tenant by now, or to one that is suspended.
+    pub(crate) strays: Vec<LinkId>,
 }
 
 /// Connections that a shard is to end.
@@ -156,6 +158,10 @@ impl Review {
 impl Judge {
     /// Judges the connections of a shard on all processors: a chain takes a good part of a handshake.
     fn judge(&self, roll: &Roll, told: &Sender<EndedSession>) {
+        if !roll.strays.is_empty() {
+            let links = roll.strays.iter().map(|link| (*link, CloseCause::OtherTenant)).collect();
+            self.mailboxes[roll.shard].post(Mail::Depart(Departures { links, told: told.clone() }));
+        }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let share = roll.links.len().div_ceil(threads).max(JUDGED_AT_ONCE);
         std::thread::scope(|scope| {

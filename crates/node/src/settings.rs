@@ -10,6 +10,7 @@ mod files;
 mod identity;
 mod remote;
 mod rules;
+mod tenancy;
 mod transport;
 
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ pub use remote::{
     WebhookSettings,
 };
 pub use rules::{CertificateFiles, ListenerRules, ProtocolVersions};
+pub use tenancy::{Candidate, Members, NoTenant, Tenancy, TenantSettings};
 pub use transport::{Speech, Transport, WebSocketSettings};
 
 /// Everything a node is started with.
@@ -59,6 +61,8 @@ pub struct Settings {
     pub identity: IdentitySettings,
     /// Where secrets are kept that are not on this machine.
     pub vault: Option<VaultSettings>,
+    /// Who belongs to which tenant.
+    pub tenancy: Tenancy,
     /// The ACL file (Mosquitto's grammar).
     pub acl_file: Option<PathBuf>,
     /// Motte's own policy file.

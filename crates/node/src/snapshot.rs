@@ -9,16 +9,16 @@ use std::sync::Arc;
 
 use motte_pki::ocsp::Staple;
 use motte_pki::{ClientTrust, CrlFacts, ServerTls};
-use motte_policy::{AclError, DynamicSecurity, Fingerprint, PasswordFile, Policy, PolicyFile, UserName};
+use motte_policy::{AclError, DynamicSecurity, Fingerprint, PasswordFile, Policy, PolicyFile, Subject, UserName};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::clock::unix_now;
 use crate::config::ConfigError;
 use crate::dynamic;
 use crate::gate::authn::{Chain, RemoteSources};
-use crate::gate::tls;
+use crate::gate::{tenancy, tls};
 use crate::secret::{Resolver, process_environment};
-use crate::settings::{ListenerRules, Settings, SourceName};
+use crate::settings::{Candidate, ListenerRules, Settings, SourceName};
 use crate::sources::{Contents, Stamps};
 use crate::worker::mailbox::Proof;
 
@@ -126,6 +126,19 @@ impl Snapshot {
         let (remote, policy) = (self.remote.clone(), Arc::new(self.policy.at(now)));
         let dynamic = self.dynamic.clone();
         Some(Self { settings, tls, chains, remote, passwords, dynamic, policy, contents, stamps })
+    }
+
+    /// Whether a client that came in through a listener belongs here to the tenant it was let into.
+    pub(crate) fn keeps_tenant(&self, listener: usize, subject: &Subject) -> bool {
+        let Some(listener) = self.settings.listeners.get(listener) else { return false };
+        let claimed = tenancy::claim(&subject.attributes);
+        let who = Candidate {
+            identity: &subject.identity,
+            listener: &listener.name,
+            attributes: &subject.attributes,
+            claimed: claimed.as_ref(),
+        };
+        self.settings.tenancy.of(&who).is_ok_and(|tenant| tenant == subject.tenant)
     }
 
     /// Whether such a proof is accepted here at `now`, by the rules of the listener it came in through: a secret that

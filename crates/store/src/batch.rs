@@ -5,6 +5,7 @@
 
 use motte_broker::journal::Record;
 use motte_broker::restore::Fetch;
+use motte_broker::tenant::session_name;
 use motte_broker::{Banned, Millis, Origin, Position, ShardId};
 
 use crate::clock::Reading;
@@ -204,7 +205,7 @@ pub(crate) fn put(out: &mut Vec<u8>, position: u64, record: &Record<'_>, names: 
 fn put_session_record(out: &mut Vec<u8>, record: &Record<'_>, names: &mut Names<'_>) {
     match record {
         Record::SessionOpened { owner, expiry_s, mount_point } => {
-            put_named(out, OPENED, names(&owner.client_id.0));
+            put_named(out, OPENED, names(&session_name(owner)));
             let user = owner.identity.user_name();
             out.push(u8::from(user.is_some()));
             put_blob(out, user.unwrap_or_default().as_bytes());

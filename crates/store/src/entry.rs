@@ -13,6 +13,7 @@ use motte_broker::message::Publisher;
 use motte_broker::mqtt::{ForwardedPropertiesBuf, Qos, SubscriptionId};
 use motte_broker::policy::{ClientId, Identity, Subject, UserName};
 use motte_broker::restore::StoredMessage;
+use motte_broker::tenant::{session_name, subject_of};
 use motte_broker::{Message, Millis, Origin};
 
 use crate::codec::{Malformed, Reader, put_blob, put_len, put_varint};
@@ -108,7 +109,7 @@ pub(crate) fn put(
     if let Some(at) = message.expires() {
         put_varint(out, at.0.saturating_sub(message.accepted().0));
     }
-    put_blob(out, publisher.client_id.0.as_bytes());
+    put_blob(out, session_name(publisher).as_bytes());
     if let Some(user) = user {
         put_blob(out, user.as_bytes());
     }
@@ -264,7 +265,7 @@ impl<'a> EntryView<'a> {
             payload: self.payload.into(),
             qos: Qos::from_u8(self.flags & QOS).ok_or(Malformed("a message has unknown flags"))?,
             retain: self.flags & RETAIN != 0,
-            publisher: known::decode(self.known, Subject::new(identity, ClientId(self.client_id.into())))?,
+            publisher: known::decode(self.known, subject_of(identity, self.client_id))?,
             properties,
             accepted: self.accepted,
             expires: self.expires,

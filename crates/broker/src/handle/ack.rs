@@ -55,7 +55,7 @@ impl<J: Journal> Shard<J> {
             return self.answer(slot, Answer::Ack(AckKind::PubComp, ack.id, reason), None, fx);
         }
         if was_known {
-            self.journal.append(&Record::Released { client_id: session.client_id(), id: ack.id });
+            self.journal.append(&Record::Released { client_id: session.name(), id: ack.id });
         }
         // One that is repeated may have been released by a record that is not durable yet.
         let position = self.journal.last();

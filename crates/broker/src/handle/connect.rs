@@ -24,13 +24,14 @@ use crate::rates::Rate;
 use crate::routes::SessionKey;
 use crate::session::{Session, event_about};
 use crate::shard::{LinkId, Millis, Shard};
+use crate::tenant::{self, user_key};
 use crate::timer::TimerKind;
 use crate::words;
 
 impl<J: Journal> Shard<J> {
     pub(crate) fn on_admission(&mut self, link: LinkId, mut admission: Admission, now: Millis, fx: &mut impl Effects) {
         let before = self.journal.last();
-        let known = self.clients.get(&admission.subject.client_id.0).copied();
+        let known = self.clients.get(&admission.name).copied();
         if let Err((reason, why)) = self.check_admission(&admission, known, now) {
             return self.refuse_admission(link, &admission, (reason, why), fx);
         }
@@ -42,7 +43,7 @@ impl<J: Journal> Shard<J> {
         let slot = resumed.unwrap_or_else(|| {
             if known.is_some() {
                 // In the place of one that has just ended: its owner has room for it, whoever was quicker elsewhere.
-                self.core.shared.owners.enter(&admission.subject.identity, usize::MAX);
+                self.core.shared.owners.enter_anyhow(&admission.subject);
             }
             self.open(admission.subject.clone(), admission.mount_point.clone())
         });
@@ -65,8 +66,8 @@ impl<J: Journal> Shard<J> {
         self.pump(slot, now, fx);
     }
 
-    /// Whether the session may be had: by its owner only, and within limits. A session that is new counts as one of its
-    /// owner from here on.
+    /// Whether the session may be had: by its owner only, and within limits. The connection, and a session that is new,
+    /// count as those of their owner from here on.
     fn check_admission(
         &self,
         admission: &Admission,
@@ -90,10 +91,17 @@ impl<J: Journal> Shard<J> {
         self.check_will(admission)?;
         self.check_connack(admission)?;
         self.check_storage(admission, known)?;
+        let reason = if is_v5 { ReasonCode::QuotaExceeded } else { ReasonCode::ServerBusy };
+        let full = Err((reason, RefusalReason::Quota));
+        let is_in_place = known.is_some_and(|slot| self.sessions[slot].link.is_some());
+        if !shared.owners.enter_link(&admission.subject, is_in_place) {
+            return full;
+        }
         let has_room = self.sessions.len() < limits.sessions_max;
-        if known.is_none() && !(has_room && shared.owners.enter(identity, limits.sessions_per_user_max)) {
-            let reason = if is_v5 { ReasonCode::QuotaExceeded } else { ReasonCode::ServerBusy };
-            return Err((reason, RefusalReason::Quota));
+        let subject = &admission.subject;
+        if known.is_none() && !(has_room && shared.owners.enter(subject, limits.sessions_per_user_max)) {
+            shared.owners.leave_link(subject);
+            return full;
         }
         Ok(())
     }
@@ -162,13 +170,13 @@ impl<J: Journal> Shard<J> {
     /// nobody uses up what another may.
     fn check_rates(&self, admission: &Admission, now: Millis) -> Result<(), (ReasonCode, RefusalReason)> {
         let (limits, connects) = (&self.core.limits, &self.core.shared.connects);
-        let user = admission.subject.identity.user_name();
+        let user = user_key(&admission.subject);
         let of_user = Rate::per_minute(limits.connects_per_user_per_min_max);
         let of_client = Rate::per_minute(limits.connects_per_client_per_min_max);
-        // No name holds the character between the two.
-        let client = format!("{}\0{}", user.unwrap_or_default(), admission.subject.client_id.0);
+        // No name of a user or a client holds the character that is between the two, and the key of no user two of it.
+        let client = format!("{}\0\0{}", user.as_deref().unwrap_or_default(), admission.name);
         let is_within =
-            user.is_none_or(|user| connects.allows(user, of_user, now)) && connects.allows(&client, of_client, now);
+            user.is_none_or(|user| connects.allows(&user, of_user, now)) && connects.allows(&client, of_client, now);
         if is_within { Ok(()) } else { Err((ReasonCode::ConnectionRateExceeded, RefusalReason::ConnectionRate)) }
     }
 
@@ -212,7 +220,7 @@ impl<J: Journal> Shard<J> {
         let key = SessionKey { slot: entry.key(), serial: self.core.next_serial };
         self.core.next_serial += 1;
         let session = entry.insert(Session::new(key, owner, mount_point));
-        self.clients.insert(Arc::clone(session.client_id()), key.slot);
+        self.clients.insert(Arc::clone(session.name()), key.slot);
         self.core.counters.sessions += 1;
         key.slot
     }
@@ -264,7 +272,7 @@ impl<J: Journal> Shard<J> {
         self.record_expiry(slot);
         let session = &self.sessions[slot];
         if let Some(will) = session.will.as_ref().filter(|_| session.is_recorded) {
-            self.journal.append(&Record::WillSet { client_id: session.client_id(), will: will.record() });
+            self.journal.append(&Record::WillSet { client_id: session.name(), will: will.record() });
         }
     }
 
@@ -285,7 +293,7 @@ impl<J: Journal> Shard<J> {
         let filters: Vec<Box<str>> = self.sessions[slot].subscriptions.keys().cloned().collect();
         for text in filters {
             let Ok(filter) = SubscriptionFilter::parse(&text, usize::MAX) else { continue };
-            if self.core.policy.may_subscribe(&subject, filter.filter.as_str()) == SubscribeVerdict::Refused {
+            if tenant::may_subscribe(&self.core.policy, &subject, filter.filter.as_str()) == SubscribeVerdict::Refused {
                 self.unsubscribe(slot, &text, now, fx);
                 let what = Denial::Subscribe;
                 fx.event(event_about(&subject, EventKind::Denied { what, topic: (&*text).into() }));

@@ -67,11 +67,15 @@ impl<J: Journal> Shard<J> {
         self.links.remove(&link.id);
         self.unacknowledged.remove(&slot);
         self.core.counters.links -= 1;
+        self.core.shared.owners.leave_link(&session.facts.subject);
         let (cause, detail) = (ending.cause, ending.detail);
         fx.event(session.event(EventKind::Closed { cause, detail }));
         if !ending.will_due {
             self.clear_will(slot);
-        } else if matches!(cause, CloseCause::Revoked | CloseCause::Removed | CloseCause::Expired) {
+        } else if matches!(
+            cause,
+            CloseCause::Revoked | CloseCause::Removed | CloseCause::Expired | CloseCause::OtherTenant
+        ) {
             self.withhold_will(slot, fx);
         }
         self.leave_behind(slot, now, fx);
@@ -89,6 +93,7 @@ impl<J: Journal> Shard<J> {
             link.write_disconnect((reason, words::of_end(reason)), None, counters, fx);
         }
         counters.links -= 1;
+        self.core.shared.owners.leave_link(&session.facts.subject);
         fx.close(link.id);
         self.links.remove(&link.id);
         self.unacknowledged.remove(&slot);
@@ -110,7 +115,7 @@ impl<J: Journal> Shard<J> {
     pub(super) fn clear_will(&mut self, slot: usize) {
         let session = &mut self.sessions[slot];
         if session.will.take().is_some() && session.is_recorded {
-            self.journal.append(&Record::WillCleared { client_id: session.client_id() });
+            self.journal.append(&Record::WillCleared { client_id: session.name() });
         }
     }
 
@@ -125,7 +130,7 @@ impl<J: Journal> Shard<J> {
         }
         let session = &self.sessions[slot];
         if session.is_recorded {
-            self.journal.append(&Record::SessionLeft { client_id: session.client_id(), at: now });
+            self.journal.append(&Record::SessionLeft { client_id: session.name(), at: now });
         }
         self.leave_waiting(slot, now, fx);
         let session = &mut self.sessions[slot];
@@ -160,8 +165,8 @@ impl<J: Journal> Shard<J> {
         self.core.timers.clear(&mut session.armed, session.key);
         self.leave_groups(&mut session, now, fx);
         session.report_missed(fx);
-        self.clients.remove(session.client_id());
-        self.core.shared.owners.leave(&session.facts.subject.identity);
+        self.clients.remove(session.name());
+        self.core.shared.owners.leave(&session.facts.subject);
         self.core.counters.sessions -= 1;
         self.close_session(session, now, fx);
     }
@@ -171,7 +176,7 @@ impl<J: Journal> Shard<J> {
         let session = &self.sessions[slot];
         if session.link.is_none() {
             // What a session left had its end told.
-            if !is_estate(session.client_id()) {
+            if !is_estate(&session.facts.subject.client_id.0) {
                 fx.event(session.event(EventKind::SessionExpired));
                 self.core.counters.expired += 1;
             }

@@ -204,7 +204,7 @@ impl<J: Journal> Shard<J> {
         match old.origin() {
             Some(origin) if is_owed => {
                 let to = DurableTarget::new(target, next.message.qos, next.message.retain);
-                let from = &facts.subject.client_id.0;
+                let from = &facts.name;
                 self.journal.append(&Record::Moved { origin, from, to });
                 next.is_kept = true;
             }
@@ -223,7 +223,7 @@ impl<J: Journal> Shard<J> {
     /// A session that was owed a message needs it no longer.
     pub(super) fn settle_owed(&mut self, owed: &Owed, facts: &Arc<Facts>) {
         if let Some(origin) = owed.origin() {
-            self.journal.append(&Record::Settled { client_id: &facts.subject.client_id.0, origin });
+            self.journal.append(&Record::Settled { client_id: &facts.name, origin });
         }
     }
 }

@@ -91,7 +91,7 @@ impl<J: Journal> Shard<J> {
         session.discard(&mut turn);
         match estate {
             Some(estate) => {
-                let client_id = session.client_id();
+                let client_id = session.name();
                 self.journal.append(&Record::SessionEnded { client_id, estate: estate.name() });
                 let (key, is_outdated) = (session.key, estate.is_outdated);
                 self.estates.insert(key, estate);
@@ -100,7 +100,7 @@ impl<J: Journal> Shard<J> {
                 }
             }
             None if session.is_recorded => {
-                self.journal.append(&Record::SessionClosed { client_id: session.client_id() });
+                self.journal.append(&Record::SessionClosed { client_id: session.name() });
             }
             None => {}
         }

@@ -22,6 +22,7 @@ use crate::message::{Message, Origin, Publisher};
 use crate::routes::{Cached, Facts, Generations, Route, Target};
 use crate::session::event_about;
 use crate::shard::{Millis, Shard, ShardId};
+use crate::tenant;
 
 /// Pause between two looks for retained messages that have expired.
 const RETAINED_SWEEP_MS: u64 = 10_000;
@@ -134,8 +135,8 @@ impl<J: Journal> Shard<J> {
                     return Err(Stop::protocol(ReasonCode::TopicNameInvalid, detail));
                 }
                 let policy = &self.core.policy;
-                let is_seen = mount_point.seen(text).is_some();
-                let right = if is_seen { policy.publish(subject, text) } else { PublishRight::default() };
+                let local = tenant::local(subject, text).filter(|_| mount_point.seen(text).is_some());
+                let right = local.map_or_else(PublishRight::default, |local| policy.publish(subject, local));
                 let control = Endpoint::of(text).filter(|_| right.is_some());
                 let route = (right.is_some() && control.is_none()).then(|| {
                     let may_receive = |who: &Facts| who.may_receive(policy, text);
@@ -218,7 +219,7 @@ impl<J: Journal> Shard<J> {
             return None;
         }
         session.received.insert(id);
-        let client_id = session.client_id();
+        let client_id = session.name();
         session.is_durable().then(|| self.journal.append(&Record::Received { client_id, id }))
     }
 
@@ -226,7 +227,8 @@ impl<J: Journal> Shard<J> {
     /// that did not ask.
     fn fits_retained(&mut self, message: &mut Message, now: Millis, fx: &mut impl Effects) -> bool {
         let may_be_kept = message.payload.is_empty() || self.journal.state() == JournalState::Ready;
-        let fits = |shard: &Self| shard.core.shared.retained.fits(message, &shard.core.limits);
+        let fits =
+            |shard: &Self| shard.core.shared.retained.fits(message, &shard.core.limits, &shard.core.shared.owners);
         if !message.retain || may_be_kept && (fits(self) || (self.sweep_retained(now) && fits(self))) {
             return true;
         }
@@ -379,12 +381,12 @@ impl<J: Journal> Shard<J> {
         let Some(will) = session.will.take() else { return };
         let owner = Arc::clone(&session.facts.subject);
         if session.is_recorded {
-            self.journal.append(&Record::WillCleared { client_id: &owner.client_id.0 });
+            self.journal.append(&Record::WillCleared { client_id: session.name() });
         }
         let mut message = will.into_message(Arc::clone(&owner), now);
         let topic = Arc::clone(&message.topic);
         let policy = Arc::clone(&self.core.policy);
-        if !policy.may_will(&owner, message.publishing()) {
+        if !tenant::may_will(&policy, &owner, message.publishing()) {
             self.core.counters.denied += 1;
             fx.event(event_about(&owner, EventKind::Denied { what: Denial::Will, topic }));
             return;

@@ -16,7 +16,7 @@ use crate::timer::TimerKind;
 impl<J: Journal> Shard<J> {
     pub(crate) fn take_back(&mut self, restored: RestoredSession, now: Millis, fx: &mut impl Effects) {
         // Whoever has more sessions than may be by now keeps those that there are.
-        self.core.shared.owners.enter(&restored.owner.identity, usize::MAX);
+        self.core.shared.owners.enter_anyhow(&restored.owner);
         let slot = self.open(restored.owner, MountPoint::restored(&restored.mount_point));
         let session = &mut self.sessions[slot];
         session.set_expiry(restored.expiry_s, &self.core.shared.fullness);
@@ -35,7 +35,7 @@ impl<J: Journal> Shard<J> {
         }
         self.sessions[slot].tell_room(&self.core.turn(&mut self.journal, now), fx);
         if was_connected {
-            let client_id = self.sessions[slot].client_id();
+            let client_id = self.sessions[slot].name();
             self.journal.append(&Record::SessionLeft { client_id, at: now });
         }
         self.arm(slot, left);

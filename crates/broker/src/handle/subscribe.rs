@@ -19,6 +19,7 @@ use crate::narrowing::Narrowings;
 use crate::routes::Subscription;
 use crate::session::Subscribed;
 use crate::shard::{Millis, Shard};
+use crate::tenant;
 
 impl<J: Journal> Shard<J> {
     pub(crate) fn on_subscribe(
@@ -69,7 +70,7 @@ impl<J: Journal> Shard<J> {
             return Err(Stop::protocol(ReasonCode::ProtocolError, "No Local on a shared subscription"));
         }
         let session = &self.sessions[slot];
-        let verdict = self.core.policy.may_subscribe(&session.facts.subject, filter.filter.as_str());
+        let verdict = tenant::may_subscribe(&self.core.policy, &session.facts.subject, filter.filter.as_str());
         let is_hidden = mount_point.seen(filter.filter.as_str()).is_none();
         if verdict == SubscribeVerdict::Refused || is_hidden {
             self.core.counters.denied += 1;
@@ -106,8 +107,10 @@ impl<J: Journal> Shard<J> {
         let (subject, mount_point) = (&session.facts.subject, &session.facts.mount_point);
         let Ok(written) = SubscriptionFilter::parse(text, usize::MAX) else { return };
         let full = mount_point.mounted(written.filter.as_str());
-        if self.core.policy.may_subscribe(subject, &full) == SubscribeVerdict::Narrowed {
-            narrowings.add(number, &self.core.policy.narrowed(subject, &full), mount_point);
+        let Some(local) = tenant::local(subject, &full) else { return };
+        if self.core.policy.may_subscribe(subject, local) == SubscribeVerdict::Narrowed {
+            let mount_point = mount_point.without(subject.tenant.as_ref());
+            narrowings.add(number, &self.core.policy.narrowed(subject, local), &mount_point);
         }
     }
 
@@ -128,7 +131,7 @@ impl<J: Journal> Shard<J> {
     ) -> Option<Position> {
         self.enter_subscription(slot, text, filter, asked);
         let session = &self.sessions[slot];
-        let (client_id, Subscribed { options, id }) = (session.client_id(), asked);
+        let (client_id, Subscribed { options, id }) = (session.name(), asked);
         let record = Record::Subscribed { client_id, filter: text, options, id };
         session.is_durable().then(|| self.journal.append(&record))
     }
@@ -215,7 +218,7 @@ impl<J: Journal> Shard<J> {
         if !session.is_durable() {
             return (ReasonCode::Success, None);
         }
-        let client_id = session.client_id();
+        let client_id = session.name();
         (ReasonCode::Success, Some(self.journal.append(&Record::Unsubscribed { client_id, filter: text })))
     }
 }

@@ -95,11 +95,11 @@ fn what_expired_is_swept_when_room_is_needed() {
     retained.put(&message("t/2", "again", Some(Millis(100))));
     let new = message("new", "m", None);
     assert_eq!((retained.sweep(Millis(9)), retained.soonest()), (Vec::new(), Some(Millis(10))));
-    assert!(!retained.fits(&new, &limits));
+    assert!(!retained.fits(&new, &limits, &Owners::new()));
     let swept = retained.sweep(Millis(50));
     assert_eq!(swept.iter().map(|(topic, _)| &**topic).collect::<Vec<_>>(), ["t/0", "t/1"]);
     assert_eq!(retained.soonest(), Some(Millis(100)));
-    assert!(retained.fits(&new, &limits));
+    assert!(retained.fits(&new, &limits, &Owners::new()));
     retained.put(&new);
     assert_eq!(read_all(&retained, "t/#", 10, Millis(50)), ["t/2"]);
     assert_eq!(retained.totals().0, 2);

@@ -39,6 +39,7 @@ fn session(n: usize) -> SessionRef {
 fn subscription(n: usize) -> Subscription {
     let facts = Facts {
         subject: Arc::new(subject(&format!("c{n}"))),
+        name: format!("c{n}").into(),
         mount_point: MountPoint::default(),
         room: Room::default(),
         durable: AtomicBool::new(false),

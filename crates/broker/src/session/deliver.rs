@@ -208,7 +208,7 @@ impl Session {
     /// Lets the journal forget a message this session no longer needs.
     pub(super) fn settle(&self, origin: Option<Origin>, turn: &mut Turn<'_>) {
         if let Some(origin) = origin.filter(|_| self.is_durable()) {
-            turn.journal.append(&Record::Settled { client_id: self.client_id(), origin });
+            turn.journal.append(&Record::Settled { client_id: self.name(), origin });
         }
     }
 

@@ -193,7 +193,7 @@ impl Session {
                 }
             }
             Stage::Released if self.is_durable() => {
-                turn.journal.append(&Record::Completed { client_id: self.client_id(), id: entry.id });
+                turn.journal.append(&Record::Completed { client_id: self.name(), id: entry.id });
             }
             Stage::Released => {}
         }
@@ -206,7 +206,7 @@ impl Session {
         let Stage::Published(held) = std::mem::replace(&mut entry.stage, Stage::Released) else { return };
         self.in_flight_bytes -= entry.weight_bytes;
         if self.expiry_s > 0 {
-            let (client_id, id) = (&self.facts.subject.client_id.0, entry.id);
+            let (client_id, id) = (&self.facts.name, entry.id);
             entry.record = turn.journal.append(&Record::Arrived { client_id, origin: held.origin(), id });
         }
         if let Held::Loaded(owed) = held {
@@ -289,7 +289,7 @@ impl Session {
             return owed;
         }
         let share = owed.share.as_deref().map(|share| (share.name(), share.filter()));
-        let (client_id, ids) = (&**self.client_id(), owed.ids.as_slice());
+        let (client_id, ids) = (&**self.name(), owed.ids.as_slice());
         let target = DurableTarget { client_id, qos: owed.qos, retain: owed.retain, ids, share };
         let message = owed.message.kept_for(target, turn.shard, turn.journal);
         Owed { message: Arc::new(message), is_kept: true, ..owed }
@@ -299,7 +299,7 @@ impl Session {
     /// go out under another identifier, and be taken for another message.
     fn record_sent(&self, owed: &Owed, id: PacketId, turn: &mut Turn<'_>) -> Position {
         let Some(origin) = owed.origin().filter(|_| self.is_durable()) else { return Position::default() };
-        let position = turn.journal.append(&Record::Sent { client_id: self.client_id(), origin, id });
+        let position = turn.journal.append(&Record::Sent { client_id: self.name(), origin, id });
         if owed.qos == Qos::ExactlyOnce { position } else { Position::default() }
     }
 

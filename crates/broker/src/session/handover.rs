@@ -45,7 +45,7 @@ impl Session {
             self.end_handover();
         } else {
             self.is_fetching = true;
-            let client_id = Arc::clone(self.client_id());
+            let client_id = Arc::clone(self.name());
             turn.journal.fetch(Fetch { session: self.key, client_id, origins });
         }
     }
@@ -139,7 +139,7 @@ pub(crate) struct Estate {
 impl Estate {
     /// The name it stands under in the journal.
     pub(crate) fn name(&self) -> &Arc<str> {
-        &self.facts.subject.client_id.0
+        &self.facts.name
     }
 
     /// Asks for what is next; tells whether there is anything.

@@ -160,7 +160,7 @@ impl Session {
         let origins = if unsent.is_empty() { self.queue.wanted() } else { unsent };
         if !origins.is_empty() {
             self.is_fetching = true;
-            let client_id = Arc::clone(self.client_id());
+            let client_id = Arc::clone(self.name());
             turn.journal.fetch(Fetch { session: self.key, client_id, origins });
         }
     }

@@ -30,6 +30,7 @@ mod session;
 mod storage;
 mod subscribe;
 mod sys;
+mod tenants;
 mod v31;
 mod v311;
 mod v5_auth;

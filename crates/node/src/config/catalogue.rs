@@ -7,6 +7,7 @@ mod certificates;
 mod danger;
 mod durability;
 mod remote;
+mod tenants;
 
 use std::ops::RangeInclusive;
 
@@ -172,6 +173,8 @@ pub(super) static SECTIONS: &[SectionEntry] = &[
     remote::HTTP,
     remote::LDAP,
     remote::VAULT,
+    tenants::TENANT,
+    tenants::TENANCY,
     SectionEntry {
         name: "policy",
         doc: "Who may do what; what no rule allows is denied. Read again on SIGHUP.",

@@ -19,6 +19,7 @@ mod remote;
 mod revocation;
 mod rules;
 mod sample;
+mod tenancy;
 
 use std::fmt;
 use std::fs;

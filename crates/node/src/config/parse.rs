@@ -15,16 +15,29 @@ use super::dynamic::{self, DynamicDraft};
 use super::reader::{Located, Problems, Section};
 use super::remote::{self, Weakened};
 use super::rules::{self, Defaults, OwnFiles};
-use super::{acme, durability, hints, identity, listener, revocation};
+use super::{acme, durability, hints, identity, listener, revocation, tenancy};
 use crate::secret::{SecretRef, VaultSettings};
 use crate::settings::{
     AcmeSettings, DurabilitySettings, IdentitySettings, ListenerRules, ListenerSettings, LogFormat, LogLevel,
-    LogSettings, OcspSource, RemoteSettings, RenewalSettings, SYS_INTERVAL, Settings, TlsSettings,
+    LogSettings, OcspSource, RemoteSettings, RenewalSettings, SYS_INTERVAL, Settings, Tenancy, TlsSettings,
 };
 
 /// Sections that stand at the top.
-const TOP: [&str; 11] =
-    ["node", "listener", "tls", "acme", "identity", "vault", "policy", "limits", "durability", "log", "danger"];
+const TOP: [&str; 13] = [
+    "node",
+    "listener",
+    "tls",
+    "acme",
+    "identity",
+    "vault",
+    "tenant",
+    "tenancy",
+    "policy",
+    "limits",
+    "durability",
+    "log",
+    "danger",
+];
 const HINT_CERTIFICATE: &str = "name the PEM file; `motte quickstart` or `motte cert server NAME` makes one";
 
 /// Settings of which required parts may be missing; then there is a problem that says so.
@@ -49,6 +62,7 @@ pub(super) struct Draft {
     pub(super) password_file: Option<Located<PathBuf>>,
     pub(super) remote: RemoteSettings,
     pub(super) vault: Option<VaultSettings>,
+    pub(super) tenancy: Tenancy,
     pub(super) acl_file: Option<Located<PathBuf>>,
     pub(super) policy_file: Option<Located<PathBuf>>,
     pub(super) dynamic: Option<DynamicDraft>,
@@ -140,6 +154,7 @@ fn draft(document: &DeTable<'_>, problems: &mut Problems) -> Draft {
         password_file: identity_section.path("password_file", problems),
         remote,
         vault: remote::vault(&root, &weakened, problems),
+        tenancy: tenancy::parse(&root, &listeners, problems),
         acl_file: policy.path("acl_file", problems),
         policy_file: policy.path("policy_file", problems),
         dynamic: dynamic::parse(&policy, problems),
@@ -193,6 +208,7 @@ impl Draft {
                 remote: self.remote,
             },
             vault: self.vault,
+            tenancy: self.tenancy,
             acl_file: self.acl_file.map(|file| file.value),
             policy_file: self.policy_file.map(|file| file.value),
             dynamic: self.dynamic.map(DynamicDraft::finish),

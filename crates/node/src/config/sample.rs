@@ -19,7 +19,10 @@ const HEAD: &str = "\
 const UNSHOWN: [&str; 2] = ["interval_ms", "crash_at"];
 
 /// Sections that are examples as a whole: what stands in them is nobody's default.
-const EXAMPLES: [&str; 4] = ["identity.jwt", "identity.http", "identity.ldap", "vault"];
+const EXAMPLES: [&str; 6] = ["identity.jwt", "identity.http", "identity.ldap", "vault", "tenant", "tenancy"];
+
+/// Those of them that stand in a file once.
+const ONCE: [&str; 2] = ["vault", "tenancy"];
 
 /// A listener of the sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +90,8 @@ fn listener_section(text: &mut String, section: &SectionEntry, listener: &Sample
 fn example(text: &mut String, section: &SectionEntry) {
     text.push('\n');
     comment(text, section.doc);
-    let title = if section.name == "vault" { String::from("[vault]") } else { format!("[[{}]]", section.name) };
+    let is_once = ONCE.contains(&section.name);
+    let title = if is_once { format!("[{}]", section.name) } else { format!("[[{}]]", section.name) };
     line(text, format_args!("# {title}"));
     for key in section.keys {
         comment(text, key.doc);

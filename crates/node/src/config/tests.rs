@@ -6,6 +6,7 @@ mod acme;
 mod identity;
 mod remote;
 mod revocation;
+mod tenancy;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -10,6 +10,7 @@ mod facts;
 pub(crate) mod limits;
 pub(crate) mod listener;
 mod proxy;
+pub(crate) mod tenancy;
 pub(crate) mod tls;
 pub(crate) mod unix_socket;
 mod visitor;
@@ -28,7 +29,7 @@ use motte_broker::Admission;
 use motte_cluster::{Home, SoloNode};
 use motte_mqtt::{Connect, ProtocolVersion, ReasonCode};
 use motte_policy::scram::SEED_BYTES;
-use motte_policy::{AdmitPermit, Authenticated, ClientId, Identity, Method, Publishing, Refused};
+use motte_policy::{AdmitPermit, Authenticated, ClientId, Identity, Method, Publishing, Refused, Subject};
 use rustls_pki_types::UnixTime;
 use tokio::time::Instant;
 
@@ -181,7 +182,8 @@ impl Gate {
                 let (peer, place) = (visitor.peer, pass.connection);
                 return match visitor.leave() {
                     Ok((socket, wire)) => {
-                        let (snapshot, proof) = (self.judged_by(snapshot, &proof), Arc::new(proof));
+                        let (snapshot, proof) =
+                            (self.judged_by(snapshot, &proof, admission.subject()), Arc::new(proof));
                         let arrival = Arrival { socket, wire, early, admission, proof, until, snapshot, peer, place };
                         self.send_home(arrival);
                     }
@@ -254,6 +256,7 @@ impl Gate {
             let refusal = Refusal::answered(RefusalReason::BadCredentials, connect.version, ReasonCode::NotAuthorized);
             Refusal { detail: Some(error.to_string()), ..refusal }
         })?;
+        let who = tenancy::assign(&snapshot.settings, entrance.index, who, connect.version)?;
         let permit = judge(snapshot, rules, who, &connect, client_id)?;
         let proof = proof_of(&permit, (entrance.index, rules), visitor);
         let of_certificate = visitor.certificates().and_then(tls::end_of);
@@ -292,21 +295,23 @@ impl Gate {
 
     /// The snapshot that upholds a proof which was made against `earlier`: the one in force if it does, so that the
     /// shard has no chain to verify; else the earlier one, and the shard turns the client away.
-    fn judged_by(&self, earlier: &Arc<Snapshot>, proof: &Proof) -> Arc<Snapshot> {
+    fn judged_by(&self, earlier: &Arc<Snapshot>, proof: &Proof, subject: &Subject) -> Arc<Snapshot> {
         let current = self.snapshot.load_full();
-        let is_upheld = Arc::ptr_eq(&current, earlier) || current.upholds(earlier, proof, UnixTime::now());
+        let is_upheld = Arc::ptr_eq(&current, earlier)
+            || current.upholds(earlier, proof, UnixTime::now()) && current.keeps_tenant(proof.listener(), subject);
         if is_upheld { current } else { Arc::clone(earlier) }
     }
 
     /// Sends an admitted connection to the shard where its client id lives.
     fn send_home(&self, arrival: Arrival) {
-        let Home::Here(shard) = self.placement.home(&arrival.admission.subject().client_id.0);
+        let Home::Here(shard) = self.placement.home(arrival.admission.session_name());
         self.mailboxes[usize::from(shard.0)].post(Mail::Arrival(Box::new(arrival)));
     }
 
     fn report(&self, entrance: &Entrance, claim: &Claim, reason: RefusalReason, detail: Option<String>) {
         let kind = EventKind::Refused { reason };
-        let event = Event { client_id: claim.client_id.clone(), user_name: claim.user_name.clone(), kind };
+        let (client_id, user_name) = (claim.client_id.clone(), claim.user_name.clone());
+        let event = Event { client_id, user_name, tenant: None, kind };
         let listener = Some(Arc::clone(&entrance.name));
         self.reporter.report(Entry { event, peer: Some(claim.peer), listener, detail });
     }

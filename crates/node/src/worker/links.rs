@@ -147,9 +147,9 @@ impl Links {
 
     /// Lets somebody in, or has it wait until the last connection of its client has been heard out.
     fn receive(&mut self, arrival: Box<Arrival>) {
-        let client_id = &arrival.admission.subject().client_id;
-        let is_parked = |parked: &Parked| parked.arrival.admission.subject().client_id == *client_id;
-        if self.worker.shard.link_of(&client_id.0).is_none() && !self.parked.iter().any(is_parked) {
+        let session = arrival.admission.session_name();
+        let is_parked = |parked: &Parked| parked.arrival.admission.session_name() == session;
+        if self.worker.shard.link_of(session).is_none() && !self.parked.iter().any(is_parked) {
             self.move_in(*arrival);
         } else {
             self.parked.push_back(Parked { arrival, hearing: None, rounds: 0 });
@@ -160,11 +160,11 @@ impl Links {
     fn let_in(&mut self) {
         let mut waiting = BTreeSet::new();
         for mut parked in std::mem::take(&mut self.parked) {
-            let client_id = Arc::clone(&parked.arrival.admission.subject().client_id.0);
-            if !waiting.contains(&client_id) && self.has_heard_out(&mut parked, &client_id) {
+            let session = Arc::clone(parked.arrival.admission.session_name());
+            if !waiting.contains(&session) && self.has_heard_out(&mut parked, &session) {
                 self.move_in(*parked.arrival);
             } else {
-                waiting.insert(client_id);
+                waiting.insert(session);
                 self.parked.push_back(parked);
             }
         }
@@ -173,8 +173,8 @@ impl Links {
     /// Whether the connection of a client that comes again has been read: what the client sent on it, it sent before,
     /// and a DISCONNECT among that keeps the will from being published (MQTT-3.14.4-3). A client that never stops
     /// sending is cut off where it stands.
-    fn has_heard_out(&mut self, parked: &mut Parked, client_id: &str) -> bool {
-        let Some(link) = self.worker.shard.link_of(client_id) else { return true };
+    fn has_heard_out(&mut self, parked: &mut Parked, session: &str) -> bool {
+        let Some(link) = self.worker.shard.link_of(session) else { return true };
         if parked.hearing != Some(link) {
             // Only the next poll knows what came in by now.
             (parked.hearing, parked.rounds) = (Some(link), 0);
@@ -188,7 +188,7 @@ impl Links {
     /// Admits a connection.
     fn move_in(&mut self, arrival: Arrival) {
         let Arrival { socket, wire, early, admission, proof, until, snapshot, peer, place } = arrival;
-        let still_holds = self.worker.upholds(&snapshot, &proof);
+        let still_holds = self.worker.upholds(&snapshot, &proof, admission.subject());
         let id = self.worker.outlets.open(proof, until);
         let index = index_of(id);
         // The poll refuses a socket only when the system is out of resources: the client sees its connection close.

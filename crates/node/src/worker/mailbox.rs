@@ -96,6 +96,16 @@ impl Proof {
         }
     }
 
+    /// The place in the settings of the listener it was shown to.
+    pub(crate) fn listener(&self) -> usize {
+        match self {
+            Self::Password { listener, .. }
+            | Self::Certificate { listener, .. }
+            | Self::Vouched { listener, .. }
+            | Self::Nothing { listener } => *listener,
+        }
+    }
+
     /// The user whose password is part of it.
     pub(crate) fn password_of(&self) -> Option<&UserName> {
         match self {

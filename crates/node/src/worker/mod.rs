@@ -23,6 +23,7 @@ use mio::Poll;
 use motte_audit::CloseCause;
 use motte_broker::restore::RestoredSession;
 use motte_broker::{Effects as _, Hints, Limits, LinkId, Millis, Shard, ShardId, Shared};
+use motte_policy::Subject;
 use motte_store::ShardJournal;
 use rustls_pki_types::UnixTime;
 use tokio::sync::oneshot::Receiver;
@@ -217,7 +218,7 @@ impl Worker {
             Mail::CallRoll { revoked, roll } => {
                 let shard = self.place;
                 // Whoever asked has given up when nobody takes it.
-                let _ = roll.send(Roll { shard, links: self.outlets.roll() });
+                let _ = roll.send(Roll { shard, links: self.outlets.roll(), strays: self.strays() });
                 drop(roll);
                 self.guarded(None, |shard, _, outlets| {
                     shard.on_users_revoked(|user| revoked.contains_key(user), outlets)
@@ -285,8 +286,20 @@ impl Worker {
     }
 
     /// Whether what was proved against `snapshot` holds in the one in force.
-    fn upholds(&self, snapshot: &Arc<Snapshot>, proof: &Proof) -> bool {
+    fn upholds(&self, snapshot: &Arc<Snapshot>, proof: &Proof, subject: &Subject) -> bool {
         let current = self.snapshot.load_full();
-        Arc::ptr_eq(&current, snapshot) || current.upholds(snapshot, proof, UnixTime::now())
+        Arc::ptr_eq(&current, snapshot)
+            || current.upholds(snapshot, proof, UnixTime::now()) && current.keeps_tenant(proof.listener(), subject)
+    }
+
+    /// The links of clients that do not belong to the tenant any more that they were let into.
+    fn strays(&self) -> Vec<LinkId> {
+        let current = self.snapshot.load_full();
+        let is_stray = |link: LinkId, proof: &Proof| {
+            let subject = self.shard.subject_of(link);
+            subject.is_some_and(|subject| !current.keeps_tenant(proof.listener(), subject))
+        };
+        let links = self.outlets.roll().into_iter();
+        links.filter(|(link, proof)| is_stray(*link, proof)).map(|(link, _)| link).collect()
     }
 }

@@ -27,6 +27,7 @@ mod rotation;
 mod rules;
 mod scram;
 mod support;
+mod tenants;
 mod transports;
 mod upgrades;
 mod v311_gate;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use motte_mqtt::{Connect, ConnectProperties, Decoder, Encoder, Packet, ProtocolVersion, Sender};
 use motte_node::settings::{
     ClientCertificates, DurabilitySettings, GateLimits, IdentitySettings, LinkLimits, ListenAddress, ListenerRules,
-    ListenerSettings, LogSettings, RemoteSettings, Speech, TlsSettings, Transport, WebSocketSettings,
+    ListenerSettings, LogSettings, RemoteSettings, Speech, Tenancy, TlsSettings, Transport, WebSocketSettings,
 };
 use motte_node::{Control, Handle, Ready, Settings, StartError, serve_with};
 use motte_pki::{Authority, ClientTlsParams, LeafRequest, Role, Roots, client_config, write_private};
@@ -66,6 +66,7 @@ impl House {
             },
             identity: IdentitySettings { password_file: Some(path("passwords")), remote: RemoteSettings::default() },
             vault: None,
+            tenancy: Tenancy::default(),
             acl_file: Some(path("acl")),
             policy_file: None,
             dynamic: None,

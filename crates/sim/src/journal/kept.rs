@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use motte_broker::mqtt::{PacketId, Qos, SubscriptionId, SubscriptionOptions};
-use motte_broker::policy::{ClientId, Subject, UserName};
+use motte_broker::policy::{Subject, UserName};
 use motte_broker::restore::{FetchedMessage, FoundMessage, RestoredFlight, StoredMessage, StoredRef, StoredWill};
+use motte_broker::tenant::{session_name, subject_of};
 use motte_broker::{Fetch, Fetched, Message, Millis, Origin, Position, Restored, RestoredSession, ShardId};
 
 use super::Entry;
@@ -170,7 +171,7 @@ impl Kept {
     }
 
     fn on_opened(&mut self, owner: Subject, expiry_s: u32, mount_point: String) {
-        let client: String = (&*owner.client_id.0).into();
+        let client = session_name(&owner).into_owned();
         let session = self.sessions.entry(client).or_insert_with(|| KeptSession {
             owner,
             expiry_s,
@@ -192,7 +193,7 @@ impl Kept {
             return self.complain(format!("{client} ends, which has no session"));
         };
         session.expiry_s = 0;
-        session.owner.client_id = ClientId(estate.into());
+        session.owner = subject_of(session.owner.identity.clone(), estate);
         let in_flight = session.in_flight.iter().filter_map(|flight| flight.debt.as_ref());
         let debts = in_flight.chain(&session.queue).map(|debt| (estate.to_owned(), debt.origin));
         self.past.owed.extend(debts);

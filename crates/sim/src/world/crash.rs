@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use motte_broker::tenant::session_name;
 use motte_broker::{Millis, Restored, RestoredSession, Shared};
 
 use super::turn::Turn;
@@ -64,7 +65,7 @@ impl World {
         self.check_restored(&restored.sessions)?;
         let mut sessions: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
         for session in restored.sessions {
-            let home = self.shared.home(&session.owner.client_id.0);
+            let home = self.shared.home(&session_name(&session.owner));
             sessions[usize::from(home.0)].push(session);
         }
         for (shard, sessions) in sessions.into_iter().enumerate() {

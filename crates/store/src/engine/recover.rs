@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use motte_broker::mqtt::{PacketId, SubscriptionId, SubscriptionOptions};
-use motte_broker::policy::{ClientId, Identity, Subject, UserName};
+use motte_broker::policy::{Identity, UserName};
 use motte_broker::restore::{RestoredFlight, RestoredSession, StoredRef, StoredWill};
+use motte_broker::tenant::{session_name, subject_of};
 use motte_broker::{Message, Millis, Origin, Position, Restored, ShardId};
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable};
 
@@ -264,7 +265,7 @@ impl State {
             Some(restore_session(self.sessions.numbered(number)?, gathered, refs))
         });
         let mut found: Vec<_> = found.collect();
-        found.sort_unstable_by(|a, b| a.owner.client_id.0.cmp(&b.owner.client_id.0));
+        found.sort_unstable_by(|a, b| session_name(&a.owner).cmp(&session_name(&b.owner)));
         found
     }
 }
@@ -287,7 +288,7 @@ fn stored_ref(view: &EntryView<'_>, origin: Origin, target: &TargetView<'_>) -> 
 fn restore_session(session: &Session, gathered: Gathered, refs: Vec<StoredRef>) -> RestoredSession {
     let SessionRow { client_id, user, expiry_s, mount_point, left_at, known } = session.row.clone();
     let identity = user.map_or(Identity::Anonymous, |name| Identity::User(UserName((*name).into())));
-    let owner = Subject::new(identity, ClientId((*client_id).into()));
+    let owner = subject_of(identity, &client_id);
     let mut queue = refs;
     queue.sort_by_key(order);
     let mut in_flight = Vec::new();

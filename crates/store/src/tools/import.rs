@@ -13,6 +13,7 @@ use motte_broker::mqtt::{
 };
 use motte_broker::policy::{ClientId, Identity, Subject, UserName};
 use motte_broker::restore::StoredMessage;
+use motte_broker::tenant::subject_of;
 use motte_broker::{self as broker, Banned, Millis, Origin, ShardId};
 
 use super::error::ToolError;
@@ -321,7 +322,7 @@ fn encoded_will(will: &Will) -> Result<Vec<u8>, Refused> {
 
 fn stored(message: &Message, at: Origin) -> Result<StoredMessage, Refused> {
     let user = message.publisher_user.as_deref().map(|user| Identity::User(UserName(user.into())));
-    let publisher = Subject::new(user.unwrap_or(Identity::Anonymous), ClientId((&*message.publisher).into()));
+    let publisher = subject_of(user.unwrap_or(Identity::Anonymous), &message.publisher);
     Ok(StoredMessage {
         topic: (&*message.topic).into(),
         payload: (&*message.payload.0).into(),

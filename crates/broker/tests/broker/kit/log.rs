@@ -10,6 +10,7 @@ use std::sync::Arc;
 use motte_broker::mqtt::{PacketId, SubscriptionId, SubscriptionOptions};
 use motte_broker::policy::{Subject, UserName};
 use motte_broker::restore::{RestoredFlight, StoredRef, StoredWill};
+use motte_broker::tenant::{session_name, subject_of};
 use motte_broker::{Banned, Message, Millis, Origin, Record, Restored, RestoredSession};
 
 use super::journal::{KeptTarget, copy};
@@ -187,7 +188,7 @@ impl Recovered {
             in_flight: Vec::new(),
             queue: Vec::new(),
         };
-        let session = self.sessions.entry(owner.client_id.0.to_string()).or_insert(new);
+        let session = self.sessions.entry(session_name(owner).into_owned()).or_insert(new);
         (session.expiry_s, session.left_at) = (expiry_s, None);
     }
 
@@ -222,7 +223,7 @@ impl Recovered {
             Change::Left(at) => session.left_at = Some(at),
             Change::Ended(estate) => {
                 let mut session = self.sessions.remove(client_id).expect("it was found");
-                session.owner.client_id = motte_policy::ClientId(estate.as_str().into());
+                session.owner = subject_of(session.owner.identity.clone(), &estate);
                 session.expiry_s = 0;
                 assert!(self.sessions.insert(estate.clone(), session).is_none(), "{estate:?} is there already");
                 let targets = self.messages.values_mut().flat_map(|(_, targets)| targets);

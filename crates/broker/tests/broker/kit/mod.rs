@@ -19,12 +19,13 @@ use motte_broker::mqtt::{
     ProtocolVersion, Publish, Qos, ReasonCode, RetainHandling, Sender, Subscribe, SubscribeFilters, SubscriptionId,
     SubscriptionIds, SubscriptionOptions, Unsubscribe, UnsubscribeFilters, UserProperties, Will,
 };
+use motte_broker::tenant::session_name;
 use motte_broker::{
     Admission, ControlAnswer, ControlRequest, Counters, Effects, JournalState, Letter, Limits, LinkId, Message, Millis,
     MountPoint, Position, Shard, ShardId, Shared,
 };
 use motte_policy::ranked::RuleSet;
-use motte_policy::{Authenticated, ClientId, Policy, UserName};
+use motte_policy::{Authenticated, ClientId, Facts, Policy, TenantName, UserName};
 
 pub use journal::{Kept, Meanwhile, TestJournal};
 
@@ -99,6 +100,8 @@ pub struct Hello<'a> {
     pub will: Option<Will<'a>>,
     pub assigned: bool,
     pub mount_point: &'a str,
+    /// Empty for none.
+    pub tenant: &'a str,
 }
 
 pub use ProtocolVersion::{V5, V31, V311};
@@ -120,6 +123,7 @@ pub const fn v5(client_id: &str) -> Hello<'_> {
         will: None,
         assigned: false,
         mount_point: "",
+        tenant: "",
     }
 }
 
@@ -264,7 +268,7 @@ impl World {
         let mut world = Self::with_journals(shards, self.policy, &shared, &self.limits, journal);
         (world.now, world.next_link) = (now, self.next_link);
         for session in restored.sessions {
-            let shard = usize::from(shared.home(&session.owner.client_id.0).0);
+            let shard = usize::from(shared.home(&session_name(&session.owner)).0);
             world.shards[shard].restore(session, now, &mut world.sinks[shard]);
         }
         world.pass_ms(0);
@@ -315,15 +319,18 @@ impl World {
 
     /// Admits a client that authenticated in a way of its own; `data` ended the exchange.
     pub fn admit_as(&mut self, hello: &Hello<'_>, who: Authenticated, data: &[u8]) -> Client {
-        let shard = usize::from(self.shared.home(hello.client_id).0);
         let link = LinkId(self.next_link);
         self.next_link += 1;
-        self.sinks[shard].outboxes.insert(link, Vec::new());
+        let tenant = Some(hello.tenant).filter(|tenant| !tenant.is_empty());
+        let tenant = tenant.map(|tenant| TenantName::parse(tenant).unwrap());
+        let who = who.with_facts(Facts { tenant, ..Facts::default() }).unwrap();
         let permit = self.policy.admit(who, ClientId(hello.client_id.into()), None).unwrap();
         let mount_point = MountPoint::parse(hello.mount_point).unwrap();
         let admission = Admission::new(permit, &connect_packet(hello), hello.assigned)
             .behind(&mount_point)
             .with_authentication_data(data);
+        let shard = usize::from(self.shared.home(admission.session_name()).0);
+        self.sinks[shard].outboxes.insert(link, Vec::new());
         self.begin();
         self.shards[shard].admit(link, admission, self.now, &mut self.sinks[shard]);
         self.settle();
@@ -583,6 +590,11 @@ impl World {
     /// Events since the last call.
     pub fn events(&mut self) -> Vec<EventKind> {
         self.sinks.iter_mut().flat_map(|sink| std::mem::take(&mut sink.events)).map(|event| event.kind).collect()
+    }
+
+    /// Events since the last call, with whom they are about.
+    pub fn events_of_clients(&mut self) -> Vec<Event> {
+        self.sinks.iter_mut().flat_map(|sink| std::mem::take(&mut sink.events)).collect()
     }
 
     /// Counts of all shards together.
