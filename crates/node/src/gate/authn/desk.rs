@@ -90,6 +90,8 @@ impl Desk {
         let event = Event {
             client_id: Some(question.connect.client_id.into()),
             user_name: question.connect.user_name.map(Into::into),
+            // To which tenant the user belongs is found out behind the sources.
+            tenant: None,
             kind,
         };
         self.reporter.report(Entry::of(event, Some(question.peer)));
