@@ -21,10 +21,10 @@ fn checksum(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, step)
 }
 
-/// Every file of the store.
+/// Every file of the store; the control socket that stands beside them has no content.
 fn files(home: &Home) -> BTreeMap<PathBuf, Vec<u8>> {
-    let entries = fs::read_dir(home.path("store")).unwrap();
-    entries.map(|entry| entry.unwrap().path()).map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    let paths = fs::read_dir(home.path("store")).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.is_file()).map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
 #[test]
