@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use motte_broker::mqtt::{PacketId, SubscriptionId, SubscriptionOptions};
-use motte_broker::policy::{Identity, UserName};
+use motte_broker::policy::{Identity, Subject, UserName};
 use motte_broker::restore::{RestoredFlight, RestoredSession, StoredRef, StoredWill};
 use motte_broker::tenant::{session_name, subject_of};
 use motte_broker::{Message, Millis, Origin, Position, Restored, ShardId};
@@ -288,7 +288,11 @@ fn stored_ref(view: &EntryView<'_>, origin: Origin, target: &TargetView<'_>) -> 
 fn restore_session(session: &Session, gathered: Gathered, refs: Vec<StoredRef>) -> RestoredSession {
     let SessionRow { client_id, user, expiry_s, mount_point, left_at, known } = session.row.clone();
     let identity = user.map_or(Identity::Anonymous, |name| Identity::User(UserName((*name).into())));
-    let owner = subject_of(identity, &client_id);
+    let named = subject_of(identity, &client_id);
+    let tenant = named.tenant.clone();
+    let owner = known::decode(&known, named).expect("the row was read by the same function");
+    // An estate has the row of the session that left it, and a name of no tenant.
+    let owner = Subject { tenant, ..owner };
     let mut queue = refs;
     queue.sort_by_key(order);
     let mut in_flight = Vec::new();
@@ -303,7 +307,7 @@ fn restore_session(session: &Session, gathered: Gathered, refs: Vec<StoredRef>) 
         }
     }
     RestoredSession {
-        owner: known::decode(&known, owner).expect("the row was read by the same function"),
+        owner,
         expiry_s,
         mount_point,
         left_at,

@@ -6,6 +6,7 @@ use motte_broker::journal::{DurableTarget, Position, Record};
 use motte_broker::mqtt::{Qos, SubscriptionId};
 use motte_broker::policy::Subject;
 use motte_broker::restore::{FoundMessage, StoredRef, StoredWill};
+use motte_broker::tenant::{session_name, subject_of};
 use motte_broker::{Message, Origin, Restored, ShardId};
 
 /// Everything that is kept, in a form that can be compared.
@@ -137,7 +138,7 @@ impl Model {
     fn apply_to_session(&mut self, record: &Record<'_>) {
         match *record {
             Record::SessionOpened { owner, expiry_s, mount_point } => {
-                let id = owner.client_id.0.to_string();
+                let id = session_name(owner).into_owned();
                 let session = self.sessions.entry(id).or_insert_with(|| Session::new(owner));
                 session.owner = owner.clone();
                 session.expiry_s = expiry_s;
@@ -146,7 +147,8 @@ impl Model {
             }
             Record::SessionEnded { client_id, estate } => {
                 let mut session = self.sessions.remove(client_id).expect("it is there");
-                session.owner.client_id = motte_broker::policy::ClientId(estate.into());
+                let named = subject_of(session.owner.identity.clone(), estate);
+                session.owner = Subject { attributes: session.owner.attributes.clone(), ..named };
                 session.expiry_s = 0;
                 self.sessions.insert(estate.to_owned(), session);
             }
@@ -208,7 +210,7 @@ impl Model {
     pub(crate) fn of<E>(restored: Restored, fetch: &mut Fetch<'_, E>) -> Result<Self, E> {
         let mut model = Self::default();
         for session in restored.sessions {
-            let client_id = session.owner.client_id.0.to_string();
+            let client_id = session_name(&session.owner).into_owned();
             let flights = session.in_flight.iter().filter_map(|flight| flight.message);
             let references: Vec<StoredRef> = flights.chain(session.queue.iter().copied()).collect();
             let origins: Vec<Origin> = references.iter().map(|reference| reference.origin).collect();

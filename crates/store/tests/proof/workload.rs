@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use motte_broker::journal::{DurableTarget, DurableTargets, Position, Record, WillRecord};
 use motte_broker::mqtt::{ForwardedPropertiesBuf, PacketId, Qos, RetainHandling, SubscriptionId, SubscriptionOptions};
-use motte_broker::policy::{Attributes, ClientId, Facts, Identity, Subject, TenantName, UserName};
+use motte_broker::policy::{Attributes, Facts, Identity, Subject, UserName};
 use motte_broker::restore::StoredMessage;
+use motte_broker::tenant::subject_of;
 use motte_broker::{Message, Millis, Origin, ShardId};
 
 use crate::model::Model;
@@ -289,10 +290,12 @@ impl Workload {
         }
     }
 
-    /// A client identifier whose sessions live on this shard.
+    /// The name of a session that lives on this shard; every other client is one of a tenant.
     fn client_of(&mut self, shard: ShardId) -> String {
         let count = CLIENTS / usize::from(SHARDS);
-        format!("client-{}", self.random.below(count) * usize::from(SHARDS) + usize::from(shard.0))
+        let number = self.random.below(count);
+        let tenant = if number.is_multiple_of(2) { "" } else { "acme\0" };
+        format!("{tenant}client-{}", number * usize::from(SHARDS) + usize::from(shard.0))
     }
 }
 
@@ -304,20 +307,19 @@ fn packet_id(id: u16) -> PacketId {
     PacketId(NonZeroU16::new(id).expect("from 1 on"))
 }
 
-fn subject(client_id: &str, random: &mut Random) -> Subject {
+fn subject(name: &str, random: &mut Random) -> Subject {
     let identity = match random.below(5) {
         0 => Identity::Anonymous,
         user => Identity::User(UserName(Arc::from(format!("user-{user}")))),
     };
-    let named = identity.user_name().map(str::len);
-    let subject = Subject::new(identity, ClientId(client_id.into()));
-    // Every other client is known by more than its name.
-    if named.is_none() || client_id.len().is_multiple_of(2) {
+    let subject = subject_of(identity, name);
+    // Whoever belongs to a tenant is known by more than a name.
+    if subject.tenant.is_none() {
         return subject;
     }
     let mut attributes = Attributes::default();
-    attributes.add("cert.ou", client_id).expect("one is not too many");
-    let tenant = TenantName::parse("acme").ok();
+    attributes.add("cert.ou", &subject.client_id.0).expect("one is not too many");
+    let tenant = subject.tenant.clone();
     let facts = Facts { attributes: Arc::new(attributes), tenant, address: None, ..Facts::default() };
     subject.with_facts(facts)
 }
