@@ -8,7 +8,8 @@ use motte_node::settings::SourceName;
 use motte_policy::{Label, PasswordFile, PasswordHash, SALT_BYTES};
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Client, House, PATIENCE, Running, connect_as_alice, connect_as_nobody, logged, refused};
+use crate::packets::ping;
+use crate::support::{House, PATIENCE, Running, connect_as_alice, connect_as_nobody, logged, refused};
 
 fn answer(house: &House, node: &Running, certificate: Option<&str>, connect: &Connect<'_>) -> u8 {
     house.open(node.address(), certificate, b"mqtt").connect(connect)
@@ -149,11 +150,6 @@ fn k30_who_guesses_waits_and_nobody_else_does() {
     let unknown = Connect { user_name: Some("eve"), ..wrong };
     let codes: Vec<_> = (0..6).map(|_| answer(&house, &node, None, &unknown)).collect();
     assert_eq!(codes, [0x86, 0x86, 0x86, 0x86, 0x86, 0x9f]);
-}
-
-fn ping(client: &mut Client) {
-    client.send(&[0xc0, 0]);
-    client.receive(|packet| assert!(matches!(packet, Packet::PingResp), "{packet:?}"));
 }
 
 /// SUBSCRIBE for one filter at QoS 0.

@@ -11,6 +11,7 @@ use motte_mqtt::{Connect, ForwardedProperties, Packet, Qos, ReasonCode, Will};
 use motte_node::settings::ClientCertificates;
 use motte_pki::{Authority, Role};
 
+use crate::packets::{disconnected, ping};
 use crate::support::{Client, House, PATIENCE, Running, connect_as_alice, connect_as_nobody, logged};
 
 /// How long a change may take to be in force when the system tells of it.
@@ -37,19 +38,6 @@ fn wait_until(what: &str, patience: Duration, mut test: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "{what}");
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-fn ping(client: &mut Client) {
-    client.send(&[0xc0, 0]);
-    client.receive(|packet| assert!(matches!(packet, Packet::PingResp), "{packet:?}"));
-}
-
-/// The reason of the DISCONNECT that comes next.
-fn disconnected(client: &mut Client) -> ReasonCode {
-    client.receive(|packet| match packet {
-        Packet::Disconnect(disconnect) => disconnect.reason,
-        packet => panic!("{packet:?}"),
-    })
 }
 
 #[test]

@@ -6,20 +6,8 @@ use motte_mqtt::{Connect, Packet, ProtocolVersion, ReasonCode};
 use motte_node::ReloadError;
 use motte_pki::{Authority, Role};
 
-use crate::support::{Client, House, connect_as_alice, connect_as_nobody, logged};
-
-fn ping(client: &mut Client) {
-    client.send(&[0xc0, 0]);
-    client.receive(|packet| assert!(matches!(packet, Packet::PingResp), "{packet:?}"));
-}
-
-/// The reason of the DISCONNECT that comes next.
-fn disconnected(client: &mut Client) -> ReasonCode {
-    client.receive(|packet| match packet {
-        Packet::Disconnect(disconnect) => disconnect.reason,
-        packet => panic!("{packet:?}"),
-    })
-}
+use crate::packets::{disconnected, ping};
+use crate::support::{House, connect_as_alice, connect_as_nobody, logged};
 
 #[test]
 fn k27_a_bad_file_keeps_the_old_set_in_force_and_raises_an_alarm() {
