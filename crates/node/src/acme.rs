@@ -9,17 +9,22 @@ mod transport;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use motte_pki::CertificateFacts;
 use motte_pki::acme::{holds, is_stand_in, stand_in};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub(crate) use challenges::Challenges;
 
-use crate::reload::Reloader;
+use crate::control::Command;
 use crate::renewal::{self, RenewalError};
 use crate::settings::{AcmeSettings, TlsSettings};
+use crate::snapshot::Snapshot;
 
 /// How often the age of the certificate and the settings are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
@@ -47,16 +52,16 @@ pub(crate) fn prepare(settings: &TlsSettings, now: SystemTime) -> Result<(), Ren
 }
 
 /// Keeps the certificate fresh for ever.
-pub(crate) async fn keep(reloader: Reloader, challenges: Challenges) {
+pub(crate) async fn keep(snapshot: Arc<ArcSwap<Snapshot>>, commands: UnboundedSender<Command>, challenges: Challenges) {
     let mut failures: u32 = 0;
     let mut not_before = Instant::now();
     loop {
-        let settings = reloader.snapshot.load().settings.tls.clone();
+        let settings = snapshot.load().settings.tls.clone();
         if let Some(acme) = &settings.acme
             && Instant::now() >= not_before
             && is_due(&settings.certificate, acme, SystemTime::now()).await
         {
-            match renew(&reloader, &settings, acme, &challenges).await {
+            match renew(&commands, &settings, acme, &challenges).await {
                 Ok(days_left) => {
                     failures = 0;
                     tracing::info!(days_left, directory = acme.directory, "the server certificate was issued by ACME");
@@ -82,9 +87,10 @@ async fn is_due(certificate: &Path, acme: &AcmeSettings, now: SystemTime) -> boo
     is_stand_in(&leaf) || !acme.names.iter().all(|name| holds(&leaf, name)) || motte_pki::renewal_due(&leaf, now)
 }
 
-/// Orders a certificate, writes it where `[tls]` reads it, and puts it in force. Gives the days it lasts.
+/// Orders a certificate, writes it where `[tls]` reads it, and has the control loop put it in force. Gives the days it
+/// lasts.
 async fn renew(
-    reloader: &Reloader,
+    commands: &UnboundedSender<Command>,
     settings: &TlsSettings,
     acme: &AcmeSettings,
     challenges: &Challenges,
@@ -93,12 +99,15 @@ async fn renew(
     let issued = tokio::time::timeout(ORDER_DEADLINE, order).await.map_err(|_| OrderError::Deadline)??;
     let facts = CertificateFacts::from_pem(&issued.chain_pem).map_err(|error| OrderError::File(error.to_string()))?;
     let days_left = facts.first().map_or(0, |leaf| leaf.days_left(SystemTime::now()));
-    let (reloader, settings) = (reloader.clone(), settings.clone());
-    let adopt = move || {
-        renewal::replace_certificate(&settings, &issued).map_err(|error| OrderError::File(error.to_string()))?;
-        reloader.adopt_certificate().map_err(|error| OrderError::File(error.to_string()))
-    };
-    tokio::task::spawn_blocking(adopt).await.map_err(|error| OrderError::File(error.to_string()))??;
+    let settings = settings.clone();
+    let write = move || renewal::replace_certificate(&settings, &issued);
+    let written = tokio::task::spawn_blocking(write).await.map_err(|error| OrderError::File(error.to_string()))?;
+    written.map_err(|error| OrderError::File(error.to_string()))?;
+    let (told, adopted) = oneshot::channel();
+    let stopped = || OrderError::File(String::from("the node stops; the next start serves it"));
+    commands.send(Command::Adopt(told)).map_err(|_| stopped())?;
+    let adopted = adopted.await.map_err(|_| stopped())?;
+    adopted.map_err(|error| OrderError::File(error.to_string()))?;
     Ok(days_left)
 }
 

@@ -243,7 +243,7 @@ impl Node {
             return Err(error);
         }
         node.runtime.spawn(ocsp::keep(node.reloader.clone()));
-        node.runtime.spawn(acme::keep(node.reloader.clone(), gate.challenges.clone()));
+        node.runtime.spawn(acme::keep(Arc::clone(&node.reloader.snapshot), control.clone(), gate.challenges.clone()));
         if !settings.sys_interval.is_zero() {
             let (keeper, record) = (node.keeper.clone(), Arc::clone(&node.reloader.record));
             let figures = sys::Source { gate, clock, keeper, mode: settings.durability.mode, record };

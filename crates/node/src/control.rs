@@ -6,6 +6,7 @@
 use motte_store::Clock as MachineClock;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::config::ConfigError;
 use crate::porter::Asked;
 use crate::reload::{ReloadError, Reloaded};
 
@@ -19,6 +20,8 @@ pub(crate) enum Command {
     Stop,
     /// Reload; the outcome goes to the sender when somebody waits for it.
     Reload(Waiting),
+    /// Put the server certificate in force that was written; whether that was so goes to the sender.
+    Adopt(oneshot::Sender<Result<(), ConfigError>>),
     /// A client asks something of the broker.
     Control(Box<Asked>),
     /// A shard thread ended although nobody asked it to.

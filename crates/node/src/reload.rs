@@ -15,11 +15,11 @@ use motte_broker::{ReloadFigures, Shared};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, unix_now};
 use crate::config::{ConfigError, ConfigFile};
 use crate::review::Review;
 use crate::settings::{ListenAddress, ListenerRules, ListenerSettings, Settings, Transport};
-use crate::snapshot::{Snapshot, problem, unix_seconds};
+use crate::snapshot::{Snapshot, problem};
 use crate::sources::Stamps;
 use crate::watch::Watch;
 use crate::worker::mailbox::{Mail, Mailbox};
@@ -190,7 +190,7 @@ impl Reloader {
 
     /// Puts the rules in force that hold at another time than before; nothing is read for that.
     pub(crate) fn follow_the_clock(&self) {
-        if let Some(next) = self.snapshot.load().at(unix_seconds()) {
+        if let Some(next) = self.snapshot.load().at(unix_now()) {
             tracing::info!("rules with a condition on time changed");
             self.shared.replace_policy(Arc::clone(&next.policy));
             self.snapshot.store(Arc::new(next));

@@ -301,12 +301,7 @@ fn read_policies(settings: &Settings) -> Result<Policy, Vec<ConfigError>> {
         let rules = keep(parsed, &mut errors).map(|file| Arc::clone(file.rules()));
         policy = rules.map_or_else(Policy::deny_all, |rules| policy.with_file(rules));
     }
-    if errors.is_empty() { Ok(policy.at(unix_seconds())) } else { Err(errors) }
-}
-
-/// Now, in seconds of Unix time.
-pub(crate) fn unix_seconds() -> u64 {
-    UnixTime::now().as_secs()
+    if errors.is_empty() { Ok(policy.at(unix_now())) } else { Err(errors) }
 }
 
 fn read(path: &Path, hint: &str) -> Result<String, Vec<ConfigError>> {

@@ -11,6 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::alarms;
 use crate::boot::StartError;
+use crate::config::ConfigError;
 use crate::control::{Command, Control, Waiting};
 use crate::counter::{Clerk, Counter};
 use crate::porter::Asked;
@@ -69,6 +70,12 @@ pub(crate) async fn run(
             Command::KeeperEnded => {
                 tracing::error!("the keeper of the store ended unexpectedly; the node stops");
                 return Err(StartError::KeeperEnded);
+            }
+            Command::Adopt(waiting) => {
+                if let Some(outcome) = adopt(reloader).await {
+                    // Whoever wrote it may have stopped waiting.
+                    let _ = waiting.send(outcome);
+                }
             }
             Command::Control(asked) => answer(reloader, *asked).await,
             Command::Reload(waiting) => {
@@ -151,6 +158,15 @@ fn finish(outcome: Result<(Reloaded, Review), ReloadError>, waiting: Waiting) {
             let _ = waiting.send(outcome);
         }
     });
+}
+
+/// Puts a certificate in force that somebody beside this loop has written. Everything that changes the set in force is
+/// done by the loop, one after the other, so that nothing brings back what another has replaced. `None` when a defect
+/// ended it.
+async fn adopt(reloader: &Reloader) -> Option<Result<(), ConfigError>> {
+    let reloader = reloader.clone();
+    let work = tokio::task::spawn_blocking(move || reloader.adopt_certificate()).await;
+    work.inspect_err(|_| tracing::error!("a defect ended the adoption of a certificate; the old one is served")).ok()
 }
 
 async fn renew(reloader: &Reloader) {

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 
 use super::claims::{attributes, grants};
 use super::{Answer, Question, Source, Verdict};
+use crate::clock::unix_now;
 use crate::gate::Refusal;
 use crate::outbound::{self, HttpClient};
 use crate::secret::{Secret, SecretError};
@@ -227,10 +228,6 @@ fn yes(said: &Said) -> Result<Yes, String> {
     let grants = said.acl.as_ref().map(grants).transpose().map_err(|error| error.to_string())?.map(Arc::new);
     let tenant = said.tenant.as_deref().map(TenantName::parse).transpose().map_err(|error| error.to_string())?;
     Ok(Yes { attributes, grants, tenant, expires_at: said.expires_at })
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
 }
 
 impl Source for Webhook {
